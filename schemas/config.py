@@ -1,0 +1,179 @@
+"""Settings: one model a section, each key with its unit in the name and its default.
+
+The values come from presets, the dag, a TOML file, the environment, `--set` and flags; `dags.settings` merges them in
+that order. Nothing here reads a file.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DemoDataset(Section):
+    """Pictures drawn on the spot from a seed, served over loopback http."""
+
+    name: Literal["demo"] = "demo"
+    shard_images: Positive = 40
+    num_images: Positive = 480
+    seed: int = 0
+
+
+class FolderDataset(Section):
+    """A user's own images: folders on disk and addresses in a CSV file."""
+
+    name: Literal["folder"] = "folder"
+    shard_images: Positive = 1024
+    folders: tuple[str, ...] = ()  # "path", or "prefix=path" where two folders hold equal names
+    labels: str | None = None  # CSV with columns image,labels; labels joined by ';'
+    unseen: str | None = None  # text file, one unseen label a line
+    limit: Positive | None = None  # the first so many images only
+
+
+Dataset = Annotated[DemoDataset | FolderDataset, Field(discriminator="name")]
+
+
+class DownloadConfig(Section):
+    """How image bytes are fetched and checked."""
+
+    concurrency: Positive = 32  # requests in flight of one worker
+    connect_timeout_s: Seconds = 10.0
+    timeout_s: Seconds = 60.0  # of one image, all attempts, redirects and waits included
+    attempts: Positive = 4
+    backoff_s: Seconds = 0.5  # before the second attempt; doubles after each, with jitter
+    max_redirects: Annotated[int, Field(ge=0)] = 5
+    max_bytes: Positive = 64 * 2**20
+    max_pixels: Positive = 100_000_000
+    user_agent: str = "biam-pipe"
+
+
+class BackboneConfig(Section):
+    """The network that turns an image into maps."""
+
+    name: str = "vgg19"
+    weights: str = "default"  # "default" (the published ones), a path, or "random:SEED"
+    input_px: Positive = 224
+
+
+class ExtractConfig(Section):
+    """How images run through the backbone."""
+
+    batch_images: Positive = 16
+    precision: Literal["fp32"] = "fp32"
+    orientation: Literal["exif", "dataset", "none"] = "exif"
+    device: str = "auto"
+    decode_threads: Positive = 2
+    max_failed_fraction: Fraction = 0.05  # more quarantined images than this, and the run ends with exit code 3
+
+
+class StoreConfig(Section):
+    """How features lie on disk. Nothing here changes the numbers."""
+
+    name: str = "parquet"
+    compression: Literal["none", "lz4", "zstd"] = "zstd"
+    compression_level: int = 1
+    row_group_rows: Positive = 32  # Parquet only
+
+
+class EmbedConfig(Section):
+    """Which word vectors, and what to do with a label that has none."""
+
+    vectors: str = "glove-wiki-gigaword-300"  # that name, a path or an http(s) address; text or binary, plain or .gz
+    sha256: str | None = None  # expected hash of the file
+    missing: Literal["error", "drop", "unseen-excluded"] = "error"
+    overrides: dict[str, str] = {}  # label name -> the words to look up in its place
+
+
+class SplitConfig(Section):
+    """Which images train, validate and test."""
+
+    name: str = "default"
+    seed: int = 0
+    test_fraction: Fraction = 0.2  # of images without an official split
+    validation_fraction: Fraction = 0.2  # of the training images
+
+
+class ModelConfig(Section):
+    """The zero-shot model. Presets fill what is not set."""
+
+    name: str = "biam"
+    preset: Literal["paper", "released"] = "released"
+    channels: Positive = 256
+    heads: Positive = 8
+    joint_size: Positive = 512  # of the space where regions meet labels; `released` only (`paper`: channels)
+    top_k: Positive = 6
+    attention_dropout: Fraction = 0.1
+    global_dropout: Fraction = 0.2
+
+
+class TrainConfig(Section):
+    """The optimiser's schedule."""
+
+    run: str | None = None  # name of the run's folder; null: <model>-<preset>-<recipe>
+    seed: int = 0
+    device: str = "auto"
+    batch_images: Positive = 32
+    epochs: Positive = 40
+    lr: Annotated[float, Field(gt=0.0)] = 1e-3
+    final_lr: Annotated[float, Field(gt=0.0)] | None = None  # cosine end value; null keeps lr constant after warm-up
+    warmup_epochs: Annotated[int, Field(ge=0)] = 3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    loss: Literal["paper", "released"] = "released"
+    max_positives: Positive | None = None  # images with more are left out of training
+    validate_every_epochs: Positive = 2
+    selection_k: Positive = 5  # validation F1@K of seen labels picks the checkpoint
+    checkpoint_every_s: Seconds = 300.0
+    shuffle_window_groups: Positive = 64  # row groups mixed with each other
+
+
+class EvaluateConfig(Section):
+    """Which numbers are computed, and how they are called."""
+
+    protocol: Literal["nuswide"] = "nuswide"
+    ks: tuple[Positive, ...] = (3, 5)
+    batch_images: Positive = 64
+    device: str = "auto"
+    draws: Positive = 20  # random score matrices behind the chance level, and permutations behind the control
+    seed: int = 0
+
+
+class ReportConfig(Section):
+    """What the HTML page shows."""
+
+    examples: Annotated[int, Field(ge=0)] = 12
+    seed: int = 0
+
+
+class EngineConfig(Section):
+    """How work is spread; never part of a recipe."""
+
+    network_workers: Positive = 1
+    compute_workers: Positive = 1
+    threads: Positive | None = None  # of torch in each process; null: all cores
+
+
+class Config(Section):
+    """Everything `biam-pipe show config` prints."""
+
+    dataset: Dataset
+    download: DownloadConfig = DownloadConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    extract: ExtractConfig = ExtractConfig()
+    store: StoreConfig = StoreConfig()
+    embed: EmbedConfig = EmbedConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
+    engine: EngineConfig = EngineConfig()

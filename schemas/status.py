@@ -1,0 +1,71 @@
+"""What can become of an image: a closed list, so that counts can be compared between runs and versions."""
+
+from enum import StrEnum
+
+
+class ImageStatus(StrEnum):
+    """Outcome of one image, as stored in the `status` column of `downloads` and `features` shards."""
+
+    OK = "ok"
+    # the data set
+    REMOVED = "removed"  # was in the index once, is no longer: the row stays as a tombstone
+    # fetching over http
+    NOT_FOUND = "not_found"  # 404
+    GONE = "gone"  # 410
+    FORBIDDEN = "forbidden"  # 401, 403, 451
+    HTTP_ERROR = "http_error"  # any other answer that is neither success nor redirect
+    RATE_LIMITED = "rate_limited"  # 429 to the last attempt
+    SERVER_ERROR = "server_error"  # 5xx to the last attempt
+    TIMEOUT = "timeout"  # the deadline of the image passed
+    CONNECTION_ERROR = "connection_error"  # refused, reset, closed
+    DNS_ERROR = "dns_error"
+    TLS_ERROR = "tls_error"
+    BAD_REDIRECT = "bad_redirect"  # a loop, too many, or to another scheme
+    TRUNCATED_BODY = "truncated_body"  # fewer bytes than Content-Length says
+    TOO_LARGE = "too_large"  # more bytes than `download.max_bytes`
+    BAD_ADDRESS = "bad_address"  # not an http(s) address, or none at all
+    # fetching from a disk
+    MISSING_FILE = "missing_file"
+    UNREADABLE_FILE = "unreadable_file"  # permission, a folder, an I/O error
+    # looking at the bytes
+    EMPTY = "empty"  # zero bytes
+    NOT_AN_IMAGE = "not_an_image"  # no image format that we read
+    TOO_MANY_PIXELS = "too_many_pixels"  # the header announces more than `download.max_pixels`
+    DECODE_ERROR = "decode_error"  # the header is fine, the pixels are not
+    NON_FINITE = "non_finite"  # the network's answer holds NaN or infinity
+
+
+# Another attempt may go better: the downloader tries these again within a run.
+PASSING = frozenset(
+    {
+        ImageStatus.RATE_LIMITED,
+        ImageStatus.SERVER_ERROR,
+        ImageStatus.TIMEOUT,
+        ImageStatus.CONNECTION_ERROR,
+        ImageStatus.DNS_ERROR,
+        ImageStatus.TRUNCATED_BODY,
+    }
+)
+
+
+class LabelRole(StrEnum):
+    """Whether training may see a label's annotations."""
+
+    SEEN = "seen"
+    UNSEEN = "unseen"
+
+
+class ImageSplit(StrEnum):
+    """What an image is used for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class LabelCode:
+    """The cell of an (image, label) table. 0 is only ever 'nobody looked'."""
+
+    PRESENT = 1
+    ABSENT = -1
+    UNKNOWN = 0

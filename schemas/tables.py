@@ -1,0 +1,118 @@
+"""Arrow schemas of the tables in a work folder. Names and types here are a contract with other programs."""
+
+import pyarrow as pa
+
+# One row an image. `locations` lists where it can be had, best first; `source` names the kind: 'local' (an
+# absolute path), 'http' (a full address), or a key of the base addresses that a data set resolves at run time.
+INDEX = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("locations", pa.list_(pa.struct([("source", pa.string()), ("address", pa.string())]))),
+        pa.field("split", pa.string()),  # official split, null where the data set has none
+        pa.field("rotation", pa.int16()),  # degrees counter-clockwise, null where the data set does not say
+        pa.field("size_bytes", pa.int64()),  # of a local file when it was indexed
+        pa.field("modified_ns", pa.int64()),  # of a local file when it was indexed
+        pa.field("removed", pa.bool_(), nullable=False),  # a tombstone: once there, now gone
+    ]
+)
+
+# What a data set hands to the index stage: INDEX without `removed`, and labels by their ids.
+RECORDS = pa.schema(
+    [field for field in INDEX if field.name != "removed"]
+    + [
+        pa.field("positive", pa.list_(pa.string())),  # null: nobody labelled this image
+        pa.field("negative", pa.list_(pa.string())),  # null: every label that is not positive is absent
+        pa.field("label_source", pa.string()),  # human | tags | machine
+    ]
+)
+
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("positive", pa.list_(pa.int32())),
+        pa.field("negative", pa.list_(pa.int32())),
+        pa.field("source", pa.string()),
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("label_index", pa.int32(), nullable=False),
+        pa.field("label_id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+    ]
+)
+
+DOWNLOADS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("source", pa.string()),  # the kind of location that answered
+        pa.field("size_bytes", pa.int64()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("sha256", pa.string()),
+    ]
+)
+
+# `data` is null where the image failed, or where it lies on a local disk and is read from there.
+IMAGES = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("data", pa.large_binary())])
+
+IMAGE_SPLITS = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("split", pa.string())])
+
+LABEL_ROLES = pa.schema(
+    [pa.field("label_index", pa.int32(), nullable=False), pa.field("role", pa.string(), nullable=False)]
+)
+
+
+def embeddings(dimensions: int) -> pa.Schema:
+    """Schema of a label matrix with word vectors of that many dimensions."""
+    return pa.schema(
+        [
+            pa.field("label_index", pa.int32(), nullable=False),
+            pa.field("label_id", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimensions)),  # l2-normalised; null where no word was found
+            pa.field("words_found", pa.list_(pa.string()), nullable=False),
+            pa.field("words_missing", pa.list_(pa.string()), nullable=False),
+        ]
+    )
+
+
+PER_LABEL = pa.schema(
+    [
+        pa.field("label_index", pa.int32(), nullable=False),
+        pa.field("label_id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("positives", pa.int64(), nullable=False),
+        pa.field("negatives", pa.int64(), nullable=False),
+        pa.field("average_precision", pa.float64()),  # null where no image is positive
+    ]
+)
+
+# Test images with what the model said of them; labels are label indices.
+EXAMPLES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),  # in the shard
+        pa.field("positive", pa.list_(pa.int32()), nullable=False),
+        pa.field("top", pa.list_(pa.int32()), nullable=False),  # best first
+        pa.field("top_scores", pa.list_(pa.float32()), nullable=False),
+        pa.field(
+            "maps",  # of the unseen labels that the image has; where it has none, of some that it has
+            pa.list_(
+                pa.struct(
+                    [
+                        ("label_index", pa.int32()),
+                        ("height", pa.int16()),
+                        ("width", pa.int16()),
+                        ("values", pa.list_(pa.float32())),  # row by row
+                    ]
+                )
+            ),
+            nullable=False,
+        ),
+    ]
+)
