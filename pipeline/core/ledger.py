@@ -1,0 +1,156 @@
+"""Receipts and the stage record of one stage, on disk.
+
+A receipt is one small JSON file beside its shard. When a stage is complete its receipts are gathered in one Parquet
+file, the stage record, so that a later look costs one read whatever the number of shards.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.storage import Storage
+from pipeline.core.task import Output, Task, shard_name
+from schemas.errors import IntegrityError
+from schemas.receipts import FileReceipt, Receipt
+
+_RECIPE_KEY = "biam_pipe.recipe"
+_RECORD = pa.schema(
+    [
+        pa.field("shard", pa.int32()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("content", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("receipt", pa.string()),  # the whole receipt, JSON
+    ]
+)
+_LIBRARIES = ("biam-pipe", "torch", "torchvision", "pillow", "pyarrow", "numpy", "h5py", "gensim")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where one stage keeps its receipts.
+
+    Attributes:
+        folder: of the stage, below the storage's root.
+        record: stem of the stage record and of the receipt of a piece without shard.
+    """
+
+    storage: Storage
+    stage: str
+    folder: str
+    record: str
+
+    @property
+    def record_path(self) -> str:
+        """Path of the stage record."""
+        return f"{self.folder}/{self.record}.parquet"
+
+    def receipt_path(self, shard: int | None) -> str:
+        """Path of a receipt."""
+        return f"{self.folder}/{self.record if shard is None else shard_name(shard)}.json"
+
+    def write(self, receipt: Receipt) -> None:
+        """Commit one receipt."""
+        self.storage.write(self.receipt_path(receipt.shard), receipt.model_dump_json(indent=1).encode())
+
+    def read(self, shard: int | None) -> Receipt | None:
+        """The receipt beside the shard, or None."""
+        path = self.receipt_path(shard)
+        return Receipt.model_validate_json(self.storage.read(path)) if self.storage.exists(path) else None
+
+    def forget(self, shard: int | None) -> None:
+        """Withdraw a receipt before its files are written again: old receipt and new bytes never stand together."""
+        self.storage.remove(self.receipt_path(shard))
+
+    def forget_record(self) -> None:
+        """Withdraw the record; the receipts beside the shards count again."""
+        self.storage.remove(self.record_path)
+
+    def write_record(self, recipe: Mapping[str, Any], receipts: Iterable[Receipt]) -> None:
+        """Gather all receipts of a complete stage in its record."""
+        rows = [
+            {
+                "shard": receipt.shard,
+                "fingerprint": receipt.fingerprint,
+                "content": receipt.content,
+                "rows": receipt.rows,
+                "size_bytes": sum(file.size_bytes for file in receipt.files),
+                "seconds": receipt.seconds,
+                "receipt": receipt.model_dump_json(),
+            }
+            for receipt in receipts
+        ]
+        schema = _RECORD.with_metadata({_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)})
+        with self.storage.commit(self.record_path) as path:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+
+    def read_record(self) -> tuple[dict[str, Any], list[Receipt]] | None:
+        """Recipe document and receipts of the record, or None where there is none.
+
+        Raises:
+            IntegrityError: the record does not read.
+        """
+        if not self.storage.exists(self.record_path):
+            return None
+        try:
+            table = pq.read_table(self.storage.local(self.record_path))
+        except (pa.ArrowException, OSError) as error:
+            path = self.storage.local(self.record_path)
+            raise IntegrityError(
+                f"the stage record {path} does not read ({error}). Remove it: it is made anew"
+            ) from error
+        recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
+        return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
+
+    def read_receipts(self) -> list[Receipt]:
+        """All receipts that stand beside shards; for a stage without a record."""
+        own = {name for name in self.storage.sizes(self.folder) if self._is_receipt(name)}
+        receipts = [Receipt.model_validate_json(self.storage.read(f"{self.folder}/{name}")) for name in sorted(own)]
+        return [receipt for receipt in receipts if receipt.stage == self.stage]
+
+    def _is_receipt(self, name: str) -> bool:
+        return name == f"{self.record}.json" or (name.startswith("shard-") and name.endswith(".json"))
+
+
+def seal(task: Task, output: Output, started_at: float, seconds: float) -> Receipt:
+    """The receipt of what a piece of work has committed; reads its files once more to hash what lies on disk."""
+    storage = task.storage
+    files = tuple(
+        FileReceipt(path=path, size_bytes=storage.local(path).stat().st_size, sha256=storage.sha256(path))
+        for path in output.files
+    )
+    return Receipt(
+        stage=task.stage,
+        shard=task.shard if output.shard is None else output.shard,
+        fingerprint=task.fingerprint,
+        content=output.content or "+".join(file.sha256 for file in files),
+        parts=dict(output.parts),
+        files=files,
+        rows=output.rows,
+        counts=dict(output.counts),
+        facts=dict(output.facts),
+        started_at=round(started_at, 3),
+        seconds=round(seconds, 3),
+        versions=library_versions(),
+    )
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change numbers, read without importing them."""
+    found = {"python": python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a source tree
+            continue
+    return found

@@ -1,0 +1,84 @@
+"""What a run would do, and why, without doing any of it."""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from pipeline.core.graph import Graph, Node, Walk
+from pipeline.core.ledger import library_versions
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One line of a plan.
+
+    Attributes:
+        name: the verb.
+        done: pieces that are up to date.
+        to_run: pieces known to run; None while the index itself has to run first.
+        reasons: why they run, the most frequent first.
+        rows: rows in what is up to date.
+        size_bytes: size of what is up to date.
+        expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known.
+        other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
+    """
+
+    name: str
+    done: int
+    to_run: int | None
+    reasons: tuple[str, ...]
+    rows: int
+    size_bytes: int
+    expected_s: float | None
+    other_versions: tuple[str, ...]
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether nothing of this stage would run."""
+        return self.to_run == 0
+
+
+def plan(graph: Graph) -> list[StagePlan]:
+    """One line for each stage, in order. Marks what is up to date in the graph; writes nothing."""
+    walk = Walk(graph)
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in graph}
+    ready = deque(walk.start())
+    while ready:
+        node, piece = ready.popleft()
+        if (receipts := node.keeps(piece)) is not None:
+            ready.extend(walk.done(node, receipts))
+        else:
+            reasons[node.name].update(node.why(piece))
+    return [_line(node, reasons[node.name], graph) for node in graph.values()]
+
+
+def _line(node: Node, reasons: Counter[str], graph: Graph) -> StagePlan:
+    receipts = list(node.valid.values())
+    to_run = None if node.expected is None and not node.stage.many else (node.expected or 1) - len(receipts)
+    if not reasons and to_run != 0:
+        waits = [name for name in node.stage.upstream if not graph[name].complete]
+        reasons.update([f"after {name}" for name in waits[-1:]])
+    here = library_versions()
+    other = {
+        f"{name} {version}"
+        for receipt in receipts
+        for name, version in receipt.versions.items()
+        if here.get(name, version) != version
+    }
+    return StagePlan(
+        name=node.name,
+        done=len(receipts),
+        to_run=to_run,
+        reasons=tuple(text for text, _ in reasons.most_common()),
+        rows=sum(receipt.rows for receipt in receipts),
+        size_bytes=sum(file.size_bytes for receipt in receipts for file in receipt.files),
+        expected_s=_expected_s(node, to_run),
+        other_versions=tuple(sorted(other)),
+    )
+
+
+def _expected_s(node: Node, to_run: int | None) -> float | None:
+    """Mean seconds of the pieces on disk, times the pieces to run."""
+    if not node.kept or to_run is None:
+        return None
+    each = sum(receipt.seconds for receipt in node.kept.values()) / len(node.kept)
+    return round(each * to_run * (len(node.kept) if node.stage.many else 1), 1)

@@ -1,0 +1,52 @@
+"""Hashes of files from outside, remembered by size and time stamp so that each is read once."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.storage import Storage, sha256_file
+from schemas.errors import PipelineError
+
+_MEMORY = "sources.json"
+
+
+@dataclass
+class Sources:
+    """sha256 of outside files. Reading changes nothing on disk; `save` keeps what was learnt."""
+
+    storage: Storage
+    _known: dict[str, dict[str, Any]] = field(init=False)
+    _learnt: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._known = json.loads(self.storage.read(_MEMORY)) if self.storage.exists(_MEMORY) else {}
+
+    def hashes(self, paths: Iterable[str]) -> dict[str, str]:
+        """sha256 by path.
+
+        Raises:
+            PipelineError: a file is not there.
+        """
+        return {path: self._hash(path) for path in paths}
+
+    def save(self) -> None:
+        """Write what was learnt since the last time. Only for the holder of the lock."""
+        if self._learnt:
+            self.storage.write(_MEMORY, json.dumps(self._known, indent=1, sort_keys=True).encode())
+            self._learnt = False
+
+    def _hash(self, path: str) -> str:
+        try:
+            seen = Path(path).stat()
+        except OSError as error:
+            raise PipelineError(
+                f"cannot read the file {path}: {error.strerror}. Check the setting that names it"
+            ) from error
+        stamp = {"size_bytes": seen.st_size, "modified_ns": seen.st_mtime_ns}
+        known = self._known.get(path, {})
+        if {key: known.get(key) for key in stamp} != stamp:
+            known = self._known[path] = {**stamp, "sha256": sha256_file(Path(path))}
+            self._learnt = True
+        return str(known["sha256"])

@@ -1,0 +1,65 @@
+"""Rows put aside on disk while a stage looks at all of them, then read back by number.
+
+Memory holds one batch at a time; the file is mapped, so that reading back costs no more than the rows asked for.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.core.storage import TEMPORARY_SUFFIX
+
+_BATCH_ROWS = 65_536
+
+
+@contextmanager
+def open_table_spool(folder: Path, tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator["TableSpool"]:
+    """Put the rows of all tables aside; while open, they can be read.
+
+    Args:
+        folder: where the file lies; it has a temporary name, so that `Storage.sweep` removes it after a kill.
+        tables: consumed one by one.
+        schema: of every table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".rows.", suffix=TEMPORARY_SUFFIX) as file:
+        starts = [0]
+        with pa.ipc.new_file(file, schema) as writer:
+            for table in tables:
+                for batch in table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS):
+                    writer.write_batch(batch)
+                    starts.append(starts[-1] + batch.num_rows)
+        file.flush()
+        with pa.memory_map(file.name) as mapped, pa.ipc.open_file(mapped) as reader:
+            yield TableSpool(reader, starts)
+
+
+class TableSpool:
+    """Rows by number, from 0 in the order they came."""
+
+    def __init__(self, reader: pa.ipc.RecordBatchFileReader, starts: Sequence[int]) -> None:
+        self._reader = reader
+        self._starts = np.asarray(starts, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def column(self, name: str) -> Iterator[pa.Array]:
+        """One column of all rows, a batch at a time."""
+        for number in range(self._reader.num_record_batches):
+            yield self._reader.get_batch(number).column(name)
+
+    def rows(self, numbers: Sequence[int] | np.ndarray) -> pa.Table:
+        """The rows with these numbers, in the order asked for. Fast where neighbours here came as neighbours."""
+        wanted = np.asarray(numbers, dtype=np.int64)
+        batch_of = np.searchsorted(self._starts, wanted, side="right") - 1
+        pieces = [
+            self._reader.get_batch(int(batch)).take(pa.array(wanted[batch_of == batch] - self._starts[batch]))
+            for batch in np.unique(batch_of)
+        ]
+        came_at = np.argsort(np.argsort(batch_of, kind="stable"), kind="stable")
+        return pa.Table.from_batches(pieces, self._reader.schema).take(pa.array(came_at))

@@ -1,0 +1,135 @@
+"""The engine on stages that only move numbers: what runs, what does not, and why."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.engine import Engine
+from pipeline.core.graph import Graph, resolve
+from pipeline.core.plan import plan
+from pipeline.core.progress import ProgressView
+from pipeline.core.storage import Storage
+from pipeline.core.task import Output, Stage, Task
+from schemas.config import EngineConfig
+from schemas.errors import PipelineError
+
+
+def list_numbers(task: Task) -> list[Output]:
+    """Index: one shard for each entry of the settings."""
+    outputs = []
+    for shard, number in enumerate(task.settings):
+        path = f"numbers/shard-{shard:05d}.txt"
+        task.storage.write(path, str(number).encode())
+        outputs.append(Output((path,), rows=1, shard=shard))
+    task.storage.write("numbers/all.txt", b"whole")
+    return [*outputs, Output(("numbers/all.txt",), rows=0)]
+
+
+def square(task: Task) -> list[Output]:
+    number = int(task.storage.read(task.inputs["list"][0].files[0].path))
+    if number < 0:
+        raise PipelineError(f"{number} is negative")
+    path = f"squares/{task.shard_name}.txt"
+    task.storage.write(path, str(number**2).encode())
+    return [Output((path,), rows=1, counts={"ok": 1})]
+
+
+def add_up(task: Task) -> list[Output]:
+    total = sum(int(task.storage.read(receipt.files[0].path)) for receipt in task.inputs["square"])
+    task.storage.write("sum/sum.json", json.dumps(total * task.settings).encode())
+    return [Output(("sum/sum.json",), rows=1)]
+
+
+def stages(numbers: Sequence[int], factor: int = 1, version: int = 1) -> list[Stage]:
+    return [
+        Stage(
+            "list",
+            1,
+            {},
+            tuple(numbers),
+            list_numbers,
+            {},
+            "compute",
+            "numbers",
+            many=True,
+            outside={"numbers": list(numbers)},
+        ),
+        Stage("square", version, {}, None, square, {"list": "shard"}, "network", "squares"),
+        Stage("sum", 1, {"sum.factor": factor}, factor, add_up, {"square": "all"}, "process", "sum"),
+    ]
+
+
+def graph_of(root: Path, *arguments: object, **options: object) -> Graph:
+    storage = Storage(str(root))
+    return resolve(stages(*arguments, **options), storage)  # type: ignore[arg-type]
+
+
+def run(root: Path, *arguments: object, **options: object) -> dict[str, int]:
+    graph = graph_of(root, *arguments, **options)
+    with ProgressView(quiet=True) as progress:
+        engine = Engine(graph, Storage(str(root)), EngineConfig(), progress)
+        engine.run()
+    return engine.ran
+
+
+def reasons(root: Path, *arguments: object, **options: object) -> dict[str, tuple[str, ...]]:
+    return {line.name: line.reasons for line in plan(graph_of(root, *arguments, **options))}
+
+
+def test_a_run_brings_every_stage_up_to_date_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
+    assert run(tmp_path, [1, 2, 3]) == {"list": 1, "square": 3, "sum": 1}
+    assert json.loads((tmp_path / "sum/sum.json").read_bytes()) == 14
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert all(line.up_to_date for line in plan(graph_of(tmp_path, [1, 2, 3])))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_changed_shard_reruns_itself_and_what_gathers_it(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    assert reasons(tmp_path, [1, 5, 3])["list"] == ("numbers [1,2,3] -> [1,5,3]",)
+    assert run(tmp_path, [1, 5, 3]) == {"list": 1, "square": 1, "sum": 1}
+
+
+def test_growth_runs_new_shards_only(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    kept = (tmp_path / "squares/shard-00001.json").stat().st_mtime_ns
+    assert run(tmp_path, [1, 2, 3, 4]) == {"list": 1, "square": 1, "sum": 1}
+    assert (tmp_path / "squares/shard-00001.json").stat().st_mtime_ns == kept
+
+
+def test_plan_names_the_option_that_changed(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2])
+    assert reasons(tmp_path, [1, 2], factor=3) == {"list": (), "square": (), "sum": ("sum.factor 1 -> 3",)}
+    assert run(tmp_path, [1, 2], factor=3) == {"sum": 1}
+
+
+def test_plan_names_a_new_code_version_and_what_follows_from_it(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2])
+    assert reasons(tmp_path, [1, 2], version=2) == {
+        "list": (),
+        "square": ("code version 1 -> 2",),
+        "sum": ("after square",),
+    }
+
+
+def test_a_shard_without_receipt_is_made_again_and_the_rest_is_kept(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    (tmp_path / "squares/stage.parquet").unlink()
+    (tmp_path / "squares/shard-00001.json").unlink()
+    assert run(tmp_path, [1, 2, 3]) == {"square": 1}
+
+
+def test_a_file_that_went_missing_is_made_again(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    (tmp_path / "squares/shard-00002.txt").unlink()
+    assert reasons(tmp_path, [1, 2, 3])["square"] == ("file gone or of another size",)
+    assert run(tmp_path, [1, 2, 3]) == {"square": 1}
+
+
+def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="-1 is negative"):
+        run(tmp_path, [3, -1])
+    assert not (tmp_path / "sum").exists()
+    assert plan(graph_of(tmp_path, [3, -1]))[0].up_to_date
