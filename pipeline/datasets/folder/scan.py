@@ -1,0 +1,145 @@
+"""Which files lie in a user's folders. Looks at names, sizes and time stamps; opens nothing."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import PipelineError, UsageError
+
+FileKey = tuple[int, int]  # device and inode
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file that may be an image.
+
+    Attributes:
+        image_id: path below the folder with forward slashes, after the folder's prefix if it has one.
+        path: absolute.
+        size_bytes: None where the file cannot be looked at, such as a broken link.
+        modified_ns: likewise.
+    """
+
+    image_id: str
+    path: str
+    size_bytes: int | None
+    modified_ns: int | None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One of the configured folders: `path`, or `prefix=path`."""
+
+    prefix: str  # with its slash; empty where there is none
+    path: Path
+
+    @classmethod
+    def parse(cls, text: str) -> "Folder":
+        """The folder that a setting names; a '=' after a slash belongs to the path.
+
+        Raises:
+            UsageError: there is no such folder.
+        """
+        before, sign, after = text.partition("=")
+        has_prefix = bool(sign and before and "/" not in before)
+        path = Path(after if has_prefix else text).expanduser()
+        found = _stat(path)
+        if not text or found is None or not stat.S_ISDIR(found.st_mode):
+            raise UsageError(
+                f"dataset.folders: no folder {str(path)!r} (seen from {Path.cwd()}); expected the path of a folder, or "
+                "prefix=path. Set it: --set 'dataset.folders=[\"PATH\"]'"
+            )
+        path = path.resolve()
+        _require_utf8(str(path))
+        return cls(f"{before}/" if has_prefix else "", path)
+
+    def files(self, left_out: Collection[FileKey]) -> list[LocalFile]:
+        """Every regular file at any depth, sorted by its path; names that begin with a dot are left out.
+
+        Links are followed, but for a folder that leads back into itself; a link to nowhere is a file without size.
+
+        Raises:
+            PipelineError: a folder cannot be read, or a name is not UTF-8.
+        """
+        here = self.path.stat()
+        found = _walk(self.path, self.prefix, frozenset({(here.st_dev, here.st_ino)}), left_out)
+        return sorted(found, key=lambda file: file.image_id)
+
+
+def local_file(image_id: str, path: Path) -> LocalFile:
+    """A file by its path, whether it is there or not."""
+    found = _stat(path)
+    return _described(image_id, str(path), found)
+
+
+def key_of(path: Path) -> FileKey:
+    """What a file is known by under all its names."""
+    found = path.stat()
+    return (found.st_dev, found.st_ino)
+
+
+def require_distinct(files: Sequence[LocalFile]) -> None:
+    """No two files have the same id.
+
+    Raises:
+        PipelineError: two have; the text names both.
+    """
+    paths: dict[str, str] = {}
+    for file in files:
+        if file.image_id in paths:
+            raise PipelineError(
+                f"two files have the image id {file.image_id!r}: {paths[file.image_id]} and {file.path}; expected each "
+                'once. Give one folder a prefix: dataset.folders = ["PATH", "PREFIX=PATH"]'
+            )
+        paths[file.image_id] = file.path
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[FileKey], left_out: Collection[FileKey]) -> Iterator[LocalFile]:
+    for name in _names(folder):
+        path = folder / name
+        found = _stat(path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            key = (found.st_dev, found.st_ino)
+            if key not in above:
+                yield from _walk(path, f"{prefix}{name}/", above | {key}, left_out)
+        elif found is None or (stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in left_out):
+            yield _described(f"{prefix}{name}", str(path), found)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise PipelineError(
+            f"cannot read the folder {folder}: {error.strerror}. Make it readable, or take it out of dataset.folders"
+        ) from error
+    for name in names:
+        _require_utf8(str(folder / name))
+    return names
+
+
+def _require_utf8(path: str) -> None:
+    """Tables hold UTF-8 only, so another name could never be opened again."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise PipelineError(
+            f"a file name is not UTF-8: {os.fsencode(path)!r}. Rename it, then run the same command again"
+        ) from error
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """What the system says of a file, links followed; None where it says no."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _described(image_id: str, path: str, found: os.stat_result | None) -> LocalFile:
+    if found is None:
+        return LocalFile(image_id, path, None, None)
+    return LocalFile(image_id, path, found.st_size, found.st_mtime_ns)

@@ -1,0 +1,81 @@
+"""What every data set promises, whatever it is made of."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipeline.datasets import DATASETS
+from pipeline.datasets.label import Label
+from schemas.config import DemoDataset, FolderDataset
+from schemas.errors import UsageError
+from schemas.status import LabelRole
+from schemas.tables import RECORDS
+
+Config = DemoDataset | FolderDataset
+
+
+@pytest.fixture(params=list(DATASETS))
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    if request.param == "demo":
+        return DemoDataset(num_images=7)
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "images" / name).write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat;dog\nhttp://localhost/c.jpg,dog\n")
+    (tmp_path / "unseen.txt").write_text("dog\n")
+    return FolderDataset(
+        folders=(str(tmp_path / "images"),), labels=str(tmp_path / "labels.csv"), unseen=str(tmp_path / "unseen.txt")
+    )
+
+
+def test_records_have_the_schema_and_each_image_once(config: Config) -> None:
+    tables = list(DATASETS.load(config.name).records(config))
+
+    assert all(table.schema == RECORDS for table in tables)
+    ids = pa.concat_tables(tables)["image_id"].to_pylist()
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_records_come_in_the_same_order_every_time(config: Config) -> None:
+    dataset = DATASETS.load(config.name)
+
+    assert list(dataset.records(config)) == list(dataset.records(config))
+
+
+def test_labels_of_all_images_are_in_the_label_space(config: Config) -> None:
+    dataset = DATASETS.load(config.name)
+    labels: list[Label] = dataset.labels(config)
+    ids = [label.label_id for label in labels]
+    rows = [row for table in dataset.records(config) for row in table.to_pylist()]
+
+    assert len(ids) == len(set(ids))
+    assert {label for row in rows for label in row["positive"] or ()} <= set(ids)
+
+
+def test_seen_labels_stand_before_unseen_ones(config: Config) -> None:
+    roles = [label.role for label in DATASETS.load(config.name).labels(config)]
+
+    assert roles == sorted(roles, key=lambda role: role == LabelRole.UNSEEN)
+    assert set(roles) == {LabelRole.SEEN, LabelRole.UNSEEN}
+
+
+def test_every_location_is_a_full_place_or_has_a_base_address(config: Config) -> None:
+    dataset = DATASETS.load(config.name)
+    with dataset.base_addresses(config) as bases:
+        for table in dataset.records(config):
+            for row in table.to_pylist():
+                assert row["locations"]
+                assert {place["source"] for place in row["locations"]} <= {"local", "http", *bases}
+
+
+def test_sources_are_files_and_the_listing_stays_while_nothing_changes(config: Config) -> None:
+    dataset = DATASETS.load(config.name)
+
+    assert all(Path(path).is_file() for path in dataset.sources(config))
+    assert dataset.listing(config) == dataset.listing(config)
+
+
+def test_an_unknown_data_set_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown data set 'folders'\. Did you mean 'folder'"):
+        DATASETS.load("folders")
