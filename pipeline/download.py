@@ -1,0 +1,236 @@
+"""Fetches the images of a shard and says what became of each: stage `download`.
+
+An image that fails is a row with a status; a shard in which all failed is a shard like any other, and the run decides
+what to make of it. Images on a local disk are read and checked, not copied. Pixels are not decoded here.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core import stopping
+from pipeline.core.tables import read_table, write_table
+from pipeline.core.task import Output, Task
+from pipeline.images.header import inspect
+from pipeline.images.problem import ImageProblem
+from pipeline.web.spool import Spool, open_spool
+from schemas.config import DownloadConfig
+from schemas.errors import PipelineError
+from schemas.status import ImageStatus
+from schemas.tables import DOWNLOADS, IMAGES
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+VERSION = 1
+
+_IMAGES = "images"
+_GROUP_ROWS = 64
+_GROUP_BYTES = 64 * 2**20  # a row group ends here too: 64 images at the cap of 64 MiB would be 4 GiB
+_FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
+_STOP_POLL_S = 0.25
+_LOCAL, _HTTP = "local", "http"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `run` needs."""
+
+    download: DownloadConfig
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """One row of the downloads shard, less its image id. Names and order are the table's."""
+
+    status: ImageStatus
+    error: str | None = None
+    source: str | None = None
+    size_bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    sha256: str | None = None
+
+
+def run(task: Task) -> list[Output]:
+    """Fetch and check every image of the task's index shard.
+
+    Raises:
+        PipelineError: the base address of a source is not known.
+        InterruptedRunError: asked to stop; nothing of the shard stays.
+        TimeBudgetError: the time budget is used up; nothing of the shard stays.
+    """
+    rows = read_table(task.storage, task.inputs["index"][0].files[0].path).to_pylist()
+    _require_bases(task, rows)
+    images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (_IMAGES, task.folder))
+    started = time.perf_counter()
+    with open_spool(task.storage.local(_IMAGES)) as spool:
+        outcomes = asyncio.run(_unless_stopped(_fetch_shard(task, rows, spool), task.deadline))
+        seconds_fetch = time.perf_counter() - started
+        _write_images(task, images_path, [row["image_id"] for row in rows], spool)
+    _write_downloads(task, downloads_path, rows, outcomes)
+    facts = {"bytes": spool.size_bytes, "seconds_fetch": round(seconds_fetch, 3)}
+    counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
+    files = (downloads_path, images_path)
+    return [Output(files, len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)]
+
+
+def _require_bases(task: Task, rows: Sequence[Row]) -> None:
+    sources = {place["source"] for row in rows if not row["removed"] for place in row["locations"] or ()}
+    if unknown := sorted(sources - {_LOCAL, _HTTP} - set(task.bases)):
+        raise PipelineError(
+            f"download: images of {task.shard_name} lie at {unknown[0]!r}, whose address is not known (known: "
+            f"{', '.join(sorted(task.bases)) or 'none'}). Run it with the --dataset "
+            "that the index belongs to, or index again: biam-pipe index"
+        )
+
+
+async def _unless_stopped(work: Awaitable[list[_Outcome]], deadline: float | None) -> list[_Outcome]:
+    """The result of the work, or the reason to stop as soon as there is one."""
+    task = asyncio.ensure_future(work)
+    while not (await asyncio.wait({task}, timeout=_STOP_POLL_S))[0]:
+        if (why := stopping.reason(deadline)) is not None:
+            task.cancel()
+            await asyncio.wait({task})
+            raise why
+    return task.result()
+
+
+async def _fetch_shard(task: Task, rows: Sequence[Row], spool: Spool) -> list[_Outcome]:
+    """One outcome a row, in order; the bytes of fetched images go to the spool."""
+    from pipeline.web.client import open_session
+
+    config: DownloadConfig = task.settings.download
+    outcomes: list[_Outcome] = [_Outcome(ImageStatus.REMOVED)] * len(rows)
+    numbered = iter(enumerate(rows))
+
+    async def fetch_on() -> None:
+        for position, row in numbered:  # shared: each of the runners takes the next row that nobody has
+            outcomes[position], data = await fetcher.image(row)
+            if data:
+                spool.put(position, data)
+
+    with ThreadPoolExecutor(_FILE_THREADS) as pool:
+        async with open_session(config) as session:
+            fetcher = _Fetcher(config, task.bases, session, pool)
+            await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
+    return outcomes
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for all; an exception of one (a full disk) ends the others, and comes out as it is."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class _Fetcher:
+    """Gets one image from the first of its locations that has it."""
+
+    config: DownloadConfig
+    bases: Mapping[str, str]
+    session: "ClientSession"
+    pool: ThreadPoolExecutor
+
+    async def image(self, row: Row) -> tuple[_Outcome, bytes]:
+        """The outcome of a row, and its bytes where they have to be kept.
+
+        The deadline is shared out among the locations that are left, so that a dead first one leaves time for the next.
+        """
+        if row["removed"]:
+            return _Outcome(ImageStatus.REMOVED), b""
+        locations = row["locations"] or ()
+        outcome = _Outcome(ImageStatus.BAD_ADDRESS, "the index names no location")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.config.timeout_s
+        for tried, location in enumerate(locations):
+            budget_s = (deadline - loop.time()) / (len(locations) - tried)
+            outcome, data = await self._location(location["source"], location["address"] or "", budget_s)
+            if outcome.status is ImageStatus.OK:
+                return outcome, data
+        if len(locations) > 1:
+            outcome = replace(outcome, error=f"{outcome.error} (last of {len(locations)} locations)")
+        return outcome, b""
+
+    async def _location(self, source: str, address: str, budget_s: float) -> tuple[_Outcome, bytes]:
+        from pipeline.web.client import fetch_image
+
+        loop = asyncio.get_running_loop()
+        if source == _LOCAL:
+            return await loop.run_in_executor(self.pool, _check_file, address, self.config), b""
+        if source != _HTTP:
+            address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
+        answer = await fetch_image(self.session, address, self.config, budget_s)
+        if answer.status is not ImageStatus.OK:
+            return _Outcome(answer.status, answer.error, source), b""
+        return await loop.run_in_executor(self.pool, _check, answer.data, source, self.config), answer.data
+
+
+def _check_file(path: str, config: DownloadConfig) -> _Outcome:
+    """The outcome of an image on a local disk. Error texts carry no path: the index has it."""
+    try:
+        seen = Path(path).stat()
+        if not S_ISREG(seen.st_mode):  # reading a pipe or a device might never end
+            return _Outcome(ImageStatus.UNREADABLE_FILE, "not a regular file", _LOCAL)
+        if seen.st_size > config.max_bytes:
+            text = f"more bytes than download.max_bytes = {config.max_bytes}"
+            return _Outcome(ImageStatus.TOO_LARGE, text, _LOCAL, seen.st_size)
+        data = Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return _Outcome(ImageStatus.MISSING_FILE, "no such file", _LOCAL)
+    except OSError as error:
+        return _Outcome(ImageStatus.UNREADABLE_FILE, (error.strerror or "input/output error").lower(), _LOCAL)
+    except ValueError:
+        return _Outcome(ImageStatus.BAD_ADDRESS, "not a path: it holds a zero byte", _LOCAL)
+    return _check(data, _LOCAL, config)
+
+
+def _check(data: bytes, source: str, config: DownloadConfig) -> _Outcome:
+    """The outcome of an image whose bytes are there: what its header says, and its hash."""
+    known = _Outcome(ImageStatus.OK, None, source, len(data), sha256=hashlib.sha256(data).hexdigest())
+    try:
+        header = inspect(data, config.max_pixels)
+    except ImageProblem as problem:
+        return replace(known, status=problem.status, error=str(problem))
+    return replace(known, width=header.width, height=header.height)
+
+
+def _write_images(task: Task, path: str, image_ids: Sequence[str], spool: Spool) -> None:
+    # JPEG does not compress again, and no two images are equal: both would only cost time.
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+    with task.storage.commit(path) as temporary, pq.ParquetWriter(temporary, IMAGES, **options) as writer:
+        for rows in spool.groups(len(image_ids), _GROUP_ROWS, _GROUP_BYTES):
+            data = [spool.take(row) for row in rows]
+            group = pa.table({"image_id": image_ids[rows.start : rows.stop], "data": data}, schema=IMAGES)
+            writer.write_table(group, row_group_size=len(rows))
+
+
+def _write_downloads(task: Task, path: str, rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> None:
+    columns: dict[str, list[Any]] = {"image_id": [row["image_id"] for row in rows]}
+    columns |= {one.name: [getattr(outcome, one.name) for outcome in outcomes] for one in fields(_Outcome)}
+    write_table(task.storage, path, pa.table(columns, schema=DOWNLOADS))
+
+
+def _content(rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> str:
+    """Hash of what later stages depend on: not where an image came from, nor the words of an error."""
+    digest = hashlib.sha256()
+    for row, outcome in zip(rows, outcomes, strict=True):
+        digest.update(f"{row['image_id']}\t{outcome.status}\t{outcome.sha256 or ''}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""What became of a request, in the words of the closed status list. Needs no network and no http library.
+
+Error texts name no host, no port and no time, so that equal answers leave equal bytes in the tables.
+"""
+
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from schemas.status import ImageStatus
+
+_BY_CODE: dict[int, ImageStatus] = {
+    HTTPStatus.UNAUTHORIZED: ImageStatus.FORBIDDEN,
+    HTTPStatus.FORBIDDEN: ImageStatus.FORBIDDEN,
+    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: ImageStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND: ImageStatus.NOT_FOUND,
+    HTTPStatus.GONE: ImageStatus.GONE,
+    HTTPStatus.TOO_MANY_REQUESTS: ImageStatus.RATE_LIMITED,
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one address gave.
+
+    Attributes:
+        status: `ok` says that `data` is the whole body, nothing about what it holds.
+        error: why there is no data; None when there is.
+        retry_after_s: how long the server asks to wait before another attempt.
+    """
+
+    status: ImageStatus
+    data: bytes = b""
+    error: str | None = None
+    retry_after_s: float = 0.0
+
+
+def refusal(code: int, retry_after: str | None) -> Answer | None:
+    """The answer that a status code alone decides, or None where the body is what was asked for.
+
+    Redirects are not decided here. 206 is a refusal: no range was asked for, so the body is not the whole image.
+    """
+    if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES and code != HTTPStatus.PARTIAL_CONTENT:
+        return None
+    other = ImageStatus.SERVER_ERROR if code >= HTTPStatus.INTERNAL_SERVER_ERROR else ImageStatus.HTTP_ERROR
+    return Answer(_BY_CODE.get(code, other), error=f"HTTP {code}", retry_after_s=wait_asked_for(retry_after))
+
+
+def wait_asked_for(retry_after: str | None) -> float:
+    """Seconds that a `Retry-After` header asks for; 0 where there is none or it cannot be read.
+
+    Source: RFC 9110, section 10.2.3: a number of seconds, or a date.
+    """
+    if retry_after is None:
+        return 0.0
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0

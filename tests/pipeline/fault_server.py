@@ -1,0 +1,207 @@
+"""An image server on loopback that does what servers in the wild do; the path says what."""
+
+import socket
+import struct
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+
+def picture(number: int = 0) -> bytes:
+    """A JPEG of 8 x 6 pixels; each number has its own bytes."""
+    out = BytesIO()
+    Image.new("RGB", (8, 6), (number * 7 % 256, 99, 200)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def header_of_900_megapixels() -> bytes:
+    """A PNG whose header announces 30,000 x 30,000 pixels, and which holds none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@dataclass
+class FaultServer:
+    """What the tests see of the server.
+
+    Attributes:
+        base: its address.
+        requests: by path.
+        connections: opened so far.
+        most_at_once: the largest number of requests that were under way together.
+    """
+
+    base: str = ""
+    requests: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
+    most_at_once: int = 0
+    at_once: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def serving() -> Iterator[FaultServer]:
+    """The server, for as long as the block lasts."""
+    server = FaultServer()
+    handler = type("Handler", (_Handler,), {"server_state": server})
+    with _Server(("127.0.0.1", 0), handler) as http:
+        server.base = f"http://127.0.0.1:{http.server_port}"
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.released.set()
+            http.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # the default of 5 drops connections that come at once; each is tried again after 1 s
+    daemon_threads = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server_state: FaultServer
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server_state.lock:
+            self.server_state.connections += 1
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        state = self.server_state
+        with state.lock:
+            state.requests[self.path] += 1
+            state.at_once += 1
+            state.most_at_once = max(state.most_at_once, state.at_once)
+        self.close_connection = False
+        with suppress(ConnectionError):
+            self._behaviour()()
+        with state.lock:
+            state.at_once -= 1
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            super().handle()
+
+    def _behaviour(self) -> Callable[[], None]:
+        name = PurePosixPath(self.path).parts[1]
+        return getattr(self, f"_{name.replace('-', '_')}")
+
+    @property
+    def _first_time(self) -> bool:
+        return self.server_state.requests[self.path] == 1
+
+    def _send(self, body: bytes, code: int = 200, length: int | None = None, **headers: str) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _ok(self) -> None:
+        self._send(picture(int(PurePosixPath(self.path).stem)))
+
+    def _vectors(self) -> None:
+        self._send(b"red 3 0 4\n")
+
+    def _code(self) -> None:
+        self._send(b"no", int(PurePosixPath(self.path).name))
+
+    def _limited_once(self) -> None:
+        self._send(b"", 429, Retry_After="0") if self._first_time else self._send(picture())
+
+    def _limited_for_long(self) -> None:
+        self._send(b"", 429, Retry_After="3600")
+
+    def _broken_once(self) -> None:
+        self._send(b"", 500) if self._first_time else self._send(picture())
+
+    def _reset_in_the_body(self) -> None:
+        self._send(picture()[:100], length=5000)
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def _reset_once(self) -> None:
+        self._reset_in_the_body() if self._first_time else self._send(picture())
+
+    def _truncated(self) -> None:
+        self._send(picture()[:100], length=5000)
+        self.close_connection = True
+
+    def _trickle(self) -> None:
+        self._send(picture()[:100], length=5000)
+        self.server_state.released.wait()
+        self.close_connection = True
+
+    def _silent(self) -> None:
+        self.server_state.released.wait()
+        self.close_connection = True
+
+    def _closed(self) -> None:
+        self.close_connection = True
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while not self.server_state.released.is_set():
+            self.wfile.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+
+    def _announced_large(self) -> None:
+        self._send(b"", length=10**12)
+        self.close_connection = True
+
+    def _moved(self) -> None:
+        self._send(b"", 302, Location="../ok/1")
+
+    def _circle(self) -> None:
+        self._send(b"", 301, Location="/circle/" + ("b" if self.path.endswith("a") else "a"))
+
+    def _hop(self) -> None:
+        self._send(b"", 307, Location=f"/hop/{int(PurePosixPath(self.path).name) + 1}")
+
+    def _to_file(self) -> None:
+        self._send(b"", 302, Location="file:///etc/hostname")
+
+    def _to_nowhere(self) -> None:
+        self._send(b"", 302, Location="http://[nowhere/")
+
+    def _page(self) -> None:
+        self._send(b"<!doctype html><title>photo unavailable</title>", Content_Type="image/jpeg")
+
+    def _empty(self) -> None:
+        self._send(b"")
+
+    def _gzip_bomb(self) -> None:
+        squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+        body = squeeze.compress(bytes(10_000_000)) + squeeze.flush()
+        self._send(body, Content_Encoding="gzip")
+
+    def _megapixels(self) -> None:
+        self._send(header_of_900_megapixels())
+
+    def _no_http(self) -> None:
+        self.wfile.write(b"220 mail.example ESMTP\r\n\r\n")
+        self.close_connection = True

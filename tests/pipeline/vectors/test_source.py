@@ -1,0 +1,70 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.fetch import CACHE_VARIABLE
+from pipeline.vectors.source import PUBLISHED, local_file, slug, vectors_file
+from schemas.config import EmbedConfig
+from schemas.errors import IntegrityError, PipelineError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("vectors", "name"),
+    [
+        ("glove-wiki-gigaword-300", "glove-wiki-gigaword-300"),
+        ("/data/glove.6B.300d.excerpt.txt.gz", "glove-6b-300d-excerpt"),
+        ("https://host/GoogleNews-vectors-negative300.bin.gz", "googlenews-vectors-negative300"),
+        ("demo:vectors.txt", "demo-vectors"),
+        ("/data/.txt", "vectors"),
+    ],
+)
+def test_the_short_name_fits_a_file_name(vectors: str, name: str) -> None:
+    assert slug(vectors) == name
+
+
+def test_only_a_path_is_a_file_that_shapes_the_output(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("red 1\n")
+    assert local_file(EmbedConfig(vectors=str(path))) == str(path)
+    for fetched in (*PUBLISHED, "https://host/vectors.txt", "demo:vectors.txt"):
+        assert local_file(EmbedConfig(vectors=fetched)) is None
+
+
+def test_a_name_that_is_nearly_known_is_suggested() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'glove-wiki-gigaword-300'"):
+        local_file(EmbedConfig(vectors="glove-wiki-gigaword-30"))
+
+
+def test_a_path_without_a_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+    config = EmbedConfig(vectors=str(tmp_path / "no.txt"))
+    with pytest.raises(PipelineError, match=r"no\.txt, expected one\. Check embed\.vectors"), vectors_file(config, {}):
+        pass
+
+
+def test_a_server_that_is_not_there_is_an_error_that_lists_those_that_are() -> None:
+    config = EmbedConfig(vectors="demo:vectors.txt")
+    message = r"no such file, and no data set serves 'demo' \(served: other:\.\.\.\)"
+    with pytest.raises(UsageError, match=message), vectors_file(config, {"other": "http://127.0.0.1:1"}):
+        pass
+
+
+def test_a_path_is_used_where_it_lies_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("red 1\n")
+    with vectors_file(EmbedConfig(vectors=str(path)), {}) as file:
+        assert file == path
+    wrong = EmbedConfig(vectors=str(path), sha256="0" * 64)
+    with pytest.raises(IntegrityError, match="expected 0000"), vectors_file(wrong, {}):
+        pass
+
+
+def test_published_vectors_are_taken_from_the_cache_once_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    cached = tmp_path / "vectors" / "glove-wiki-gigaword-300.gz"
+    cached.parent.mkdir()
+    cached.write_bytes(gzip.compress(b"red 1\n"))
+    with vectors_file(EmbedConfig(), {}) as file:
+        assert gzip.decompress(file.read_bytes()) == b"red 1\n"
