@@ -1,0 +1,118 @@
+"""The parts of BiAM: convolution blocks, and the two ways a region gets its context.
+
+All of them map [image, channel, height, width] to the same height and width. Symbols, ours -> the paper's:
+source -> h_r, heads -> H, global feature -> x_g.
+"""
+
+from collections import OrderedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+LEAKY_SLOPE = 0.2
+
+
+def conv_relu_norm(channels_in: int, channels_out: int, norm: nn.BatchNorm2d) -> nn.Sequential:
+    """A 3x3 convolution, ReLU, then batch normalisation.
+
+    Source: BiAM (ICCV 2021), section 3, "Implementation Details".
+    """
+    conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1)
+    return nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU(), norm=norm))
+
+
+def pointwise_leaky(channels_in: int, channels_out: int) -> nn.Sequential:
+    """A 1x1 convolution and a leaky ReLU."""
+    conv = nn.Conv2d(channels_in, channels_out, kernel_size=1)
+    return nn.Sequential(OrderedDict(conv=conv, leaky=nn.LeakyReLU(LEAKY_SLOPE)))
+
+
+class RegionContext(nn.Module):
+    """Each region enriched by what it attends to among all regions of its image.
+
+    Args:
+        channels: of the input and the output.
+        heads: attention heads; divides `channels`.
+        hidden: channels between the two 1x1 convolutions that follow the attention.
+        bias: whether query, key, value and output projections have one.
+        dropout: share of attention weights, and of the attention's output, set to zero while training.
+
+    Source: BiAM (ICCV 2021), section 2.2.1, equations 2 to 5.
+    Differs from the paper: it does not say what stands between the two convolutions of c_r. Two linear maps in a row
+        are one, so a ReLU does, as in the released code.
+    """
+
+    def __init__(self, channels: int, heads: int, hidden: int, bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
+        self.key = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
+        self.value = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
+        self.output = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
+        self.widen = nn.Conv2d(channels, hidden, kernel_size=1)
+        self.narrow = nn.Conv2d(hidden, channels, kernel_size=1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, source: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image channel height width"]:
+        """The enriched regions e_r."""
+        attended = functional.scaled_dot_product_attention(
+            self._split(self.query(source)),
+            self._split(self.key(source)),
+            self._split(self.value(source)),
+            dropout_p=self.dropout.p if self.training else 0.0,
+        )
+        context = source + self.dropout(self.output(_join(attended, source)))
+        enriched: Tensor = context + self.narrow(torch.relu(self.widen(context)))
+        return enriched
+
+    def _split(
+        self, projected: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image head region headchannel"]:
+        """Head h takes the h-th run of neighbouring channels."""
+        return projected.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
+
+
+def _join(
+    attended: Float[Tensor, "image head region headchannel"], like: Float[Tensor, "image channel height width"]
+) -> Float[Tensor, "image channel height width"]:
+    """The heads' channels one after the other, in the map's shape."""
+    return attended.transpose(2, 3).flatten(1, 2).unflatten(2, like.shape[2:])
+
+
+class SceneContext(nn.Module):
+    """Each channel of the regions weighted by how well it agrees with the global feature of the image.
+
+    Args:
+        key: maps the global feature, as a 1x1 map, to the channels.
+        shared: what query and value both pass before anything else.
+        refine: maps the weighted regions to what is added to the residual.
+        source_residual: whether the residual is the input (the paper), or the weighted regions (the released code).
+        dropout: share of the global feature set to zero while training.
+
+    Source: BiAM (ICCV 2021), section 2.2.2, equations 6 to 8.
+    """
+
+    def __init__(
+        self, key: nn.Conv2d, shared: nn.Module, refine: nn.Module, source_residual: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.key = key
+        self.shared = shared
+        self.refine = refine
+        self.source_residual = source_residual
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, source: Float[Tensor, "image channel height width"], global_feature: Float[Tensor, "image global"]
+    ) -> Float[Tensor, "image channel height width"]:
+        """The enriched regions e_g."""
+        value = self.shared(source)
+        query = value.mean(dim=(2, 3), keepdim=True)
+        key = self.key(self.dropout(global_feature)[:, :, None, None])
+        weighted = value * torch.sigmoid(query * key)
+        enriched: Tensor = self.refine(weighted) + (source if self.source_residual else weighted)
+        return enriched

@@ -1,0 +1,58 @@
+"""Weights under the names that the released code of BiAM gives them: to compare with it, to load its files."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from schemas.errors import UsageError
+
+# ours -> the released one's
+_PREFIXES = {
+    "stem.conv": "conv_3X3.body",
+    "stem.norm": "conv_3X3.bn",
+    "region_context.query": "region_context_block.w_q",
+    "region_context.key": "region_context_block.w_k",
+    "region_context.value": "region_context_block.w_v",
+    "region_context.output": "region_context_block.w_o",
+    "region_context.widen": "region_context_block.sub_network.conv1",
+    "region_context.narrow": "region_context_block.sub_network.conv2",
+    "scene_context.key": "scene_context_block.w_g",
+    "scene_context.shared.conv": "scene_context_block.channel_conv.body",
+    "scene_context.refine.conv": "scene_context_block.gcff.body",
+    "scene_context.refine.norm": "scene_context_block.gcff.bn",
+    "fusion.conv": "conv_1X1.body",
+    "label_projection": "W",
+}
+
+
+def released_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a BiAM under the released names, shapes unchanged.
+
+    Preset `released` has all of them, preset `paper` a part.
+    """
+    return {_released_key(key): value for key, value in model.state_dict().items()}
+
+
+def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put weights that carry the released names into a BiAM.
+
+    Raises:
+        UsageError: names or shapes are not those of the model.
+    """
+    ours = {_released_key(key): key for key in model.state_dict()}
+    expected = {key: tuple(value.shape) for key, value in released_state(model).items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    if differing:
+        key = differing[0]
+        raise UsageError(
+            f"released weights do not fit the model in {len(differing)} of {len(expected)} tensors, first {key}: "
+            f"found {found.get(key, 'none')}, expected {expected.get(key, 'none')}. Run: biam-pipe show config, "
+            "and compare model.preset, model.channels and the backbone with those of the weights"
+        )
+    model.load_state_dict({ours[key]: value for key, value in state.items()})
+
+
+def _released_key(key: str) -> str:
+    prefix, _, name = key.rpartition(".")
+    return f"{_PREFIXES[prefix]}.{name}"
