@@ -1,0 +1,146 @@
+"""metrics.json and history.json as what the page shows: sections of measures, each beside chance and the control."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SECTIONS = {
+    "zsl": ("Zero-shot (ZSL)", "ranked among the unseen labels only"),
+    "gzsl": ("Generalised zero-shot (GZSL)", "ranked among seen and unseen labels together"),
+    "standard": ("Standard multi-label", "trained and tested on the same labels"),
+}
+_MEASURES = {
+    "map": "mAP",
+    "weighted_map": "Weighted mAP",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure in [0, 1] beside what no knowledge reaches; None where it was not measured."""
+
+    name: str
+    value: float | None
+    chance: float | None
+    permuted: float | None
+
+    @property
+    def times_chance(self) -> float | None:
+        """How many times the chance level the figure is."""
+        return self.value / self.chance if self.value is not None and self.chance else None
+
+
+@dataclass(frozen=True)
+class Section:
+    """The measures of one way to rank labels."""
+
+    title: str
+    note: str
+    labels: int | None
+    measures: tuple[Measure, ...]
+
+    @property
+    def mean_average_precision(self) -> Measure | None:
+        """The measure that heads the page."""
+        return next((one for one in self.measures if one.name == _MEASURES["map"]), None)
+
+    @property
+    def has_control(self) -> bool:
+        """Whether any measure was also taken with permuted labels."""
+        return any(one.permuted is not None for one in self.measures)
+
+
+def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
+    """The sections that metrics.json has, unseen labels first."""
+    return tuple(_section(title, note, metrics[key]) for key, (title, note) in _SECTIONS.items() if key in metrics)
+
+
+def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:
+    chance, permuted = section.get("chance") or {}, section.get("permuted") or {}
+    keys = [key for key in section if key not in {"labels", "chance", "permuted"}]
+    measures = tuple(
+        Measure(_name(key), finite(section[key]), finite(chance.get(key)), finite(permuted.get(key)))
+        for key in sorted(keys, key=_position)
+    )
+    labels = section.get("labels")
+    return Section(title, note, labels if isinstance(labels, int) else None, measures)
+
+
+def _position(key: str) -> tuple[int, int, str]:
+    """Whole rankings first, then the measures at each K, smallest K first."""
+    name, _, k = key.partition("@")
+    known = list(_MEASURES)
+    return int(k) if k.isdigit() else 0, known.index(name) if name in known else len(known), key
+
+
+def _name(key: str) -> str:
+    name, at, k = key.partition("@")
+    return f"{_MEASURES.get(name, name)}{at}{k}"
+
+
+def finite(value: object) -> float | None:
+    """The value as a float, or None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history."""
+
+    number: int
+    lr: float | None
+    loss: float | None
+    validation: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class History:
+    """What training wrote down.
+
+    Attributes:
+        epochs: in order.
+        selected: the epoch whose weights were kept, if the history says.
+        images: images used, by split.
+    """
+
+    epochs: tuple[Epoch, ...]
+    selected: int | None
+    images: Mapping[str, int]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the validation measures, in the order in which they first appear."""
+        return tuple(dict.fromkeys(name for epoch in self.epochs for name in epoch.validation))
+
+    def losses(self) -> dict[str, list[tuple[float, float]]]:
+        """The loss curve as a series."""
+        return {"training loss": [(epoch.number, epoch.loss) for epoch in self.epochs if epoch.loss is not None]}
+
+    def validations(self) -> dict[str, list[tuple[float, float]]]:
+        """The validation curves as series; epochs without a validation have no point."""
+        return {
+            name: [(epoch.number, epoch.validation[name]) for epoch in self.epochs if name in epoch.validation]
+            for name in self.measures
+        }
+
+
+def history(written: Mapping[str, Any]) -> History:
+    """history.json as a History."""
+    epochs = tuple(
+        Epoch(one["epoch"], finite(one.get("lr")), finite(one.get("train_loss")), dict(_finite_values(one)))
+        for one in written["epochs"]
+    )
+    return History(epochs, written.get("selected_epoch"), written.get("images") or {})
+
+
+def _finite_values(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for key, value in (epoch.get("validation") or {}).items():
+        number = finite(value)
+        if number is not None:
+            yield _name(key), number

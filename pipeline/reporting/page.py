@@ -1,0 +1,105 @@
+"""The report page: everything it shows as one object, and its HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.reporting.examples import Example
+from pipeline.reporting.figures import History, Section
+from pipeline.reporting.images import Images
+from pipeline.reporting.labels import LabelMatrix, LabelSpace, RankedLabels
+from pipeline.reporting.ran import Fact, Library, StageRow
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows. None, or an empty sequence, where the run left nothing: the page then says so.
+
+    Attributes:
+        title: what was run on what.
+        run: folder of the run.
+        random_weights: whether the backbone's weights are random numbers.
+        identity: (name, value) lines under the title.
+        sections: the results.
+        stages: what ran.
+        images: what became of the images.
+        space: the labels.
+        matrix: the word vectors of the labels.
+        history: the training history.
+        ranked: labels by average precision.
+        examples: test images.
+        config: the settings as TOML text.
+        recipe: fingerprints of recipes and folders of stages, by what they belong to.
+        libraries: versions in use.
+        facts: what stages wrote into their receipts.
+    """
+
+    title: str
+    run: str
+    random_weights: bool
+    identity: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+    stages: Sequence[StageRow]
+    images: Images
+    space: LabelSpace
+    matrix: LabelMatrix | None
+    history: History | None
+    ranked: Sequence[RankedLabels]
+    examples: Sequence[Example]
+    config: str | None
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    libraries: Sequence[Library] = ()
+    facts: Sequence[Fact] = ()
+
+
+def render(page: Page) -> str:
+    """The page as one HTML document that loads nothing; the same text for an equal page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from pipeline.reporting.charts import line_chart
+
+    environment = Environment(
+        loader=PackageLoader("pipeline", "reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "percent": percent, "size": size, "duration": duration}
+    charts = {}
+    if page.history is not None:
+        curves = {"loss": page.history.losses(), "validation": page.history.validations()}
+        charts = {
+            name: line_chart(name, f"{name} by epoch", series, page.history.selected)
+            for name, series in curves.items()
+            if any(series.values())
+        }
+    return environment.get_template("report.html").render(page=page, charts=charts) + "\n"
+
+
+def count(number: int) -> str:
+    """`12,345`."""
+    return f"{number:,}"
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """`12.3 %`; a dash where there is no figure."""
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}\u202f%"
+
+
+def size(size_bytes: float) -> str:
+    """`1.2 MB`, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.3g}\u202f{unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:,.3g}\u202fTB"
+
+
+def duration(seconds: float) -> str:
+    """`3 h 05 min`, `2 min 05 s`, `7.3 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f}\u202fs"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u202fmin {rest:02d}\u202fs"
+    return f"{minutes // 60}\u202fh {minutes % 60:02d}\u202fmin"
