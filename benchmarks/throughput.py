@@ -1,0 +1,139 @@
+"""Fetch, extract and commit N loopback images: images/s of each stage, how much they overlap, peak memory.
+
+    python benchmarks/throughput.py --images 1000 5000
+
+The pictures come from a server process of this benchmark; a tiny random backbone stands in for VGG-19, so that the
+pipeline itself is what is measured. Memory is that of the whole process tree of `biam-pipe` (proportional set size,
+so that pages which processes share count once), sampled while it runs.
+"""
+
+import argparse
+import io
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+from PIL import Image
+
+DISTINCT = 64
+
+
+def serve(pipe: Connection) -> None:
+    """Answer every path with one of a few photographs-like JPEGs of 500 to 1,024 px."""
+    random = np.random.default_rng(0)
+    bodies = [_jpeg(random) for _ in range(DISTINCT)]
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = bodies[int(self.path.split("-")[-1].split(".")[0]) % DISTINCT]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    pipe.send((server.server_address[1], sum(map(len, bodies)) / DISTINCT))
+    server.serve_forever()
+
+
+def _jpeg(random: np.random.Generator) -> bytes:
+    width, height = (int(side) for side in random.integers(500, 1025, 2))
+    coarse = Image.fromarray(random.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def tree_bytes(process: psutil.Process) -> int:
+    """Proportional set size of a process and all below it."""
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            total += one.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def run(images: int, port: int, folder: Path) -> None:
+    """One cold run over so many images; prints its figures."""
+    lines = [f"http://127.0.0.1:{port}/image-{number}.jpg,something" for number in range(images)]
+    labels = folder / "labels.csv"
+    labels.write_text("image,labels\n" + "\n".join(lines) + "\n")
+    settings = [
+        "dataset.shard_images=250",
+        f"dataset.labels={labels}",
+        "backbone.name=tiny",
+        "backbone.weights=random:0",
+    ]
+    command = [sys.executable, "-m", "cli", "extract", "--dataset", "folder", "--work", str(folder / "work"), "--json"]
+    for setting in settings:
+        command += ["--set", setting]
+    started = time.perf_counter()
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, tree_bytes(process))
+        time.sleep(0.1)
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        raise SystemExit(f"biam-pipe ended with {process.returncode}")
+    spans = {name: _spans(next((folder / "work/folder").glob(pattern))) for name, pattern in STAGES.items()}
+    print(
+        f"{images} images in {seconds:.1f} s, start-up included: {images / seconds:.0f} images/s; peak {peak / 1e6:.0f} MB"
+    )
+    for name, pieces in spans.items():
+        busy = _busy(pieces)
+        print(f"  {name}: {images / busy:.0f} images/s while busy ({busy:.1f} s)")
+    both = sum(map(_busy, spans.values())) - _busy([piece for pieces in spans.values() for piece in pieces])
+    print(f"  overlap: {both / min(map(_busy, spans.values())):.0%} of the shorter stage's time ran beside the other")
+
+
+STAGES = {"download": "downloads/stage.parquet", "extract": "features/*/*/stage.parquet"}
+
+
+def _spans(record: Path) -> list[tuple[float, float]]:
+    receipts = [json.loads(text) for text in pq.read_table(record)["receipt"].to_pylist()]
+    return [(one["started_at"], one["started_at"] + one["seconds"]) for one in receipts if one["shard"] is not None]
+
+
+def _busy(spans: list[tuple[float, float]]) -> float:
+    """Length of the union of the spans, in seconds."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def main() -> None:
+    """Serve, then run each size in a work folder of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000])
+    arguments = parser.parse_args()
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    port, mean = ours.recv()
+    print(f"{psutil.cpu_count()} CPUs; images of {mean / 1000:.0f} kB in the mean, shards of 250, tiny random backbone")
+    for images in arguments.images:
+        with tempfile.TemporaryDirectory() as folder:
+            run(images, port, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,380 @@
+"""The command line: parse, call one function, print. No logic lives here."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.flow import Result
+    from schemas.config import Config
+    from schemas.errors import PipelineError
+
+app = typer.Typer(
+    name="biam-pipe",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Multi-label zero-shot learning, from image addresses to scores.\n\nExample: biam-pipe run --dataset demo",
+)
+show_app = typer.Typer(no_args_is_help=True, help="What there is to choose from.\n\nExample: biam-pipe show backbones")
+app.add_typer(show_app, name="show")
+
+DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Data set; see `show datasets`.")]
+WorkOption = Annotated[Path, typer.Option("--work", metavar="DIR", help="Work folder.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; biam-pipe.toml if it is there.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, as section.key=value; repeatable.")
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler; an embedded cluster otherwise.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+BudgetOption = Annotated[
+    str | None, typer.Option("--time-budget", metavar="TIME", help="Stop after that long (90s, 50m, 2h); exit code 75.")
+]
+OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
+
+STAGES = {
+    "index": "List the images, their annotations and the label space.",
+    "download": "Fetch and check the images.",
+    "extract": "Run the backbone over the images and store its feature maps.",
+    "embed": "Build the l2-normalised label matrix from word vectors.",
+    "split": "Deal images into train, validation and test, labels into seen and unseen.",
+    "train": "Train the model on seen labels.",
+    "evaluate": "Score the test images: ZSL and GZSL mAP, F1, precision, recall, chance.",
+    "report": "Write the report as one HTML page.",
+}
+
+
+@dataclass(frozen=True)
+class Where:
+    """The options that say which settings and which folder."""
+
+    dataset: str | None
+    work: Path
+    config: Path | None
+    sets: list[str]
+
+    def load(self) -> "Config":
+        """The configuration they lead to."""
+        from dags.settings import configuration
+
+        return configuration(self.dataset, self.config, os.environ, self.sets, self.work)
+
+
+_WHERE_OPTIONS = [
+    Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("dataset", None, DatasetOption),
+        ("work", Path("work"), WorkOption),
+        ("config", None, ConfigOption),
+        ("sets", None, SetOption),
+        ("as_json", False, JsonOption),
+        ("debug", False, DebugOption),
+    )
+]
+
+
+def _with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that all have; it gets them as `where` and `as_json`."""
+    own = [
+        parameter
+        for parameter in signature(command, eval_str=True).parameters.values()
+        if parameter.default is not Parameter.empty
+    ]
+
+    @wraps(command)
+    def wrapper(
+        dataset: str | None,
+        work: Path,
+        config: Path | None,
+        sets: list[str] | None,
+        as_json: bool,
+        debug: bool,
+        **rest: object,
+    ) -> None:
+        del debug  # read by main, which decides how errors are shown
+        command(Where(dataset, work, config, sets or []), as_json, **rest)
+
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own] + _WHERE_OPTIONS
+    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
+
+
+@app.command("run")
+@_with_common_options
+def run_command(
+    where: Where, as_json: bool, scheduler: SchedulerOption = None, time_budget: BudgetOption = None
+) -> None:
+    """Run all stages, from the index to the report.
+
+    Example: biam-pipe run --dataset demo
+    """
+    _run(where, as_json, "report", scheduler, time_budget, False)
+
+
+def _add_stage(name: str, summary: str) -> None:
+    @_with_common_options
+    def command(
+        where: Where,
+        as_json: bool,
+        scheduler: SchedulerOption = None,
+        time_budget: BudgetOption = None,
+        only: OnlyOption = False,
+    ) -> None:
+        _run(where, as_json, name, scheduler, time_budget, only)
+
+    text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
+    app.command(name, help=text)(command)
+
+
+for _name, _summary in STAGES.items():
+    _add_stage(_name, _summary)
+
+
+@app.command("plan")
+@_with_common_options
+def plan_command(where: Where, as_json: bool) -> None:
+    """Tell what `run` would do, and why. Changes nothing.
+
+    Example: biam-pipe plan --dataset demo --set train.lr=0.0002
+    """
+    from pipeline import flow
+
+    lines = flow.plan(where.load(), where.work)
+    if as_json:
+        _print_json({"stages": [asdict(line) for line in lines]})
+        return
+    rows = [
+        (
+            line.name,
+            "up to date" if line.up_to_date else f"run {'?' if line.to_run is None else line.to_run}",
+            str(line.done),
+            _bytes(line.size_bytes),
+            "" if line.expected_s is None or line.up_to_date else f"about {_duration(line.expected_s)}",
+            "; ".join(line.reasons) + _versions_note(line.other_versions),
+        )
+        for line in lines
+    ]
+    _print_table(("stage", "plan", "done", "size", "time", "why"), rows)
+
+
+@app.command("status")
+@_with_common_options
+def status_command(where: Where, as_json: bool) -> None:
+    """Tell what is in the work folder: shards, rows, statuses.
+
+    Example: biam-pipe status --dataset demo
+    """
+    from pipeline import flow
+
+    lines = flow.status(where.load(), where.work)
+    if as_json:
+        _print_json({"stages": [asdict(line) for line in lines]})
+        return
+    rows = [
+        (
+            line.name,
+            str(line.shards),
+            str(line.rows),
+            _bytes(line.size_bytes),
+            _duration(line.seconds),
+            _counts(line.counts),
+        )
+        for line in lines
+    ]
+    _print_table(("stage", "shards", "rows", "size", "work", "counts"), rows)
+
+
+@app.command("verify")
+@_with_common_options
+def verify_command(where: Where, as_json: bool) -> None:
+    """Compare every file with the hash in its receipt. Exit code 4 if one differs.
+
+    Example: biam-pipe verify --dataset demo
+    """
+    from pipeline import flow
+    from schemas.errors import IntegrityError
+
+    found = flow.verify(where.load(), where.work)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        _print(f"{found.files} files, {_bytes(found.size_bytes)}, {len(found.problems)} problems")
+        for problem in found.problems:
+            _print(problem)
+    if found.problems:
+        _end(IntegrityError(f"{len(found.problems)} of {found.files} files are not what their receipts say"), as_json)
+
+
+def _add_list(name: str) -> None:
+    def command(as_json: JsonOption = False) -> None:
+        from pipeline import flow
+
+        names = flow.names(name)
+        _print_json({name: names}) if as_json else _print("\n".join(names))
+
+    show_app.command(name, help=f"Known {name}.\n\nExample: biam-pipe show {name}")(command)
+
+
+for _room in ("datasets", "backbones", "models", "stores"):
+    _add_list(_room)
+
+
+@show_app.command("config")
+@_with_common_options
+def show_config_command(where: Where, as_json: bool) -> None:
+    """Print all settings as a TOML file.
+
+    Example: biam-pipe show config --dataset demo > biam-pipe.toml
+    """
+    from pipeline import flow
+
+    settings = where.load()
+    _print_json(settings.model_dump(mode="json")) if as_json else _print(flow.config_toml(settings).rstrip())
+
+
+def main() -> None:
+    """Entry point: the exit codes of the contract, and errors as text."""
+    from schemas.errors import PipelineError
+
+    debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
+    try:
+        app(prog_name="biam-pipe")
+    except PipelineError as error:
+        if debug:
+            raise
+        _fail(error, error.exit_code, as_json)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # `biam-pipe status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"unexpected {type(error).__name__}: {error}. Run again with --debug for a traceback", 1, as_json)
+
+
+def _run(where: Where, as_json: bool, stage: str, scheduler: str | None, time_budget: str | None, only: bool) -> None:
+    from pipeline import flow
+
+    request = flow.Request(stage, only=only, scheduler=scheduler, deadline=_deadline(time_budget), quiet=as_json)
+    result = flow.run(where.load(), where.work, request)
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        _print_result(result)
+    if result.problem is not None:
+        _end(result.problem, as_json)
+
+
+def _end(problem: "PipelineError", as_json: bool) -> None:
+    """End with the exit code of a problem that the output tells already where it is JSON."""
+    if as_json:
+        raise SystemExit(problem.exit_code)
+    raise problem
+
+
+def _deadline(time_budget: str | None) -> float | None:
+    from schemas.errors import UsageError
+
+    if time_budget is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = time_budget[:-1], time_budget[-1:]
+    if unit not in units or not number.replace(".", "", 1).isdigit():
+        raise UsageError(f"--time-budget wants a number and one of s, m, h, d, got {time_budget!r}. Example: 50m")
+    return time.time() + float(number) * units[unit]
+
+
+def _print_result(result: "Result") -> None:
+    rows = [
+        (
+            line.name,
+            f"ran {result.ran[line.name]}" if line.name in result.ran else "up to date",
+            str(line.rows),
+            _bytes(line.size_bytes),
+            _counts(line.counts),
+        )
+        for line in result.stages
+    ]
+    _print_table(("stage", "shards", "rows", "size", "counts"), rows)
+    for section in ("zsl", "gzsl", "standard"):
+        if result.metrics and section in result.metrics:
+            _print(_metric_line(section, result.metrics[section]))
+    if result.random_weights:
+        _print(f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is")
+    if result.report:
+        _print(f"report: {result.report}")
+
+
+def _metric_line(name: str, section: dict[str, Any]) -> str:
+    f1 = [key for key in section if key.startswith("f1@")]
+    figures = [f"mAP {section['map']:.3f} (chance {section['chance']['map']:.3f}"]
+    if "permuted" in section:
+        figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
+    figures[0] += ")"
+    figures += [f"{key.upper()} {section[key]:.3f} (chance {section['chance'][key]:.3f})" for key in f1]
+    return f"{name.upper()}  " + "  ".join(figures)
+
+
+def _fail(error: object, code: int, as_json: bool) -> None:
+    if as_json:
+        _print_json({"error": str(error), "exit_code": code})
+    print(f"biam-pipe: {error}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(code)
+
+
+def _print(text: str) -> None:
+    typer.echo(text)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        _print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _versions_note(other: tuple[str, ...]) -> str:
+    return f" (written with {', '.join(other)})" if other else ""
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""From defaults, presets, a dag, a TOML file, the environment and the command line to one checked configuration.
+
+Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dags import DAGS
+from dags.presets import PRESETS
+from schemas.config import Config
+from schemas.errors import UsageError, unknown_name
+
+DEFAULT_FILE = "biam-pipe.toml"
+ENVIRONMENT_PREFIX = "BIAM_PIPE_"
+Layer = Mapping[str, Any]
+
+
+def configuration(
+    dataset: str | None, file: Path | None, environment: Mapping[str, str], sets: Iterable[str], work: Path
+) -> Config:
+    """The configuration of a run.
+
+    Args:
+        dataset: of the flag; else the one the other layers name, else the only one in the work folder.
+        file: TOML file; None for `biam-pipe.toml` if it is there.
+        environment: variables like `BIAM_PIPE_TRAIN__LR=1e-4`.
+        sets: texts like `train.lr=1e-4`.
+        work: the work folder, looked into only where nothing names a data set.
+
+    Raises:
+        UsageError: an unknown key, name or value; the text suggests the nearest.
+    """
+    user = _merged(_file_layer(file), _environment_layer(environment), _set_layer(sets))
+    name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
+    settings: Layer = DAGS.load(name).SETTINGS
+    chosen = {"name": "biam", "preset": "released"} | settings.get("model", {}) | user.get("model", {})
+    preset = PRESETS.get((chosen["name"], chosen["preset"]), {})
+    merged = _merged(preset, settings, user, {"dataset": {"name": name}})
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from error
+
+
+def _merged(*layers: Layer) -> dict[str, Any]:
+    """All layers in one, each over the ones before it."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    return merged
+
+
+def _merge(low: Layer, high: Layer) -> dict[str, Any]:
+    """Both, the second over the first, section by section."""
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _file_layer(file: Path | None) -> dict[str, Any]:
+    path = file or Path(DEFAULT_FILE)
+    if file is None and not path.exists():
+        return {}
+    try:
+        layer = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    loose = [key for key, value in layer.items() if not isinstance(value, dict)]
+    if loose:
+        raise UsageError(f"{path}: {loose[0]!r} stands outside a section. Sections: {', '.join(Config.model_fields)}")
+    return layer
+
+
+def _environment_layer(environment: Mapping[str, str]) -> dict[str, Any]:
+    found = {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".", 1): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name
+    }
+    return _set_layer(f"{key}={value}" for key, value in found.items())
+
+
+def _set_layer(sets: Iterable[str]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and section and name):
+            raise UsageError(f"--set wants section.key=value, got {text!r}. Example: --set train.lr=0.0002")
+        nested: Any = _value(value.strip())
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        layer = _merge(layer, {section: nested})
+    return layer
+
+
+def _value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _only_dataset(work: Path) -> str:
+    found = sorted(path.name for path in work.iterdir() if path.name in set(DAGS)) if work.is_dir() else []
+    if len(found) == 1:
+        return found[0]
+    here = f"{work} holds {', '.join(found)}" if found else f"{work} holds none"
+    raise UsageError(f"no data set chosen: {here}. Use --dataset NAME with one of: {', '.join(DAGS)}")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong, with the nearest name that would be right."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if place[0] == "dataset" and len(place) > 1:
+        del place[1]  # the name of the data set, which pydantic puts between section and key
+    key = ".".join(place)
+    if first["type"] != "extra_forbidden":
+        return f"setting {key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    if len(place) == 1:
+        return str(unknown_name("section", key, Config.model_fields))
+    known = [f"{place[0]}.{name}" for name in _fields(first["loc"])]
+    near = get_close_matches(key, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown setting {key!r}.{hint} Known: {', '.join(known)}"
+
+
+def _fields(place: tuple[int | str, ...]) -> list[str]:
+    section = Config.model_fields[str(place[0])].annotation
+    if place[0] == "dataset":
+        from schemas import config
+
+        section = next(
+            model
+            for model in (config.DemoDataset, config.FolderDataset)
+            if model.model_fields["name"].default == place[1]
+        )
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    return list(section.model_fields)

@@ -1,0 +1,264 @@
+"""The stages of a run wired up: the whole pipeline on one screen, and the door for the command line."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from pipeline import download, embed, evaluate, extract, index, report, split, train
+from pipeline.backbones import BACKBONES
+from pipeline.core.cluster import visible_gpus
+from pipeline.core.engine import Engine
+from pipeline.core.graph import Graph, resolve
+from pipeline.core.lock import writing
+from pipeline.core.plan import StagePlan
+from pipeline.core.plan import plan as plan_graph
+from pipeline.core.progress import ProgressView
+from pipeline.core.sources import Sources
+from pipeline.core.stopping import watching_signals
+from pipeline.core.storage import Storage
+from pipeline.core.task import Stage
+from pipeline.datasets import DATASETS
+from pipeline.models import MODELS
+from pipeline.outcome import Result, outcome
+from pipeline.status import StageStatus
+from pipeline.status import status as status_of
+from pipeline.stores import STORES
+from pipeline.verify import Verification
+from pipeline.verify import verify as verify_files
+from schemas.config import Config, EvaluateConfig, TrainConfig
+from schemas.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run and for how long.
+
+    Attributes:
+        stage: the last stage to run.
+        only: that stage alone; its input must be there.
+        scheduler: address of a Dask scheduler, None for the embedded cluster.
+        deadline: `time.time()` at which to stop, None for never.
+        quiet: no progress on stderr.
+    """
+
+    stage: str
+    only: bool = False
+    scheduler: str | None = None
+    deadline: float | None = None
+    quiet: bool = False
+
+
+def stages(config: Config, sources: Sources) -> list[Stage]:
+    """The whole pipeline, first stage first."""
+    dataset = DATASETS.load(config.dataset.name)
+    serve = partial(dataset.base_addresses, config.dataset)
+    run_folder = (
+        f"runs/{config.train.run}" if config.train.run else f"runs/{config.model.name}-{config.model.preset}-{{train}}"
+    )
+    threads = config.engine.threads
+    features = extract.Settings(config.backbone, config.extract, config.store, config.download.max_pixels, threads)
+    return [
+        Stage(
+            name="index",
+            version=index.VERSION,
+            recipe={"dataset.name": config.dataset.name, **_keys("dataset", config.dataset, {"seed"})},
+            outside={
+                **_keys("dataset", config.dataset, set(type(config.dataset).model_fields) - {"name", "seed"}),
+                **sources.hashes(dataset.sources(config.dataset)),
+                "files": dataset.listing(config.dataset),
+            },
+            settings=index.Settings(config.dataset),
+            run=index.run,
+            upstream={},
+            place="compute",
+            folder="index",
+            many=True,
+        ),
+        Stage(
+            name="download",
+            version=download.VERSION,
+            recipe=_keys("download", config.download, {"max_bytes", "max_pixels"}),
+            settings=download.Settings(config.download),
+            run=download.run,
+            upstream={"index": "shard"},
+            reads={"index": index.IMAGES},
+            place="network",
+            folder="downloads",
+            service=serve,
+        ),
+        Stage(
+            name="extract",
+            version=extract.VERSION,
+            recipe=extract.recipe(features) | sources.hashes(extract.sources(features)),
+            settings=features,
+            run=extract.run,
+            upstream={"index": "shard", "download": "shard"},
+            reads={"index": index.IMAGES},
+            place=_device_place(config.extract.device),
+            folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
+            whole_piece=True,
+        ),
+        Stage(
+            name="embed",
+            version=embed.VERSION,
+            recipe=_keys("embed", config.embed) | sources.hashes(embed.sources(config.embed)),
+            settings=embed.Settings(config.embed),
+            run=embed.run,
+            upstream=embed.upstream(config.embed),
+            place="compute",
+            folder="embeddings",
+            record=f"{embed.record(config.embed)}.stage",
+            service=serve,
+        ),
+        Stage(
+            name="split",
+            version=split.VERSION,
+            recipe=_keys("split", config.split),
+            settings=split.Settings(config.split, config.dataset),
+            run=split.run,
+            upstream={"index": "shard"},
+            place="compute",
+            folder=f"splits/{config.split.name}",
+            whole_piece=True,
+        ),
+        Stage(
+            name="train",
+            version=train.VERSION,
+            recipe=_keys("model", config.model) | _keys("train", config.train, _TRAIN_RECIPE),
+            settings=train.Settings(config.model, config.train, threads, _training_toml(config)),
+            run=train.run,
+            upstream={"index": "all", "extract": "all", "embed": "all", "split": "all"},
+            place="process",
+            folder=run_folder,
+            record="train.stage",
+        ),
+        Stage(
+            name="evaluate",
+            version=evaluate.VERSION,
+            recipe=_keys("evaluate", config.evaluate, _EVALUATE_RECIPE) | _keys("report", config.report),
+            settings=evaluate.Settings(
+                config.evaluate, config.dataset.name, config.report.examples, config.report.seed, threads
+            ),
+            run=evaluate.run,
+            upstream={"index": "all", "extract": "all", "embed": "all", "split": "all", "train": "all"},
+            place="process",
+            folder=run_folder,
+            record="evaluate.stage",
+        ),
+        Stage(
+            name="report",
+            version=report.VERSION,
+            recipe=_keys("report", config.report),
+            settings=report.Settings(config.report.examples, config.extract.orientation, config.download.max_pixels),
+            run=report.run,
+            upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train", "evaluate"), "all"),
+            place="process",
+            folder=run_folder,
+            record="report.stage",
+        ),
+    ]
+
+
+# Settings that steer how work is done, not what comes out, stay outside of recipes.
+_TRAIN_RECIPE = set(TrainConfig.model_fields) - {"run", "device", "checkpoint_every_s"}
+_EVALUATE_RECIPE = set(EvaluateConfig.model_fields) - {"device", "batch_images"}
+
+
+def run(config: Config, work: Path, request: Request) -> Result:
+    """Bring a stage and what it needs up to date. Where that is so already nothing is touched, not even a lock.
+
+    Raises:
+        PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
+    """
+    storage = _storage(config, work)
+    graph, _ = _graph(config, storage, request.stage)
+    lines = plan_graph(graph)
+    if request.only:
+        _refuse_missing_input(request.stage, lines, graph, config)
+    if all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values()):
+        return outcome(config, storage, graph, {})
+    with writing(Path(storage.root)), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+        storage.sweep()
+        graph, sources = _graph(config, storage, request.stage)
+        sources.save()
+        engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
+        engine.run()
+    return outcome(config, storage, graph, engine.ran)
+
+
+def plan(config: Config, work: Path, stage: str = "report") -> list[StagePlan]:
+    """What `run` would do up to a stage, and why."""
+    graph, _ = _graph(config, _storage(config, work), stage)
+    return plan_graph(graph)
+
+
+def status(config: Config, work: Path) -> list[StageStatus]:
+    """What is in the work folder."""
+    graph, _ = _graph(config, _storage(config, work), "report")
+    return status_of(graph)
+
+
+def verify(config: Config, work: Path) -> Verification:
+    """Compare every file with its receipt."""
+    storage = _storage(config, work)
+    graph, _ = _graph(config, storage, "report")
+    return verify_files(graph, storage)
+
+
+def names(room: str) -> list[str]:
+    """What a room offers: `datasets`, `backbones`, `models` or `stores`."""
+    return list({"datasets": DATASETS, "backbones": BACKBONES, "models": MODELS, "stores": STORES}[room])
+
+
+def config_toml(config: Config) -> str:
+    """All settings as a TOML file; a setting that is not set is left out, since TOML has no null."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _training_toml(config: Config) -> str:
+    """The settings behind a trained model. Those of later stages are not its own, and may change after it."""
+    import tomli_w
+
+    sections = {"dataset", "download", "backbone", "extract", "store", "embed", "split", "model", "train"}
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, include=sections))
+
+
+def _storage(config: Config, work: Path) -> Storage:
+    return Storage(str(work.resolve() / config.dataset.name))
+
+
+def _graph(config: Config, storage: Storage, last: str) -> tuple[Graph, Sources]:
+    """The graph of a stage and all it needs."""
+    sources = Sources(storage)
+    every = {stage.name: stage for stage in stages(config, sources)}
+    wanted, todo = set(), [last]
+    while todo:
+        name = todo.pop()
+        wanted.add(name)
+        todo.extend(every[name].upstream)
+    return resolve([stage for name, stage in every.items() if name in wanted], storage), sources
+
+
+def _keys(section: str, config: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
+    """Settings by dotted key, as JSON values."""
+    return {f"{section}.{key}": value for key, value in config.model_dump(mode="json", include=fields).items()}
+
+
+def _device_place(device: str) -> Literal["compute", "device"]:
+    return "device" if device.startswith("cuda") or (device == "auto" and visible_gpus()) else "compute"
+
+
+def _refuse_missing_input(stage: str, lines: list[StagePlan], graph: Graph, config: Config) -> None:
+    for line in lines:
+        if line.name != stage and not line.up_to_date:
+            expected = graph[line.name].expected
+            raise PipelineError(
+                f"{stage} --only: {line.name} is not up to date (found {line.done} pieces, expected "
+                f"{'an index first' if expected is None else expected}). "
+                f"Run: biam-pipe {line.name} --dataset {config.dataset.name}"
+            )

@@ -1,0 +1,89 @@
+"""What a run came to: counts, figures, and whether too many images failed."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.core.graph import Graph
+from pipeline.core.storage import Storage
+from pipeline.status import StageStatus, line
+from schemas.config import Config
+from schemas.errors import PipelineError, TooManyFailedError
+from schemas.status import ImageStatus
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        ran: pieces that ran, by stage; empty where all was up to date.
+        metrics: content of metrics.json, None where the run stops before the evaluation.
+        report: path of the page, None where the run stops before it.
+        random_weights: the setting, where the backbone's weights are random; None where they are real.
+        problem: what makes the exit code differ from 0 although all stages ended.
+    """
+
+    root: str
+    stages: tuple[StageStatus, ...]
+    ran: Mapping[str, int]
+    metrics: Mapping[str, Any] | None
+    report: str | None
+    random_weights: str | None
+    problem: PipelineError | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {
+            "work": self.root,
+            "stages": [{**asdict(line), "ran": self.ran.get(line.name, 0)} for line in self.stages],
+            "metrics": self.metrics,
+            "report": self.report,
+            "random_weights": self.random_weights,
+            "error": str(self.problem) if self.problem else None,
+            "exit_code": self.problem.exit_code if self.problem else 0,
+        }
+
+
+def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, int]) -> Result:
+    """What a run over a graph came to.
+
+    Args:
+        ran: pieces that ran, by stage.
+    """
+    report_node, evaluate_node = graph.get("report"), graph.get("evaluate")
+    metrics = f"{evaluate_node.folder}/metrics.json" if evaluate_node else None
+    return Result(
+        root=storage.root,
+        stages=tuple(line(node.name, node.receipts()) for node in graph.values()),
+        ran=ran,
+        metrics=json.loads(storage.read(metrics)) if metrics else None,
+        report=str(storage.local(f"{report_node.folder}/report.html")) if report_node else None,
+        random_weights=config.backbone.weights if config.backbone.weights.startswith("random:") else None,
+        problem=_too_many_failed(config, graph),
+    )
+
+
+def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
+    node = graph.get("extract") or graph.get("download")
+    if node is None:
+        return None
+    counts: Counter[str] = Counter()
+    for receipt in node.valid.values():
+        counts.update(receipt.counts)
+    images = counts.total() - counts[ImageStatus.REMOVED]
+    failed = images - counts[ImageStatus.OK]
+    if failed <= config.extract.max_failed_fraction * images:
+        return None
+    return TooManyFailedError(
+        f"{failed} of {images} images failed ({failed / images:.1%}; extract.max_failed_fraction is "
+        f"{config.extract.max_failed_fraction:.1%}): {_counted(counts)}. "
+        f"See: biam-pipe status --dataset {config.dataset.name}"
+    )
+
+
+def _counted(counts: Counter[str]) -> str:
+    shown = (ImageStatus.OK, ImageStatus.REMOVED)
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common() if name not in shown)

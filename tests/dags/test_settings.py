@@ -1,0 +1,88 @@
+"""From layers to one configuration: precedence, and what is said about mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from dags.settings import configuration
+from schemas.config import Config, FolderDataset
+from schemas.errors import UsageError
+
+
+def load(
+    tmp_path: Path, *sets: str, dataset: str | None = "demo", toml: str = "", env: dict[str, str] | None = None
+) -> Config:
+    file = tmp_path / "settings.toml"
+    file.write_text(toml)
+    return configuration(dataset, file, env or {}, sets, tmp_path / "work")
+
+
+def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
+    assert load(tmp_path).train.lr == 1e-3  # preset
+    assert load(tmp_path).train.epochs == 12  # dag over default
+    toml = "[train]\nlr = 0.1\nepochs = 5"
+    assert load(tmp_path, toml=toml).train.epochs == 5
+    env = {"BIAM_PIPE_TRAIN__LR": "0.2", "BIAM_PIPE_CACHE": "/elsewhere", "HOME": "/root"}
+    assert load(tmp_path, toml=toml, env=env).train.lr == 0.2
+    assert load(tmp_path, "train.lr=0.3", toml=toml, env=env).train.lr == 0.3
+    toml = '[dataset]\nname = "folder"\nlabels = "a.csv"'
+    assert load(tmp_path, dataset=None, toml=toml).dataset == FolderDataset(labels="a.csv")
+
+
+def test_a_preset_fills_what_is_not_set(tmp_path: Path) -> None:
+    paper = load(tmp_path, "model.preset=paper", "train.weight_decay=0.25")
+    assert (paper.model.top_k, paper.train.betas, paper.train.weight_decay) == (10, (0.5, 0.999), 0.25)
+    assert paper.model.channels == 64  # the dag's
+
+
+def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
+    config = load(
+        tmp_path, "dataset.folders=['a', 'b']", "store.name=hdf5", 'embed.overrides={"a b" = "c"}', dataset="folder"
+    )
+    assert isinstance(config.dataset, FolderDataset)
+    assert config.dataset.folders == ("a", "b")
+    assert (config.store.name, config.embed.overrides) == ("hdf5", {"a b": "c"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.learning_rate=1", r"unknown setting 'train.learning_rate'.* Known: train.seed"),
+        ("train.epoch=1", r"unknown setting 'train.epoch'. Did you mean 'train.epochs'\?"),
+        ("trian.lr=1", r"unknown section 'trian'. Did you mean 'train'\? Known: "),
+        ("dataset.num_image=1", r"unknown setting 'dataset.num_image'. Did you mean 'dataset.num_images'\?"),
+        ("train.epochs=many", r"setting train.epochs: input should be a valid integer.*got 'many'"),
+        ("train.epochs=0", r"setting train.epochs: input should be greater than or equal to 1, got 0"),
+        ("model.preset=relased", r"setting model.preset: input should be 'paper' or 'released', got 'relased'"),
+        ("train.lr", r"--set wants section.key=value, got 'train.lr'. Example: --set train.lr=0.0002"),
+    ],
+)
+def test_a_mistake_is_named_with_the_nearest_right_name(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path, setting)
+
+
+def test_an_unknown_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown data set 'dmo'. Did you mean 'demo'\? Known: demo, folder"):
+        load(tmp_path, dataset="dmo")
+
+
+def test_without_a_name_the_only_data_set_in_the_work_folder_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no data set chosen: .*work holds none. Use --dataset NAME with one of: demo"
+    ):
+        load(tmp_path, dataset=None)
+    (tmp_path / "work/demo").mkdir(parents=True)
+    assert load(tmp_path, dataset=None).dataset.name == "demo"
+    (tmp_path / "work/folder").mkdir()
+    with pytest.raises(UsageError, match="holds demo, folder"):
+        load(tmp_path, dataset=None)
+
+
+def test_a_bad_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"settings.toml is not TOML: Expected"):
+        load(tmp_path, toml="[train")
+    with pytest.raises(UsageError, match=r"'lr' stands outside a section"):
+        load(tmp_path, toml="lr = 1")
+    with pytest.raises(UsageError, match=r"cannot read the configuration .*nowhere.toml: No such file"):
+        configuration("demo", tmp_path / "nowhere.toml", {}, [], tmp_path)
