@@ -13,7 +13,7 @@ class StageStatus:
     """What one stage has committed so far, up to date or not.
 
     Attributes:
-        shards: receipts found.
+        shards: receipts of shards found; for a stage without shards, of the one piece.
         rows: rows in them, failures included.
         size_bytes: of the files they name.
         counts: rows by status.
@@ -38,10 +38,11 @@ def line(name: str, receipts: Collection[Receipt]) -> StageStatus:
     counts: Counter[str] = Counter()
     for receipt in receipts:
         counts.update(receipt.counts)
+    shards = [receipt for receipt in receipts if receipt.shard is not None] or receipts
     return StageStatus(
         name=name,
-        shards=len(receipts),
-        rows=sum(receipt.rows for receipt in receipts),
+        shards=len(shards),
+        rows=sum(receipt.rows for receipt in shards),
         size_bytes=sum(file.size_bytes for receipt in receipts for file in receipt.files),
         counts=dict(counts.most_common()),
         seconds=round(sum(receipt.seconds for receipt in receipts), 1),

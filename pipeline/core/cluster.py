@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 RESOURCES = {"network": "network", "compute": "compute", "device": "GPU"}
 
+# Failures come back as exceptions; what workers log beside that is noise.
+_WORKER_ENVIRONMENT = {"DASK_LOGGING__DISTRIBUTED": "critical"}
+
 # A piece is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
 _DASK = {
-    "logging.distributed": "critical",  # failures come back as exceptions; the rest is noise
+    "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
     "distributed.scheduler.allowed-failures": 0,  # a piece that kills its worker must not kill three more
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.memory.target": False,

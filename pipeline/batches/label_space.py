@@ -1,0 +1,104 @@
+"""The labels of a data set with their roles and vectors: seen ones first, each role in label order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.batches.shards import Files, whole_file
+from pipeline.core.task import Task
+from schemas.errors import PipelineError
+from schemas.status import LabelRole
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Columns of every score and code matrix: the seen labels by label index, then the unseen ones.
+
+    Attributes:
+        label_index: int32 [label].
+        label_id: the data set's own ids.
+        name: what people read.
+        num_seen: how many columns are seen ones.
+        vectors: float32 [label, word], l2-normalised.
+        without_vector: names of the labels that have no vector and therefore no column.
+        column_of: int32 [label_index] -> column, -1 for a label without one.
+    """
+
+    label_index: NDArray[np.int32]
+    label_id: tuple[str, ...]
+    name: tuple[str, ...]
+    num_seen: int
+    vectors: NDArray[np.float32]
+    without_vector: tuple[str, ...]
+    column_of: NDArray[np.int32] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.label_index)
+
+    @property
+    def num_unseen(self) -> int:
+        """How many columns are unseen ones."""
+        return len(self) - self.num_seen
+
+    def role(self, column: int) -> LabelRole:
+        """Role of the label in that column."""
+        return LabelRole.SEEN if column < self.num_seen else LabelRole.UNSEEN
+
+    def seen_only(self) -> "LabelSpace":
+        """The same space without its unseen columns: all that training may know."""
+        seen = self.num_seen
+        return LabelSpace(
+            self.label_index[:seen],
+            self.label_id[:seen],
+            self.name[:seen],
+            seen,
+            self.vectors[:seen],
+            self.without_vector,
+            np.where(self.column_of < seen, self.column_of, -1).astype(np.int32),
+        )
+
+
+def read_label_space(task: Task) -> LabelSpace:
+    """The label space of a task that has the index, the split and the embedding upstream.
+
+    Raises:
+        PipelineError: an input is missing, or the three tables do not fit each other.
+        IntegrityError: a file does not have the bytes of its receipt.
+    """
+    files = Files(task.storage)
+    labels = files.table(whole_file(task, "index"), ["label_index", "label_id", "name"])
+    roles = _by_index(files.table(whole_file(task, "split"), ["label_index", "role"]), "role")
+    vectors = _by_index(files.table(whole_file(task, "embed"), ["label_index", "vector"]), "vector")
+    rows = sorted(labels.to_pylist(), key=lambda row: row["label_index"])
+    for row in rows:
+        if row["label_index"] not in roles or row["label_index"] not in vectors:
+            raise PipelineError(
+                f"label {row['name']!r} (index {row['label_index']}) has no role or no row in the label matrix, "
+                "expected one of each. Run: biam-pipe split and biam-pipe embed"
+            )
+    return _arranged(rows, roles, vectors)
+
+
+def _by_index(table: pa.Table, column: str) -> dict[int, object]:
+    """One column of a table, by label index."""
+    return dict(zip(table.column("label_index").to_pylist(), table.column(column).to_pylist(), strict=True))
+
+
+def _arranged(rows: Sequence[dict], roles: dict[int, object], vectors: dict[int, object]) -> LabelSpace:
+    kept = [row for row in rows if vectors[row["label_index"]] is not None]
+    kept.sort(key=lambda row: (roles[row["label_index"]] != LabelRole.SEEN, row["label_index"]))
+    indices = np.array([row["label_index"] for row in kept], dtype=np.int32)
+    column_of = np.full(1 + max((row["label_index"] for row in rows), default=-1), -1, dtype=np.int32)
+    column_of[indices] = np.arange(len(kept), dtype=np.int32)
+    return LabelSpace(
+        label_index=indices,
+        label_id=tuple(row["label_id"] for row in kept),
+        name=tuple(row["name"] for row in kept),
+        num_seen=sum(roles[row["label_index"]] == LabelRole.SEEN for row in kept),
+        vectors=np.array([vectors[row["label_index"]] for row in kept], dtype=np.float32),
+        without_vector=tuple(row["name"] for row in rows if vectors[row["label_index"]] is None),
+        column_of=column_of,
+    )

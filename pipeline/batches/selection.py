@@ -1,0 +1,188 @@
+"""Which images of a split can be used, what is known of their labels, and why the others cannot be used."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.batches.annotations import Annotations, from_table
+from pipeline.batches.label_space import LabelSpace
+from pipeline.batches.shards import FeatureShards, shard_receipts
+from pipeline.core.task import Task
+from schemas.errors import IntegrityError
+from schemas.receipts import Receipt
+from schemas.status import ImageSplit, ImageStatus
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Images to read, in shard and row order.
+
+    Attributes:
+        shard: int32 [image], position of the shard among the feature shards.
+        row: int32 [image], row in the shard.
+        group: int64 [image], row group, numbered through all shards.
+        annotations: what is known of them, in the columns asked for.
+        expected: images in the split, failed ones included.
+        failed: images in the split without features, by status.
+        left_out: images that have features but were left out on purpose, by reason.
+    """
+
+    shard: NDArray[np.int32]
+    row: NDArray[np.int32]
+    group: NDArray[np.int64]
+    annotations: Annotations
+    expected: int
+    failed: Mapping[str, int]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, images: NDArray[np.int64]) -> "Selection":
+        """These images of the selection; the counts stay those of the whole split."""
+        return replace(
+            self,
+            shard=self.shard[images],
+            row=self.row[images],
+            group=self.group[images],
+            annotations=self.annotations.take(images),
+        )
+
+    def trainable(self, max_positives: int | None) -> "Selection":
+        """Those with at least one positive label in these columns and, where a limit is given, at most so many."""
+        positives = self.annotations.positive.lengths
+        none = positives == 0
+        many = positives > max_positives if max_positives is not None else np.zeros_like(none)
+        kept = self.take(np.flatnonzero(~none & ~many))
+        return replace(kept, left_out={"without a positive": int(none.sum()), "too many positives": int(many.sum())})
+
+
+@dataclass(frozen=True)
+class Selections:
+    """Several splits of one data set, found in one pass over its small tables.
+
+    Attributes:
+        splits: usable images of each split asked for.
+        unlabelled: images of the whole data set that nobody labelled (tombstones not counted).
+    """
+
+    splits: Mapping[ImageSplit, Selection]
+    unlabelled: int
+
+    def __getitem__(self, split: ImageSplit) -> Selection:
+        return self.splits[split]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The small columns of one shard.
+
+    Attributes:
+        status: [row] of the features.
+        split: [row], "" where the image is in none.
+        labelled: [row] whether anybody labelled the image.
+        annotations: of all rows.
+        group: [row], row group in this shard.
+        num_groups: row groups of this shard.
+    """
+
+    status: NDArray[np.str_]
+    split: NDArray[np.str_]
+    labelled: NDArray[np.bool_]
+    annotations: Annotations
+    group: NDArray[np.int64]
+    num_groups: int
+
+
+def select(task: Task, features: FeatureShards, space: LabelSpace, splits: Sequence[ImageSplit]) -> Selections:
+    """Usable images of some splits, with codes in the columns of a label space.
+
+    Args:
+        task: names the receipts of index and split.
+        features: the shards to select from.
+        space: the columns; training hands in `seen_only()`, so that nothing else is ever looked at.
+        splits: which splits.
+
+    Raises:
+        PipelineError: annotations or splits of a shard are missing.
+        IntegrityError: a file is damaged, or the tables of a shard do not list the same images.
+    """
+    index = shard_receipts(task, "index", features.numbers)
+    split_of = shard_receipts(task, "split", features.numbers)
+    found: dict[ImageSplit, list[Selection]] = {split: [] for split in splits}
+    unlabelled = first_group = 0
+    for position, number in enumerate(features.numbers):
+        rows = _read_rows(features, position, index[number], split_of[number], space)
+        unlabelled += int((~rows.labelled & (rows.status != ImageStatus.REMOVED)).sum())
+        for split, parts in found.items():
+            parts.append(_of_split(rows, split, position, first_group))
+        first_group += rows.num_groups
+    return Selections({split: _concatenate(parts, len(space)) for split, parts in found.items()}, unlabelled)
+
+
+def _read_rows(features: FeatureShards, position: int, index: Receipt, split: Receipt, space: LabelSpace) -> _Rows:
+    files = features.files
+    annotations = files.table(index.files[1], ["image_id", "positive", "negative"])
+    splits = files.table(split.files[0], ["image_id", "split"])
+    with features.peek(position) as reader:
+        ids, status = reader.image_ids(), np.array(reader.statuses(), dtype=np.str_)
+        starts = np.array([rows.start for rows in reader.row_groups], dtype=np.int64)
+        maps = reader.spec.maps
+    _same_images(features.receipts[position].path, ids, {index.files[1].path: annotations, split.files[0].path: splits})
+    if maps != features.spec.maps:
+        raise IntegrityError(
+            f"{features.receipts[position].path} holds other maps than {features.receipts[0].path}, expected the same. "
+            "Remove the folder of these features, then: biam-pipe extract"
+        )
+    return _Rows(
+        status=status,
+        split=splits.column("split").fill_null("").to_numpy().astype(np.str_),
+        labelled=annotations.column("positive").is_valid().to_numpy(),
+        annotations=from_table(annotations, space.column_of, len(space)),
+        group=np.searchsorted(starts, np.arange(len(ids)), side="right") - 1,
+        num_groups=len(starts),
+    )
+
+
+def _same_images(path: str, ids: list[str], tables: Mapping[str, pa.Table]) -> None:
+    """Rows are joined by position, so the tables of a shard have to list the same images in the same order."""
+    for other, table in tables.items():
+        if table.column("image_id").to_pylist() != ids:
+            raise IntegrityError(
+                f"{path} and {other} do not list the same images ({len(ids)} and {table.num_rows} rows), expected the "
+                "same in the same order. Remove both and run the same command again; they are then made anew"
+            )
+
+
+def _of_split(rows: _Rows, split: ImageSplit, position: int, first_group: int) -> Selection:
+    inside = rows.split == split
+    fine = rows.status == ImageStatus.OK
+    images = np.flatnonzero(inside & fine & rows.labelled)
+    return Selection(
+        shard=np.full(len(images), position, dtype=np.int32),
+        row=images.astype(np.int32),
+        group=first_group + rows.group[images],
+        annotations=rows.annotations.take(images),
+        expected=int(inside.sum()),
+        failed=Counter(rows.status[inside & ~fine].tolist()),
+        left_out={"unlabelled": int((inside & fine & ~rows.labelled).sum())},
+    )
+
+
+def _concatenate(parts: Sequence[Selection], num_columns: int) -> Selection:
+    failed: Counter[str] = Counter()
+    for part in parts:
+        failed.update(part.failed)
+    return Selection(
+        shard=np.concatenate([part.shard for part in parts]),
+        row=np.concatenate([part.row for part in parts]),
+        group=np.concatenate([part.group for part in parts]),
+        annotations=Annotations.concatenate(num_columns, [part.annotations for part in parts]),
+        expected=sum(part.expected for part in parts),
+        failed=dict(sorted(failed.items())),
+        left_out={"unlabelled": sum(part.left_out["unlabelled"] for part in parts)},
+    )

@@ -1,0 +1,101 @@
+"""Batches of a selection in a given order, read ahead by one thread while the caller works.
+
+Each row group of the order is read and decompressed once. In memory are the window in use and the next one: at the
+defaults, 2 windows of 64 row groups of 32 images with 209 kB of float16 maps each, 0.86 GB at most.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batches.order import Order
+from pipeline.batches.selection import Selection
+from pipeline.batches.shards import FeatureShards
+from pipeline.images.ahead import ahead
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images, ready for a model.
+
+    Attributes:
+        images: int64 [image], positions in the selection.
+        region: [image, height, width, channel], in the type of the store.
+        global_feature: [image, channel], in the type of the store.
+        codes: int8 [image, label].
+    """
+
+    images: NDArray[np.int64]
+    region: NDArray[np.floating]
+    global_feature: NDArray[np.floating]
+    codes: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Maps of some images, in the order of the images."""
+
+    images: NDArray[np.int64]
+    region: NDArray[np.floating]
+    global_feature: NDArray[np.floating]
+
+    def cut(self, start: int, stop: int) -> "_Window":
+        return _Window(self.images[start:stop], self.region[start:stop], self.global_feature[start:stop])
+
+
+def batches(features: FeatureShards, selection: Selection, order: Order) -> Generator[Batch]:
+    """The batches of one pass; close the iterator when leaving it early, so that its thread ends.
+
+    Raises:
+        IntegrityError: a feature shard does not have the bytes of its receipt.
+    """
+    with ahead(partial(_load, features, selection), order.windows, threads=1, limit=2) as windows:
+        for whole in _regroup(windows, order.sizes):
+            yield Batch(whole.images, whole.region, whole.global_feature, selection.annotations.codes(whole.images))
+
+
+def _load(features: FeatureShards, selection: Selection, images: NDArray[np.int64]) -> _Window:
+    """Read the maps of some images, each row group once, each row straight to its place."""
+    targets = {
+        spec.column: np.empty((len(images), *spec.shape), dtype=spec.dtype)
+        for spec in (features.region, features.global_feature)
+    }
+    shards, rows = selection.shard[images], selection.row[images]
+    for shard in np.unique(shards):
+        inside = np.flatnonzero(shards == shard)
+        with features.open(int(shard)) as reader:
+            for group in reader.row_groups:
+                here = inside[(rows[inside] >= group.start) & (rows[inside] < group.stop)]
+                for column, target in targets.items():
+                    if len(here):
+                        target[here] = reader.read(group, column)[rows[here] - group.start]
+    return _Window(images, targets[features.region.column], targets[features.global_feature.column])
+
+
+def _regroup(windows: Iterator[_Window], sizes: Sequence[int]) -> Iterator[_Window]:
+    """Windows cut and joined to pieces of these sizes, which add up to all of them.
+
+    The pieces are copies: they do not keep a window alive, and their memory is aligned alike wherever in a window they
+    lay, so that a run that starts in the middle of an epoch calls the same kernels as one that did not stop.
+    """
+    window, used = None, 0
+    for size in sizes:
+        parts: list[_Window] = []
+        missing = size
+        while missing:
+            if window is None or used == len(window.images):
+                window, used = next(windows), 0
+            part = window.cut(used, used + missing)
+            parts.append(part)
+            used, missing = used + len(part.images), missing - len(part.images)
+        yield _Window(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.region for part in parts]),
+            np.concatenate([part.global_feature for part in parts]),
+        )

@@ -1,0 +1,234 @@
+"""Score the test images against seen and unseen labels, and write what the scores are worth beside chance.
+
+Writes runs/<run>/metrics.json, per_label.parquet and examples.parquet. Changes nothing that training left.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core import stopping
+from pipeline.core.task import Output, Task
+from schemas.config import EvaluateConfig
+from schemas.errors import PipelineError
+from schemas.status import ImageSplit, LabelCode
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.batches.label_space import LabelSpace
+    from pipeline.batches.selection import Selection
+    from pipeline.metrics.protocols import Section
+    from pipeline.training.scoring import Scored, Scorer
+    from pipeline.training.weights import SavedModel
+
+VERSION = 1
+
+METRICS = "metrics.json"
+PER_LABEL = "per_label.parquet"
+EXAMPLES = "examples.parquet"
+
+logger = logging.getLogger("biam_pipe.evaluate")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What evaluation needs to know; how to build the model stands in its file.
+
+    Attributes:
+        evaluate: protocol, K, baselines.
+        dataset: name of the data set, for metrics.json.
+        examples: test images kept with their predictions and response maps.
+        examples_seed: which ones.
+        threads: of one operation; torch's own choice where None.
+    """
+
+    evaluate: EvaluateConfig
+    dataset: str
+    examples: int = 12
+    examples_seed: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """The test images, scored.
+
+    Attributes:
+        space: the columns.
+        selection: the images.
+        unlabelled: images of the whole data set that nobody labelled.
+        saved: the model and how it was built.
+        scorer: the model on its device.
+        scored: scores and codes.
+    """
+
+    space: "LabelSpace"
+    selection: "Selection"
+    unlabelled: int
+    saved: "SavedModel"
+    scorer: "Scorer"
+    scored: "Scored"
+
+
+def run(task: Task) -> list[Output]:
+    """Evaluate the model of a run on the test images.
+
+    Raises:
+        PipelineError: no test image, a model that does not fit the features, or a stop asked for.
+        UsageError: no such protocol or device.
+        IntegrityError: a shard or the model file is damaged.
+    """
+    from pipeline.metrics import PROTOCOLS
+    from pipeline.training.computing import repeatable, resolve_device
+
+    settings: Settings = task.settings
+    PROTOCOLS.load(settings.evaluate.protocol)  # a wrong name is better told now than after an hour
+    device = resolve_device(settings.evaluate.device, "evaluate.device")
+    with repeatable(settings.evaluate.seed, settings.threads, device):
+        done = _score(task, device)
+        sections = _sections(settings.evaluate, done)
+        _write_metrics(task, done, sections)
+        _write_per_label(task, done, sections)
+        _write_examples(task, done)
+    files = tuple(task.path("evaluate", name) for name in (METRICS, PER_LABEL, EXAMPLES))
+    facts = {f"{name}_map": section.measured.map for name, section in sections.items()}
+    facts |= {f"{name}_chance_map": section.chance["map"] for name, section in sections.items()}
+    return [Output(files=files, rows=len(done.selection), facts=facts | {"without_vector": done.space.without_vector})]
+
+
+def _score(task: Task, device: "torch.device") -> _Evaluated:
+    """Scores and codes of all test images."""
+    import torch
+
+    from pipeline.batches.label_space import read_label_space
+    from pipeline.batches.selection import select
+    from pipeline.batches.shards import open_features
+    from pipeline.training.scoring import Scorer
+
+    space, features = read_label_space(task), open_features(task)
+    selections = select(task, features, space, [ImageSplit.TEST])
+    test = selections[ImageSplit.TEST]
+    if len(test) == 0:
+        raise PipelineError(
+            f"evaluate: no test images (found 0 of {test.expected} in the split; failed {dict(test.failed)}), expected "
+            "at least 1. Run: biam-pipe evaluate --set split.test_fraction=0.2"
+        )
+    saved = _model(task, (features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1]))
+
+    def check(images: int) -> None:
+        logger.info("%d/%d images scored", images, len(test), extra={"done": images, "total": len(test)})
+        if (why := stopping.reason(task.deadline)) is not None:
+            raise why
+
+    model = saved.model.to(device).to(memory_format=torch.channels_last)
+    vectors = torch.from_numpy(space.vectors).to(device)
+    scorer = Scorer(model, vectors, features, task.settings.evaluate.batch_images, check)
+    return _Evaluated(space, test, selections.unlabelled, saved, scorer, scorer.score(test))
+
+
+def _model(task: Task, sizes: tuple[int, int, int]) -> "SavedModel":
+    """The trained model, its file compared with the receipt.
+
+    Args:
+        task: names the receipt of training.
+        sizes: channels of the region map, elements of the global feature and of a label vector.
+    """
+    from pipeline.batches.shards import Files, whole_file
+    from pipeline.models.sizes import FeatureSizes
+    from pipeline.training.weights import load_model
+
+    file = whole_file(task, "train")
+    saved = load_model(Files(task.storage).checked(file))
+    if saved.sizes != FeatureSizes(*sizes):
+        raise PipelineError(
+            f"evaluate: {file.path} was trained for {saved.sizes}, the features and label vectors are "
+            f"{FeatureSizes(*sizes)}; expected the same. Run: biam-pipe train"
+        )
+    return saved
+
+
+def _sections(config: EvaluateConfig, done: _Evaluated) -> "dict[str, Section]":
+    """Zero-shot and generalised figures; the standard ones where no label is unseen."""
+    from pipeline.metrics.protocols import Baselines, Section, combined_map, evaluate, measure
+
+    scores, codes, seen = done.scored.scores, done.scored.codes, done.space.num_seen
+    baselines = Baselines(config.draws, config.seed % 2**64)
+
+    def section(name: str, first: int) -> Section:
+        found = evaluate(config.protocol, scores[:, first:], codes[:, first:], config.ks, baselines)
+        logger.info("%s: mAP %.4f (chance %.4f)", name, found.measured.map, found.chance["map"])
+        return found
+
+    if done.space.num_unseen == 0:
+        return {"standard": section("standard", 0)}
+    sections = {"zsl": section("zsl", seen), "gzsl": section("gzsl", 0)}
+    if config.protocol == "nuswide":
+        measured = measure(config.protocol, scores[:, :seen], codes[:, :seen], ())
+        of_seen = Section(measured, seen, chance={}, permuted_map=None)
+        together = combined_map(of_seen, sections["zsl"])
+        assert math.isclose(together, sections["gzsl"].measured.map, rel_tol=1e-9), "GZSL mAP is the mean of its parts"
+    return sections
+
+
+def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
+    test, spec = done.selection, done.scorer.features.spec
+    document: dict[str, Any] = {
+        "dataset": task.settings.dataset,
+        "model": done.saved.config.name,
+        "preset": done.saved.config.preset,
+        "protocol": task.settings.evaluate.protocol,
+        "features": task.folders["extract"],
+        "weights": spec.weights,
+        "recipe": task.recipe,
+        "images": len(test),
+        "coverage": {
+            "expected": test.expected,
+            "evaluated": len(test),
+            "fraction": len(test) / test.expected,
+            "unlabelled": done.unlabelled,
+            "failed": dict(test.failed),
+        },
+    }
+    document |= {name: section.as_json() for name, section in sections.items()}
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    task.storage.write(task.path("evaluate", METRICS), text.encode())
+
+
+def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
+    """Average precision of every column beside how often it is present and absent."""
+    import numpy as np
+    import pyarrow as pa
+
+    from pipeline.core.tables import write_table
+    from schemas.tables import PER_LABEL as SCHEMA
+
+    space, codes = done.space, done.scored.codes
+    everything = sections["standard" if "standard" in sections else "gzsl"]
+    precision = everything.measured.per_label
+    columns = {
+        "label_index": space.label_index,
+        "label_id": space.label_id,
+        "name": space.name,
+        "role": [str(space.role(column)) for column in range(len(space))],
+        "positives": np.count_nonzero(codes == LabelCode.PRESENT, axis=0),
+        "negatives": np.count_nonzero(codes == LabelCode.ABSENT, axis=0),
+        "average_precision": pa.array(precision, mask=np.isnan(precision)),
+    }
+    write_table(task.storage, task.path("evaluate", PER_LABEL), pa.table(columns, schema=SCHEMA))
+
+
+def _write_examples(task: Task, done: _Evaluated) -> None:
+    import pyarrow as pa
+
+    from pipeline.core.tables import write_table
+    from pipeline.training.examples import Examples
+    from schemas.tables import EXAMPLES as SCHEMA
+
+    examples = Examples(done.space, done.scorer, done.selection, done.scored)
+    images = examples.choose(task.settings.examples, task.settings.examples_seed)
+    table = pa.Table.from_pylist(list(examples.rows(images)), schema=SCHEMA)
+    write_table(task.storage, task.path("evaluate", EXAMPLES), table)

@@ -1,0 +1,172 @@
+"""Train a zero-shot model on the seen labels of the training images; the validation images pick the epoch.
+
+Writes runs/<run>/: model.safetensors, history.json, config.toml, train.log, TensorBoard events, and
+checkpoint/last.safetensors. An interrupted run goes on in the middle of its epoch and ends with the same bytes.
+
+No annotation of an unseen label is read into anything here: the label space is cut to its seen columns first.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.task import Output, Task
+from schemas.config import ModelConfig, TrainConfig
+from schemas.errors import PipelineError
+from schemas.status import ImageSplit
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.batches.label_space import LabelSpace
+    from pipeline.batches.selection import Selection
+    from pipeline.models.sizes import FeatureSizes
+    from pipeline.training.checkpoint import Learner, Progress
+    from pipeline.training.loop import Material
+
+VERSION = 1
+
+CHECKPOINT = "checkpoint/last.safetensors"
+MODEL = "model.safetensors"
+HISTORY = "history.json"
+CONFIG = "config.toml"
+
+logger = logging.getLogger("biam_pipe.train")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What training needs to know.
+
+    Attributes:
+        model: what to build.
+        train: how to fit it.
+        threads: of one operation; torch's own choice where None.
+        config_toml: the whole configuration as TOML, kept beside the model.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    threads: int | None = None
+    config_toml: str = ""
+
+
+def run(task: Task) -> list[Output]:
+    """Train, or go on training; returns what lies in the run folder.
+
+    Raises:
+        PipelineError: nothing to learn from, a loss that is not finite, or a stop asked for (after saving).
+        IntegrityError: a shard or the checkpoint is damaged.
+    """
+    from pipeline.training.computing import repeatable, resolve_device
+    from pipeline.training.journal import log_file
+
+    settings: Settings = task.settings
+    device = resolve_device(settings.train.device, "train.device")
+    with log_file(task.storage.local(task.folder), logger), repeatable(settings.train.seed, settings.threads, device):
+        material, sizes = _material(task, settings, device)
+        learner = _learner(settings, sizes, device)
+        progress = _fit(task, settings.train, material, learner)
+        facts = _write(task, learner, progress, material, sizes)
+    files = tuple(task.path("train", name) for name in (MODEL, HISTORY, CONFIG))
+    return [Output(files=files, rows=len(material.train), content=task.storage.sha256(files[0]), facts=facts)]
+
+
+def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[Material, FeatureSizes]":
+    """What to learn from, cut to the seen labels before any annotation is read."""
+    import torch
+
+    from pipeline.batches.label_space import read_label_space
+    from pipeline.batches.selection import select
+    from pipeline.batches.shards import open_features
+    from pipeline.models.sizes import FeatureSizes
+    from pipeline.training.loop import Material
+
+    space = read_label_space(task).seen_only()
+    features = open_features(task)
+    selections = select(task, features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
+    train = selections[ImageSplit.TRAIN].trainable(settings.train.max_positives)
+    validation = selections[ImageSplit.VALIDATION]
+    _describe(space, train, validation)
+    vectors = torch.from_numpy(space.vectors).to(device)
+    sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])
+    return Material(features, train, validation, vectors), sizes
+
+
+def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") -> None:
+    """Say what there is to learn from; nothing is an error."""
+    if space.without_vector:
+        logger.info("labels without a vector, left out: %s", ", ".join(space.without_vector))
+    for name, images in (("train", train), ("validation", validation)):
+        out = ", ".join(f"{count} {why}" for why, count in (*images.failed.items(), *images.left_out.items()) if count)
+        logger.info("%s: %d of %d images%s", name, len(images), images.expected, f" (left out: {out})" if out else "")
+    if len(space) == 0:
+        raise PipelineError(
+            f"train: no seen label with a vector (found 0 seen labels, {len(space.without_vector)} labels without a "
+            "vector), expected at least 1. Check the list of unseen labels and the vectors, then: biam-pipe split, "
+            "biam-pipe embed"
+        )
+    if len(train) == 0:
+        raise PipelineError(
+            f"train: no images to learn from (found 0 of {train.expected} in the split; failed {dict(train.failed)}, "
+            f"left out {dict(train.left_out)}), expected at least 1 with a positive seen label. "
+            "Label more images or make the other splits smaller: biam-pipe split --set split.test_fraction=0.1"
+        )
+
+
+def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") -> "Learner":
+    """Model with fresh weights and its optimiser, from torch's random state as it stands."""
+    import torch
+
+    from pipeline.models import MODELS
+    from pipeline.training.checkpoint import Learner
+
+    model = MODELS.load(settings.model.name).build(settings.model, sizes)
+    model = model.to(device)
+    config = settings.train
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    return Learner(model, optimizer)
+
+
+def _fit(task: Task, config: TrainConfig, material: "Material", learner: "Learner") -> "Progress":
+    """All epochs that are left."""
+    from pipeline.training import checkpoint, journal
+    from pipeline.training.loop import Hooks, Loop
+
+    path = task.path("train", CHECKPOINT)
+    progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
+    if progress is None:
+        progress = checkpoint.Progress()
+        logger.info("starting: %d epochs on %s", config.epochs, material.label_vectors.device)
+    else:
+        logger.info("going on after step %d in epoch %d", progress.step, progress.epoch + 1)
+
+    def save() -> None:
+        checkpoint.save(task.storage, path, task.fingerprint, learner, progress)
+
+    with journal.events(task.storage.local(task.folder), progress.step) as events:
+        hooks = Hooks(save, task.deadline, path, events)
+        Loop(config, material, learner, progress, hooks).run()
+    return progress
+
+
+def _write(
+    task: Task, learner: "Learner", progress: "Progress", material: "Material", sizes: "FeatureSizes"
+) -> dict[str, Any]:
+    """Commit the model with the best validation score (the last one without validation images) and the history."""
+    from pipeline.training.weights import save_model
+
+    settings: Settings = task.settings
+    if progress.best_epoch is None:
+        logger.info("no validation images: the weights of the last epoch are kept")
+    selected = progress.best_epoch or progress.epoch
+    images = {"train": len(material.train), "validation": len(material.validation)}
+    save_model(
+        task.storage, task.path("train", MODEL), learner.best or learner.model.state_dict(), settings.model, sizes
+    )
+    history = {"epochs": progress.history, "selected_epoch": selected, "images": images}
+    task.storage.write(task.path("train", HISTORY), json.dumps(history, indent=2).encode())
+    task.storage.write(task.path("train", CONFIG), settings.config_toml.encode())
+    logger.info("kept epoch %d of %d", selected, progress.epoch)
+    return {"selected_epoch": selected, "steps": progress.step, "score": progress.best_score, "images": images}

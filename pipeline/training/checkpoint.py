@@ -1,0 +1,156 @@
+"""Everything needed to go on with a training run, in one file that is either the old one or the new one.
+
+One file and not several, so that weights, optimiser, random state, position and best weights so far can never stem from
+different moments: a kill at any time leaves the last checkpoint whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline.core.storage import Storage
+from pipeline.training.weights import METADATA_KEY, detached
+from schemas.errors import IntegrityError
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs that are finished, validation included.
+        batch: batches finished of the epoch in progress.
+        step: optimiser steps since the start.
+        loss_sum: of the epoch in progress, summed over its images so far.
+        images: of the epoch in progress.
+        seconds: spent on the epoch in progress.
+        best_epoch: finished epoch (counted from 1) with the best validation score so far, None before there is one.
+        best_score: its score.
+        history: one entry for each finished epoch, as in history.json.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    best_epoch: int | None = None
+    best_score: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a checkpoint holds besides the position: it is filled in place when one is restored.
+
+    Attributes:
+        model: on its device.
+        optimizer: of the model's parameters.
+        best: weights with the best validation score so far, on the CPU; empty before there are any.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save(storage: Storage, path: str, fingerprint: str, learner: Learner, progress: Progress) -> None:
+    """Commit a checkpoint.
+
+    Args:
+        storage: the data set's folder.
+        path: of the checkpoint, below it.
+        fingerprint: of the piece of work: only the same one may go on from here.
+        learner: model, optimiser, best weights.
+        progress: the position.
+    """
+    tensors = _tensors(learner)
+    document = {"fingerprint": fingerprint, "progress": asdict(progress), "sha256": _digest(tensors)}
+    with storage.commit(path) as temporary:
+        save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(document, sort_keys=True)})
+
+
+def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> Progress | None:
+    """Fill a learner and torch's random state from a checkpoint.
+
+    Returns:
+        The position to go on from, or None where there is no checkpoint or it belongs to other work.
+
+    Raises:
+        IntegrityError: the file is damaged.
+    """
+    if not storage.exists(path):
+        return None
+    try:
+        with safe_open(storage.local(path), framework="pt") as file:
+            document = json.loads(file.metadata()[METADATA_KEY])
+            if document["fingerprint"] != fingerprint:
+                return None
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if _digest(tensors) != document["sha256"]:
+        raise _damaged(path, "the hash of its tensors is not the one it names")
+    _fill(learner, tensors)
+    return Progress(**document["progress"])
+
+
+def _damaged(path: str, found: str) -> IntegrityError:
+    return IntegrityError(
+        f"the checkpoint {path} is damaged ({found}), expected a whole safetensors file. "
+        "Remove it and run the same command again: training then starts from the first epoch"
+    )
+
+
+def _tensors(learner: Learner) -> dict[str, Tensor]:
+    """All state as named tensors on the CPU."""
+    tensors = {f"model/{name}": value for name, value in detached(learner.model.state_dict()).items()}
+    for number, state in learner.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": value for name, value in detached(state).items()}
+    tensors |= {f"best/{name}": value for name, value in learner.best.items()}
+    tensors["random/cpu"] = torch.get_rng_state()
+    device = _device(learner)
+    if device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+    return tensors
+
+
+def _fill(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
+    learner.model.load_state_dict(_below(tensors, "model/"))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below(tensors, "optimizer/").items():
+        number, key = name.split("/", 1)
+        state.setdefault(int(number), {})[key] = value
+    learner.optimizer.load_state_dict({"state": state, "param_groups": learner.optimizer.state_dict()["param_groups"]})
+    learner.best.clear()
+    learner.best.update(_below(tensors, "best/"))
+    torch.set_rng_state(tensors["random/cpu"])
+    device = _device(learner)
+    if device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _device(learner: Learner) -> torch.device:
+    return next(learner.model.parameters()).device
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of names and bytes: safetensors itself does not notice a flipped bit."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+"""Scores and codes of all images of a selection, side by side."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.batches.order import sequential
+from pipeline.batches.selection import Selection
+from pipeline.batches.shards import FeatureShards
+from pipeline.batches.stream import Batch, batches
+
+# Row groups read at a time where order does not matter: enough to read ahead, 27 MB at the defaults.
+_GROUPS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One row an image of the selection, in its order.
+
+    Attributes:
+        scores: float32 [image, label].
+        codes: int8 [image, label].
+    """
+
+    scores: NDArray[np.float32]
+    codes: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model ready to score.
+
+    Attributes:
+        model: on its device.
+        label_vectors: [label, word], on the same device; the columns of the scores.
+        features: where the maps come from.
+        batch_images: images of a batch at most.
+        check: called between batches with the images done so far; raises to stop.
+    """
+
+    model: nn.Module
+    label_vectors: Tensor
+    features: FeatureShards
+    batch_images: int
+    check: Callable[[int], None]
+
+    def score(self, selection: Selection) -> Scored:
+        """Scores and codes of a selection. The model is in evaluation mode meanwhile, and back in its own after."""
+        shape = (len(selection), len(self.label_vectors))
+        scored = Scored(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int8))
+        training = self.model.training
+        self.model.eval()
+        order = sequential(selection.group, _GROUPS_AT_ONCE, self.batch_images)
+        done = 0
+        try:
+            with closing(batches(self.features, selection, order)) as stream:
+                for batch in stream:
+                    scored.scores[batch.images] = self._scores(batch)
+                    scored.codes[batch.images] = batch.codes
+                    done += len(batch)
+                    if done < len(selection):
+                        self.check(done)
+        finally:
+            self.model.train(training)
+        return scored
+
+    @torch.no_grad()
+    def _scores(self, batch: Batch) -> NDArray[np.float32]:
+        scores: Tensor = self.model(*inputs(batch, self.label_vectors.device), self.label_vectors)
+        return scores.cpu().numpy()
+
+
+def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Region map and global feature of a batch on a device, in the type of the store: models cast by themselves."""
+    return torch.from_numpy(batch.region).to(device), torch.from_numpy(batch.global_feature).to(device)

@@ -1,0 +1,342 @@
+"""Features, annotations and splits become batches: nothing lost, nothing twice, nothing unseen."""
+
+import threading
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from small_work import Recipe, SmallWork, image_id, make
+
+from pipeline.batches.annotations import from_table
+from pipeline.batches.label_space import LabelSpace, read_label_space
+from pipeline.batches.order import Order, batch_sizes, epoch_rng, sequential, shuffled
+from pipeline.batches.ragged import Ragged
+from pipeline.batches.selection import Selection, Selections, select
+from pipeline.batches.shards import FeatureShards, open_features
+from pipeline.batches.stream import Batch, batches
+from pipeline.core.task import Task
+from schemas.errors import IntegrityError, PipelineError
+from schemas.status import ImageSplit, ImageStatus
+from schemas.tables import ANNOTATIONS
+
+TRAIN, VALIDATION, TEST = ImageSplit.TRAIN, ImageSplit.VALIDATION, ImageSplit.TEST
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> SmallWork:
+    return make(tmp_path_factory.mktemp("work"))
+
+
+def opened(work: SmallWork) -> tuple[Task, FeatureShards, LabelSpace]:
+    task = work.task("train", None)
+    return task, open_features(task), read_label_space(task)
+
+
+def selected(work: SmallWork, *splits: ImageSplit) -> Selections:
+    task, features, space = opened(work)
+    return select(task, features, space, splits)
+
+
+def images_of(selection: Selection, work: SmallWork) -> list[int]:
+    """Numbers of the images of a selection."""
+    return (selection.shard * work.recipe.shard_images + selection.row).tolist()
+
+
+def true_codes(work: SmallWork, image: int, labels: list[int]) -> list[int]:
+    positive, negative = work.positives[image], work.negatives[image]
+    return [1 if label in positive else -1 if negative is None or label in negative else 0 for label in labels]
+
+
+def rows(lists: list[list[int]]) -> Ragged:
+    flat = np.array([value for one in lists for value in one], dtype=np.int32)
+    return Ragged.from_lengths(np.array([len(one) for one in lists], dtype=np.int64), flat)
+
+
+def as_lists(ragged: Ragged) -> list[list[int]]:
+    edges = ragged.offsets.tolist()
+    return [ragged.values[start:stop].tolist() for start, stop in pairwise(edges)]
+
+
+# ragged rows
+
+
+def test_ragged_rows_come_back_in_the_order_asked_for():
+    ragged = rows([[3, 1], [], [4], [1, 5, 9]])
+    assert as_lists(ragged.take(np.array([3, 1, 0, 3]))) == [[1, 5, 9], [], [3, 1], [1, 5, 9]]
+    assert as_lists(Ragged.concatenate([ragged, rows([[]]), rows([[2]])])) == [[3, 1], [], [4], [1, 5, 9], [], [2]]
+    assert as_lists(ragged.where(ragged.values > 2)) == [[3], [], [4], [5, 9]]
+    assert as_lists(Ragged.concatenate([])) == []
+
+
+# label space
+
+
+def test_columns_are_the_seen_labels_then_the_unseen_ones_each_in_label_order(work: SmallWork):
+    _, _, space = opened(work)
+    unseen = work.recipe.unseen_labels()
+    seen = [label for label in range(work.recipe.labels) if label not in unseen]
+    assert space.label_index.tolist() == seen + unseen
+    assert space.num_seen == len(seen)
+    assert np.array_equal(space.vectors, work.vectors[seen + unseen])
+    assert [space.column_of[label] for label in seen + unseen] == list(range(len(space)))
+    assert space.role(len(seen) - 1) == "seen"
+    assert space.role(len(seen)) == "unseen"
+
+
+def test_the_seen_part_of_a_label_space_knows_no_unseen_label(work: SmallWork):
+    _, _, space = opened(work)
+    seen = space.seen_only()
+    assert seen.num_unseen == 0
+    assert len(seen.name) == len(seen.vectors) == len(seen) == space.num_seen
+    assert all(seen.column_of[label] == -1 for label in work.recipe.unseen_labels())
+
+
+def test_a_label_without_a_vector_has_no_column_and_is_named(tmp_path: Path):
+    _, _, space = opened(make(tmp_path, Recipe(without_vector=(0, 3))))
+    assert 0 not in space.label_index
+    assert 3 not in space.label_index
+    assert space.without_vector == ("label 0", "label 3")
+    assert (space.num_seen, space.num_unseen) == (5, 2)
+
+
+# codes
+
+
+def test_codes_agree_with_a_slow_loop_over_closed_and_open_annotations(tmp_path: Path):
+    open_ones = {2: ([0, 1], [2, 4]), 3: ([5], []), 7: ([], [8]), 8: ([3, 3], [3])}
+    work = make(tmp_path, Recipe(annotations=open_ones))
+    task, features, space = opened(work)
+    selection = select(task, features, space, [TRAIN])[TRAIN]
+    images = images_of(selection, work)
+    picked = np.array([images.index(image) for image in (8, 2, 3, 4, 7)])
+    expected = [true_codes(work, image, space.label_index.tolist()) for image in (8, 2, 3, 4, 7)]
+    codes = selection.annotations.codes(picked)
+    assert codes.dtype == np.int8
+    assert codes.tolist() == expected
+
+
+def test_annotations_of_labels_not_asked_for_leave_no_trace():
+    def table(positive: list[int], negative: list[int] | None) -> pa.Table:
+        row = {"image_id": "a", "positive": positive, "negative": negative, "source": None}
+        return pa.Table.from_pylist([row], schema=ANNOTATIONS)
+
+    column_of = np.array([0, -1, 1, -1], dtype=np.int32)
+    for negative, other in (([2], [1, 2, 3]), (None, None)):
+        one = from_table(table([0], negative), column_of, 2)
+        two = from_table(table([1, 0, 3], other), column_of, 2)
+        assert as_lists(one.positive) == as_lists(two.positive) == [[0]]
+        assert as_lists(one.negative) == as_lists(two.negative)
+        assert one.codes(np.array([0])).tolist() == two.codes(np.array([0])).tolist() == [[1, -1]]
+
+
+def test_an_annotation_outside_the_label_space_is_an_error(tmp_path: Path):
+    work = make(tmp_path, Recipe(annotations={0: ([99], None)}))
+    with pytest.raises(PipelineError, match=r"label index 99, expected 0 to 8 .* biam-pipe index"):
+        selected(work, TRAIN)
+
+
+# selection
+
+
+def test_every_image_of_a_split_is_usable_or_counted_with_its_reason(tmp_path: Path):
+    recipe = Recipe(
+        statuses={2: ImageStatus.NOT_FOUND, 23: ImageStatus.DECODE_ERROR, 24: ImageStatus.NOT_FOUND},
+        splits={3: "", 29: ImageSplit.TRAIN},
+        annotations={3: (None, None), 29: (None, None), 4: ([1], None), 7: ([0, 2, 4, 5], None)},
+    )
+    work = make(tmp_path, recipe)
+    found = selected(work, TRAIN, TEST)
+    train = found[TRAIN]
+    left = {2, 3, 23, 24, 29}
+    assert images_of(train, work) == [n for n in range(60) if recipe.split(n) == TRAIN and n not in left]
+    assert train.expected == 41
+    assert train.failed == {"decode_error": 1, "not_found": 2}
+    assert train.left_out == {"unlabelled": 1}
+    assert found.unlabelled == 2
+    assert images_of(found[TEST], work) == list(range(0, 60, 5))
+
+
+def test_what_is_trainable_is_decided_by_seen_labels_alone(tmp_path: Path):
+    few, many = ([1, 3], None), ([0, 2, 4, 1, 3, 5], None)
+    work = make(tmp_path, Recipe(annotations={2: few, 3: many, 4: ([0, 2, 1, 3, 5], None)}))
+    task, features, space = opened(work)
+    seen = select(task, features, space.seen_only(), [TRAIN])[TRAIN].trainable(max_positives=2)
+    kept = images_of(seen, work)
+    assert 2 not in kept
+    assert 3 not in kept
+    assert 4 in kept
+    lengths = seen.annotations.positive.lengths
+    assert lengths.min() >= 1
+    assert lengths.max() <= 2
+    assert seen.left_out["without a positive"] + seen.left_out["too many positives"] + len(seen) == seen.expected
+
+
+def test_tables_of_one_shard_have_to_list_the_same_images(tmp_path: Path):
+    work = make(tmp_path)
+    shuffled_receipts = (work.receipts["split"][1], work.receipts["split"][0], *work.receipts["split"][2:])
+    swapped = tuple(
+        receipt.model_copy(update={"shard": shard})
+        for receipt, shard in zip(shuffled_receipts, [0, 1, 2, None], strict=True)
+    )
+    work.receipts["split"] = swapped
+    with pytest.raises(IntegrityError, match="do not list the same images"):
+        selected(work, TRAIN)
+
+
+def test_a_shard_without_annotations_names_the_stage_to_run(tmp_path: Path):
+    work = make(tmp_path)
+    work.receipts["split"] = work.receipts["split"][1:]
+    with pytest.raises(PipelineError, match=r"split has no shard 0, expected .* Run: biam-pipe split"):
+        selected(work, TRAIN)
+    work.receipts["extract"] = ()
+    with pytest.raises(PipelineError, match=r"no shards of extract .* Run: biam-pipe extract"):
+        selected(work, TRAIN)
+
+
+# order
+
+
+def test_batches_differ_by_one_image_at_most_and_hold_all():
+    for num_images in range(70):
+        sizes = batch_sizes(num_images, 8)
+        assert sum(sizes) == num_images
+        assert len(sizes) == -(-num_images // 8)
+        assert not sizes or max(sizes) - min(sizes) <= 1
+
+
+def test_an_epoch_visits_every_image_once_and_every_row_group_in_one_window():
+    group = np.repeat([0, 1, 2, 5, 6, 9, 11], [4, 4, 1, 3, 4, 4, 2])
+    order = shuffled(group, epoch_rng(0, 0), window_groups=3, batch_images=5)
+    assert sorted(np.concatenate(order.windows).tolist()) == list(range(len(group)))
+    seen_groups = [set(group[window].tolist()) for window in order.windows]
+    assert [len(groups) for groups in seen_groups] == [3, 3, 1]
+    assert Counter(g for groups in seen_groups for g in groups) == Counter(set(group.tolist()))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    group = np.arange(40) // 4
+
+    def drawn(seed: int, epoch: int) -> list[int]:
+        return np.concatenate(shuffled(group, epoch_rng(seed, epoch), 3, 8).windows).tolist()
+
+    assert drawn(1, 2) == drawn(1, 2)
+    assert len({tuple(drawn(seed, epoch)) for seed in (-1, 0, 1) for epoch in range(3)}) == 9
+
+
+def test_going_on_after_any_batch_gives_the_batches_that_are_left():
+    order = shuffled(np.arange(41) // 4, epoch_rng(0, 0), window_groups=3, batch_images=8)
+    flat = np.concatenate(order.windows).tolist()
+    for done in range(len(order.sizes) + 1):
+        rest = order.after(done)
+        assert rest.sizes == order.sizes[done:]
+        left = [image for window in rest.windows for image in window.tolist()]
+        assert left == flat[sum(order.sizes[:done]) :]
+
+
+def test_nothing_selected_gives_no_batches():
+    nothing = np.zeros(0, dtype=np.int64)
+    assert shuffled(nothing, epoch_rng(0, 0), 4, 8).sizes == ()
+    assert sequential(nothing, 4, 8).sizes == ()
+
+
+# batches
+
+
+def read_all(work: SmallWork, split: ImageSplit, order_of: str = "sequential") -> tuple[Selection, list[Batch]]:
+    task, features, space = opened(work)
+    selection = select(task, features, space, [split])[split]
+    order = ordered(selection, order_of)
+    return selection, list(batches(features, selection, order))
+
+
+def ordered(selection: Selection, order_of: str) -> Order:
+    if order_of == "sequential":
+        return sequential(selection.group, window_groups=2, batch_images=7)
+    return shuffled(selection.group, epoch_rng(3, 1), window_groups=4, batch_images=7)
+
+
+@pytest.mark.parametrize("store", ["parquet", "hdf5"])
+@pytest.mark.parametrize("order_of", ["sequential", "shuffled"])
+def test_batches_hold_the_maps_and_codes_of_their_images(tmp_path: Path, store: str, order_of: str):
+    work = make(tmp_path, Recipe(store=store, statuses={7: ImageStatus.EMPTY}))
+    selection, got = read_all(work, TRAIN, order_of)
+    _, _, space = opened(work)
+    images = np.array(images_of(selection, work))
+    visited = np.concatenate([batch.images for batch in got])
+    assert sorted(visited.tolist()) == list(range(len(selection)))
+    assert 7 not in images
+    for batch in got:
+        numbers = images[batch.images]
+        assert batch.region.dtype == batch.global_feature.dtype == np.float16
+        assert np.array_equal(batch.region, work.regions[numbers])
+        assert np.array_equal(batch.global_feature, work.global_features[numbers])
+        assert batch.codes.tolist() == [true_codes(work, n, space.label_index.tolist()) for n in numbers]
+
+
+def test_batches_after_a_pause_are_those_of_an_undisturbed_epoch(work: SmallWork):
+    task, features, space = opened(work)
+    selection = select(task, features, space, [TRAIN])[TRAIN]
+    order = ordered(selection, "shuffled")
+    whole = list(batches(features, selection, order))
+    for done in range(len(whole) + 1):
+        rest = list(batches(features, selection, order.after(done)))
+        assert [batch.images.tolist() for batch in rest] == [batch.images.tolist() for batch in whole[done:]]
+        assert all(np.array_equal(a.region, b.region) for a, b in zip(rest, whole[done:], strict=True))
+
+
+def test_leaving_early_ends_the_thread_that_reads_ahead(work: SmallWork):
+    task, features, space = opened(work)
+    selection = select(task, features, space, [TRAIN])[TRAIN]
+    stream = batches(features, selection, ordered(selection, "shuffled"))
+    before = set(threading.enumerate())
+    next(stream)
+    assert set(threading.enumerate()) > before
+    stream.close()
+    assert set(threading.enumerate()) == before
+
+
+# damage
+
+
+def test_a_flipped_bit_in_a_shard_is_found_at_its_first_reading(tmp_path: Path):
+    work = make(tmp_path)
+    file = work.receipts["extract"][1].files[0]
+    path = Path(work.root, file.path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match=rf"{file.path} is not what its receipt says: sha256 .* expected"):
+        read_all(work, TRAIN)
+
+
+@pytest.mark.parametrize(("stage", "which"), [("extract", 0), ("index", 1), ("split", 0)])
+def test_a_file_cut_short_or_gone_is_named(tmp_path: Path, stage: str, which: int):
+    work = make(tmp_path)
+    file = work.receipts[stage][2].files[which]
+    path = Path(work.root, file.path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        IntegrityError, match=rf"{file.path} .* {file.size_bytes - 1} bytes, expected {file.size_bytes}"
+    ):
+        selected(work, TRAIN)
+    path.unlink()
+    with pytest.raises(IntegrityError, match=rf"{file.path} .* there is no such file"):
+        selected(work, TRAIN)
+
+
+def test_a_pruned_shard_names_the_stage_that_makes_it_again(tmp_path: Path):
+    work = make(tmp_path)
+    first, *others = work.receipts["extract"]
+    work.receipts["extract"] = (first.model_copy(update={"pruned": True}), *others)
+    with pytest.raises(PipelineError, match=r"shard 0 of extract was dropped on purpose .* Run: biam-pipe extract"):
+        selected(work, TRAIN)
+
+
+def test_image_ids_are_those_of_the_selected_rows(work: SmallWork):
+    task, features, space = opened(work)
+    selection = select(task, features, space, [TEST])[TEST]
+    numbers = images_of(selection, work)
+    assert features.image_ids(selection.shard, selection.row) == [image_id(number) for number in numbers]
