@@ -1,0 +1,31 @@
+"""A network that gives the outputs of some of its layers, in one pass."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+
+class TappedNetwork(nn.Module):
+    """Steps that run one after the other; what each gives is a map of that name.
+
+    Args:
+        steps: column -> the layers from the step before to this map. No step may begin with a layer that works in
+            place: it would overwrite the map before it.
+    """
+
+    def __init__(self, steps: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleDict(dict(steps))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Maps by column: [image, height, width, channel] or [image, channel].
+
+        Args:
+            images: normalised, [image, 3, height, width].
+        """
+        maps = {}
+        for column, step in self.steps.items():
+            images = step(images)
+            # A view: behind a convolution in channels_last memory the channels are the last axis already.
+            maps[column] = images.permute(0, 2, 3, 1) if images.ndim == 4 else images
+        return maps

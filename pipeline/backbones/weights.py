@@ -1,0 +1,198 @@
+"""Which weights a backbone gets, by name and hash, and how they are read without running code from the file.
+
+Only `assemble` needs torch: a plan asks for the rest.
+"""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from zipfile import is_zipfile
+
+from pipeline.core.fetch import cache_folder, fetch
+from pipeline.core.fingerprint import fingerprint
+from pipeline.core.storage import sha256_file
+from schemas.config import BackboneConfig
+from schemas.errors import PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Module = TypeVar("Module", bound="nn.Module")
+
+DEFAULT = "default"
+RANDOM = "random:"
+
+_SETTING = "backbone.weights"
+_SEED_LIMIT = 2**63  # torch takes no larger seed
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that anyone can fetch.
+
+    Attributes:
+        name: as their publisher calls them.
+        address: of the file; its last segment names the file in the cache.
+        sha256: the hash, or as much of it as the publisher tells.
+        licence: what the publisher says about using them.
+    """
+
+    name: str
+    address: str
+    sha256: str
+    licence: str
+
+
+def source(config: BackboneConfig) -> str | None:
+    """Path of the weights file where the user names one: its hash shapes the features."""
+    return None if config.weights == DEFAULT or config.weights.startswith(RANDOM) else config.weights
+
+
+def label(config: BackboneConfig, published: Published | None) -> str:
+    """The weights' name for recipes and cards, without the path on this machine.
+
+    Raises:
+        UsageError: the setting asks for published weights that do not exist, or for a seed that is no number.
+    """
+    seed = _seed(config)
+    if seed is not None:
+        return f"{RANDOM}{seed}"
+    path = source(config)
+    return Path(path).name if path else _require(published, config).name
+
+
+def sha256(config: BackboneConfig, published: Published | None) -> str:
+    """Hash of the weights file, fetched if need be. Random weights have no file: the hash of backbone, size and seed.
+
+    Raises:
+        PipelineError: there is no such file, or it cannot be fetched.
+        IntegrityError: it is not the published one.
+    """
+    seed = _seed(config)
+    if seed is not None:
+        return fingerprint([config.name, RANDOM, seed])
+    return _hash_of(_local(config, published))
+
+
+def licence(config: BackboneConfig, published: Published | None) -> str:
+    """What is known about using the weights, for the feature card."""
+    if _seed(config) is not None:
+        return "random, nobody's"
+    return "those of the file's author" if source(config) else _require(published, config).licence
+
+
+def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: Published | None) -> "Module":
+    """A network with these weights, in evaluation mode; where the file allows it, they stay in the file until used.
+
+    Args:
+        create: makes the network with weights of torch's own random initialisation.
+
+    Raises:
+        PipelineError: the file cannot be had, cannot be read, or fits another network.
+        IntegrityError: it is not the published one.
+    """
+    import torch
+
+    seed = _seed(config)
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(seed)
+            return create().eval()
+    path = _local(config, published)
+    with torch.device("meta"):
+        network = create()
+    found = _read(path)
+    _require_fit(network.state_dict(), found, path, config.name)
+    network.load_state_dict({key: value.float() for key, value in found.items()}, assign=True)
+    return network.eval()
+
+
+def _seed(config: BackboneConfig) -> int | None:
+    if not config.weights.startswith(RANDOM):
+        return None
+    text = config.weights.removeprefix(RANDOM)
+    if not (text.isascii() and text.isdigit() and int(text) < _SEED_LIMIT):
+        raise UsageError(f"{_SETTING} = {config.weights!r}: expected a number after {RANDOM!r}, for example random:0")
+    return int(text)
+
+
+def _require(published: Published | None, config: BackboneConfig) -> Published:
+    if published is None:
+        raise UsageError(
+            f"{_SETTING} = {DEFAULT!r}: backbone {config.name!r} has no published weights, expected a path or a seed. "
+            f"Run with --set {_SETTING}={RANDOM}0"
+        )
+    return published
+
+
+def _local(config: BackboneConfig, published: Published | None) -> Path:
+    path = source(config)
+    if path is not None:
+        if not Path(path).is_file():
+            raise PipelineError(
+                f"{_SETTING}: no file {path}, expected one, {DEFAULT!r} or '{RANDOM}SEED'. Set {_SETTING} anew"
+            )
+        return Path(path)
+    known = _require(published, config)
+    return _fetched_once(known, cache_folder() / known.address.rsplit("/", 1)[-1])
+
+
+@lru_cache(maxsize=4)
+def _fetched_once(published: Published, target: Path) -> Path:
+    """The published file, checked once in a process: `fetch` reads all of it each time."""
+    return fetch(published.address, target, published.sha256, setting=_SETTING)
+
+
+def _hash_of(path: Path) -> str:
+    seen = path.stat()
+    return _hash_once(path, seen.st_size, seen.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _hash_once(path: Path, size_bytes: int, modified_ns: int) -> str:
+    """Hash of that version of a file: half a gigabyte takes a second, and every shard asks."""
+    return sha256_file(path)
+
+
+def _read(path: Path) -> "dict[str, Tensor]":
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PipelineError(
+            f"{_SETTING}: cannot read {path} ({first}), expected a dictionary of tensors, saved by torch or as "
+            f".safetensors; no code is run from such a file. Set {_SETTING} to another"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        held = ", ".join(map(str, list(found)[:3])) if isinstance(found, dict) else type(found).__name__
+        raise PipelineError(
+            f"{_SETTING}: {path} holds {held}, expected tensors by name at its top level. Set {_SETTING} to such a file"
+        )
+    return found
+
+
+def _require_fit(wanted: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]", path: Path, name: str) -> None:
+    """Raise for the first key that is missing, unexpected or of another shape."""
+
+    def refuse(what: str) -> PipelineError:
+        return PipelineError(
+            f"{_SETTING}: {path} does not fit backbone {name!r}: {what}. Set {_SETTING} to its weights"
+        )
+
+    for key, tensor in wanted.items():
+        if key not in found:
+            raise refuse(f"{key!r} is missing (got {len(found)} tensors, expected {len(wanted)})")
+        if found[key].shape != tensor.shape:
+            raise refuse(f"{key!r} has shape {tuple(found[key].shape)}, expected {tuple(tensor.shape)}")
+    for key in found:
+        if key not in wanted:
+            raise refuse(f"{key!r} is not expected (got {len(found)} tensors, expected {len(wanted)})")

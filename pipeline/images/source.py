@@ -1,0 +1,56 @@
+"""Where the bytes of a checked image are: in memory, or in a file that may have changed since."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.images.problem import ImageProblem
+from schemas.status import ImageStatus
+
+_SHOWN_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Bytes of one image, or the file that holds them.
+
+    Attributes:
+        data: the bytes, None where they lie in a file.
+        path: of the file, None where `data` is given.
+        size_bytes: of the file when it was checked.
+        sha256: of the file when it was checked.
+    """
+
+    data: bytes | None
+    path: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            ImageProblem: the file is a `missing_file` or an `unreadable_file`, such as one that has changed.
+        """
+        if self.data is not None:
+            return self.data
+        assert self.path is not None, "an image without bytes has a file"
+        try:
+            found = Path(self.path).stat().st_size
+            if found != self.size_bytes:  # before reading: it may have grown beyond all memory
+                raise _changed(f"{found} bytes, was {self.size_bytes}")
+            data = Path(self.path).read_bytes()
+        except FileNotFoundError as error:
+            raise ImageProblem(ImageStatus.MISSING_FILE, "no such file") from error
+        except OSError as error:
+            raise ImageProblem(ImageStatus.UNREADABLE_FILE, (error.strerror or "input/output error").lower()) from error
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != self.sha256:
+            raise _changed(f"sha256 {digest[:_SHOWN_DIGITS]}..., was {str(self.sha256)[:_SHOWN_DIGITS]}...")
+        return data
+
+
+def _changed(how: str) -> ImageProblem:
+    return ImageProblem(
+        ImageStatus.UNREADABLE_FILE, f"the file has changed since it was checked: {how}. Run: biam-pipe run"
+    )

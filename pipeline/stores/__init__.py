@@ -1,0 +1,9 @@
+"""How features lie on disk: one module a format, all with the same entry points.
+
+`SUFFIX`, `write(path, spec, options, batches)`, `open_shard(path)`, which gives a `stores.reader.Reader`, and
+`example(map)`, with which another program reads one. All hold equal bits.
+"""
+
+from pipeline.core.registry import Registry
+
+STORES = Registry("store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"})

@@ -1,0 +1,83 @@
+"""Rows of a feature shard on their way to disk."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.features import FeatureSpec, MapSpec
+from schemas.status import ImageStatus
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Some consecutive rows of a shard.
+
+    Attributes:
+        image_ids: one a row.
+        statuses: one a row; only rows that are `ok` have maps.
+        errors: what was wrong, None where nothing was.
+        maps: [row, *shape] by column. Rows of failed images are ignored.
+    """
+
+    image_ids: Sequence[str]
+    statuses: Sequence[str]
+    errors: Sequence[str | None]
+    maps: Mapping[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """Which rows have maps, [row]."""
+        return np.array([status == ImageStatus.OK for status in self.statuses], dtype=np.bool_)
+
+    def rows(self, wanted: slice) -> "FeatureBatch":
+        """Some of the rows; the maps are views."""
+        maps = {column: values[wanted] for column, values in self.maps.items()}
+        return FeatureBatch(self.image_ids[wanted], self.statuses[wanted], self.errors[wanted], maps)
+
+
+def dtype_of(one: MapSpec) -> np.dtype[Any]:
+    """The map's numbers as they lie on disk: little-endian on every machine."""
+    return np.dtype(one.dtype).newbyteorder("<")
+
+
+def regrouped(batches: Iterable[FeatureBatch], spec: FeatureSpec, rows: int) -> Iterator[FeatureBatch]:
+    """The same rows in batches of exactly that many, the last one shorter; at most two batches are in memory."""
+    waiting: list[FeatureBatch] = []
+    num_waiting = 0
+    for batch in batches:
+        _check(batch, spec)
+        start = 0
+        while num_waiting + len(batch) - start >= rows:
+            stop = start + rows - num_waiting
+            yield _joined([*waiting, batch.rows(slice(start, stop))])
+            waiting, num_waiting, start = [], 0, stop
+        if start < len(batch):
+            waiting.append(batch.rows(slice(start, None)))
+            num_waiting += len(batch) - start
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: Sequence[FeatureBatch]) -> FeatureBatch:
+    if len(batches) == 1:
+        return batches[0]
+    return FeatureBatch(
+        [one for batch in batches for one in batch.image_ids],
+        [one for batch in batches for one in batch.statuses],
+        [one for batch in batches for one in batch.errors],
+        {column: np.concatenate([batch.maps[column] for batch in batches]) for column in batches[0].maps},
+    )
+
+
+def _check(batch: FeatureBatch, spec: FeatureSpec) -> None:
+    assert len(batch.statuses) == len(batch.errors) == len(batch), "one status and one error a row"
+    for one in spec.maps:
+        values = batch.maps[one.column]
+        assert values.shape == (len(batch), *one.shape), f"{one.column}: {values.shape}, expected {one.shape} a row"
+        assert values.dtype == dtype_of(one), f"{one.column}: {values.dtype}, expected {one.dtype}"

@@ -1,0 +1,65 @@
+"""The feature card: a page that tells whoever finds the shards what they are and how to read them."""
+
+from types import ModuleType
+
+from schemas.features import FeatureSpec, MapSpec
+
+_RANDOM = "random:"
+
+
+def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str) -> str:
+    """The page, in Markdown; equal features have equal cards.
+
+    Args:
+        dataset: name of the data set.
+        store: the module that wrote the shards.
+        licence: what is known about using the weights.
+    """
+    seen = spec.preprocess
+    maps = "\n".join(map(_map_row, spec.maps))
+    versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
+    return f"""# Features of {dataset}: {spec.backbone}
+
+{_what(spec)}
+
+| column | role | layer | shape ({"; ".join(sorted({one.layout for one in spec.maps}, reverse=True))}) | type |
+|---|---|---|---|---|
+{maps}
+
+One row an image, in the order of the index: `image_id`, `status`, `error` and the maps. An image that failed keeps its
+row; its `status` says why and it has no maps. Counts by status: `stage.parquet`. The whole specification: `spec.json`,
+and in every shard under `biam_pipe.feature_spec`.
+
+- Weights: {spec.weights}, sha256 {spec.weights_sha256}{" (of the seed: no file exists)" if _random(spec) else ""}
+- Input: {seen.decoder} to RGB, orientation {seen.orientation}, resized to {seen.resize[0]} x {seen.resize[1]} \
+({seen.interpolation}, {"with" if seen.antialias else "without"} antialias, no crop), mean {seen.mean}, std {seen.std}
+- Precision of the network: {spec.precision}
+- Recipe: {spec.recipe}
+- Made with: {versions}
+
+## Reading a map
+
+```python
+{store.example(spec.maps[0])}```
+
+## Licence
+
+The images have licences of their own, each its own; features are derived from them. Weights: {licence}.
+"""
+
+
+def _what(spec: FeatureSpec) -> str:
+    if _random(spec):
+        return (
+            f"**Random weights** ({spec.weights}): the network was never trained. For tests and demonstrations; what "
+            "is computed from these features says nothing about the backbone."
+        )
+    return f"Outputs of {spec.backbone} with the weights {spec.weights}."
+
+
+def _random(spec: FeatureSpec) -> bool:
+    return spec.weights.startswith(_RANDOM)
+
+
+def _map_row(one: MapSpec) -> str:
+    return f"| {one.column} | {one.role} | {one.layer} | {' x '.join(map(str, one.shape))} | {one.dtype} |"

@@ -1,0 +1,178 @@
+"""Weights: their names and hashes, reading them, and what is refused."""
+
+import hashlib
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline.backbones import tiny, weights
+from pipeline.backbones.weights import Published
+from schemas.config import BackboneConfig
+from schemas.errors import IntegrityError, PipelineError, UsageError
+
+RANDOM = BackboneConfig(name="tiny", weights="random:4")
+
+
+def state() -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in tiny.build(RANDOM).state_dict().items()}
+
+
+def at(path: Path) -> BackboneConfig:
+    return BackboneConfig(name="tiny", weights=str(path))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_weights_in_every_form_of_file_give_the_same_network(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
+    if kind == "safetensors":
+        save_file(state(), path)
+    else:
+        torch.save(state(), path, _use_new_zipfile_serialization=kind == "zip")
+
+    found = tiny.build(at(path))
+
+    assert not found.training
+    assert all(torch.equal(value, state()[key]) for key, value in found.state_dict().items())
+    assert weights.label(at(path), None) == path.name
+    assert weights.sha256(at(path), None) == digest(path)
+    assert weights.source(at(path)) == str(path)
+
+
+def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
+    torch.save({key: value.half() for key, value in state().items()}, tmp_path / "w.pth")
+
+    assert all(value.dtype == torch.float32 for value in tiny.build(at(tmp_path / "w.pth")).state_dict().values())
+
+
+def test_a_file_written_anew_has_another_hash(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(state(), path)
+    before = weights.sha256(at(path), None)
+    torch.save(state() | {"more": torch.zeros(50)}, path)
+
+    assert weights.sha256(at(path), None) == digest(path) != before
+
+
+def misfit(change: str) -> dict[str, Tensor]:
+    found = state()
+    if change == "missing":
+        del found["steps.fc1.2.weight"]
+    elif change == "unexpected":
+        found["head.bias"] = torch.zeros(1)
+    else:
+        found["steps.conv2.0.bias"] = torch.zeros(9)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("missing", r"'steps.fc1.2.weight' is missing \(got 5 tensors, expected 6\)"),
+        ("unexpected", r"'head.bias' is not expected \(got 7 tensors, expected 6\)"),
+        ("shape", r"'steps.conv2.0.bias' has shape \(9,\), expected \(8,\)"),
+    ],
+)
+def test_weights_of_another_network_are_refused_by_key(tmp_path: Path, change: str, text: str) -> None:
+    torch.save(misfit(change), tmp_path / "w.pth")
+
+    with pytest.raises(PipelineError, match=f"does not fit backbone 'tiny': {text}. Set backbone.weights"):
+        tiny.build(at(tmp_path / "w.pth"))
+
+
+class Dangerous:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('code of the file was run')",)
+
+
+def unreadable(path: Path, kind: str) -> None:
+    if kind == "text":
+        path.write_text("these are no weights")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(Dangerous(), protocol=2))
+    elif kind == "code":
+        torch.save({"a": Dangerous()}, path)
+    elif kind == "cut":
+        torch.save(state(), path)
+        path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("kind", ["text", "empty", "pickle", "code", "cut"])
+def test_what_cannot_be_read_is_refused_and_runs_no_code(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = tmp_path / f"w{suffix}"
+    unreadable(path, kind)
+
+    with pytest.raises(PipelineError, match=f"backbone.weights: cannot read {path} "):
+        tiny.build(at(path))
+
+
+def test_tensors_below_the_top_level_are_refused_with_what_was_found(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": state()}, tmp_path / "w.pth")
+
+    with pytest.raises(PipelineError, match="holds epoch, state_dict, expected tensors by name at its top level"):
+        tiny.build(at(tmp_path / "w.pth"))
+
+
+def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"no file .*gone.pth, expected one, 'default' or 'random:SEED'"):
+        tiny.build(at(tmp_path / "gone.pth"))
+
+
+@pytest.mark.parametrize("seed", ["", "x", "-1", "1.5", "²", str(2**63)])
+def test_a_seed_must_be_a_number(seed: str) -> None:
+    with pytest.raises(UsageError, match="expected a number after 'random:', for example random:0"):
+        weights.label(BackboneConfig(name="tiny", weights=f"random:{seed}"), None)
+
+
+def test_random_weights_are_named_by_their_seed_and_hashed_apart() -> None:
+    others = [RANDOM, BackboneConfig(name="tiny", weights="random:5"), BackboneConfig(name="vgg19", weights="random:4")]
+
+    assert weights.label(RANDOM, None) == "random:4"
+    assert weights.source(RANDOM) is None
+    assert len({weights.sha256(one, None) for one in others}) == 3
+
+
+def test_a_backbone_without_published_weights_says_so() -> None:
+    with pytest.raises(UsageError, match=r"backbone 'tiny' has no published weights.*--set backbone.weights=random:0"):
+        tiny.build(BackboneConfig(name="tiny"))
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Weights that were fetched before."""
+    monkeypatch.setenv("BIAM_PIPE_CACHE", str(tmp_path))
+    path = tmp_path / "linear-v1.pth"
+    torch.save({"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, path)
+    return path
+
+
+def published(sha256: str) -> Published:
+    return Published("linear V1", "http://127.0.0.1:9/models/linear-v1.pth", sha256, "free")
+
+
+def test_published_weights_are_found_in_the_cache_and_checked_against_a_prefix(cached: Path) -> None:
+    config, known = BackboneConfig(name="linear"), published(digest(cached)[:8])
+
+    found = weights.assemble(lambda: nn.Linear(2, 1), config, known)
+
+    assert torch.equal(found.weight, torch.ones(1, 2))
+    assert weights.label(config, known) == "linear V1"
+    assert weights.sha256(config, known) == digest(cached)
+    assert weights.source(config) is None
+    assert weights.licence(config, known) == "free"
+
+
+def test_published_weights_with_another_hash_are_refused(cached: Path) -> None:
+    with pytest.raises(IntegrityError, match="expected 00000000"):
+        weights.assemble(lambda: nn.Linear(2, 1), BackboneConfig(name="linear"), published("0" * 8))

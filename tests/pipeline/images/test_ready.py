@@ -1,0 +1,91 @@
+"""From a row to pixels: every failure is a status of that row."""
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.images.ready import ImageRow, PixelOptions, ready
+from pipeline.images.source import ImageSource
+from schemas.status import ImageStatus
+
+OPTIONS = PixelOptions("exif", 100_000, 16)
+
+
+def jpeg() -> bytes:
+    buffer = BytesIO()
+    Image.radial_gradient("L").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def row(source: ImageSource, status: str = ImageStatus.OK, error: str | None = None) -> ImageRow:
+    return ImageRow("a.jpg", status, error, source, None)
+
+
+def on_disk(path: Path, data: bytes) -> ImageSource:
+    """A file that was checked when it held these bytes."""
+    path.write_bytes(data)
+    return ImageSource(None, str(path), len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_bytes_in_memory_and_in_a_file_give_equal_pixels(tmp_path: Path) -> None:
+    from_memory = ready(row(ImageSource(jpeg())), OPTIONS)
+    from_file = ready(row(on_disk(tmp_path / "a.jpg", jpeg())), OPTIONS)
+
+    assert from_memory.status == from_file.status == ImageStatus.OK
+    assert from_memory.pixels is not None
+    assert from_memory.pixels.shape == (16, 16, 3)
+    assert (from_memory.pixels == from_file.pixels).all()
+
+
+def test_an_image_that_failed_before_keeps_its_status_and_error() -> None:
+    found = ready(row(ImageSource(None), ImageStatus.NOT_FOUND, "404"), OPTIONS)
+
+    assert (found.status, found.error, found.pixels) == (ImageStatus.NOT_FOUND, "404", None)
+
+
+@pytest.mark.parametrize("change", [b"longer than before", b""])
+def test_a_file_of_another_size_than_when_it_was_checked_is_unreadable(tmp_path: Path, change: bytes) -> None:
+    source = on_disk(tmp_path / "a.jpg", jpeg())
+    (tmp_path / "a.jpg").write_bytes(change)
+
+    found = ready(row(source), OPTIONS)
+
+    assert found.status == ImageStatus.UNREADABLE_FILE
+    assert found.error == (
+        f"the file has changed since it was checked: {len(change)} bytes, was {len(jpeg())}. Run: biam-pipe run"
+    )
+
+
+def test_a_file_of_equal_size_with_other_bytes_is_unreadable(tmp_path: Path) -> None:
+    source = on_disk(tmp_path / "a.jpg", jpeg())
+    (tmp_path / "a.jpg").write_bytes(jpeg()[:-1] + b"x")
+
+    found = ready(row(source), OPTIONS)
+
+    assert found.status == ImageStatus.UNREADABLE_FILE
+    assert "sha256" in str(found.error)
+
+
+def test_a_file_that_is_gone_is_missing(tmp_path: Path) -> None:
+    source = on_disk(tmp_path / "a.jpg", jpeg())
+    (tmp_path / "a.jpg").unlink()
+
+    assert ready(row(source), OPTIONS).status == ImageStatus.MISSING_FILE
+
+
+def test_a_path_that_cannot_be_read_is_unreadable(tmp_path: Path) -> None:
+    source = on_disk(tmp_path / "a.jpg", jpeg())
+
+    below_a_file = ImageSource(None, f"{source.path}/b.jpg", source.size_bytes, source.sha256)
+
+    assert ready(row(below_a_file), OPTIONS).error == "not a directory"
+
+
+def test_broken_pixels_are_a_decode_error() -> None:
+    found = ready(row(ImageSource(jpeg()[:-200])), OPTIONS)
+
+    assert found.status == ImageStatus.DECODE_ERROR
+    assert "truncated" in str(found.error)

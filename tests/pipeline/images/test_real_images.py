@@ -1,0 +1,71 @@
+"""Real files, odd and ordinary: each gives an image or a problem."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.images.decode import decode, resize
+from pipeline.images.header import inspect
+from pipeline.images.problem import ImageProblem
+from schemas.status import ImageStatus
+
+LIMIT = 100_000_000
+IMAGES = {".jpg", ".jpeg", ".png"}
+
+
+def outcome(path: Path) -> str:
+    try:
+        return resize(decode(path.read_bytes(), "exif", None, LIMIT), 64).shape == (64, 64, 3) and ImageStatus.OK
+    except ImageProblem as problem:
+        return problem.status if str(problem) else "no text"
+
+
+def problem_of(function: Callable[..., object], *arguments: object) -> ImageStatus | None:
+    try:
+        function(*arguments)
+    except ImageProblem as problem:
+        return problem.status
+    return None
+
+
+def test_every_odd_file_gives_an_image_or_a_named_problem(shared: Path) -> None:
+    files = [path for path in sorted((shared / "data/odd").rglob("*")) if path.is_file()]
+
+    counts = Counter(outcome(path) for path in files)
+
+    assert counts.total() == len(files) > 0
+    assert set(counts) == {
+        ImageStatus.OK,
+        ImageStatus.EMPTY,
+        ImageStatus.NOT_AN_IMAGE,
+        ImageStatus.TOO_MANY_PIXELS,
+        ImageStatus.DECODE_ERROR,
+    }
+
+
+def test_a_header_problem_is_the_same_before_and_while_decoding(shared: Path) -> None:
+    for path in (shared / "data/odd").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            before = problem_of(inspect, data, LIMIT)
+            assert before in (None, problem_of(decode, data, "none", None, LIMIT)), path
+
+
+def test_photographs_equal_pillows_own_conversion(shared: Path) -> None:
+    files = [path for path in sorted((shared / "data/photos").rglob("*")) if path.suffix.lower() in IMAGES]
+    for path in files[::6]:
+        with Image.open(path) as image:
+            expected = ImageOps.exif_transpose(image).convert("RGB")
+        assert np.array_equal(np.asarray(decode(path.read_bytes(), "exif", None, LIMIT)), np.asarray(expected)), path
+
+
+def test_one_photograph_in_four_orientations_comes_out_alike(shared: Path) -> None:
+    files = sorted((shared / "data/photos/exif_orientation").glob("Landscape_*"))
+    small = [resize(decode(path.read_bytes(), "exif", None, LIMIT), 16).astype(float) for path in files]
+
+    assert len(files) == 4
+    for other in small[1:]:
+        assert np.abs(other - small[0]).mean() < 3  # of 255: each was compressed by itself

@@ -1,0 +1,27 @@
+"""The feature card."""
+
+import feature_rows
+
+from pipeline.stores import STORES
+from pipeline.stores.card import card
+
+
+def test_the_card_says_what_the_features_are() -> None:
+    spec = feature_rows.spec().model_copy(update={"weights": "good weights", "weights_sha256": "ab" * 32})
+    text = card("demo", spec, STORES.load("parquet"), "free")
+
+    assert text.startswith("# Features of demo: small\n\nOutputs of small with the weights good weights.\n")
+    assert "| grid | region | conv9 | 3 x 2 x 5 | float16 |" in text
+    assert "| whole | global | fc9 | 7 | float16 |" in text
+    assert f"Weights: good weights, sha256 {'ab' * 32}\n" in text
+    assert "64 x 64 (bilinear, with antialias, no crop)" in text
+    assert 'pq.read_table("shard-00000.parquet"' in text
+    assert "Weights: free." in text
+
+
+def test_random_weights_are_said_plainly() -> None:
+    text = card("demo", feature_rows.spec(), STORES.load("hdf5"), "none")
+
+    assert "**Random weights** (random:3): the network was never trained." in text
+    assert "(of the seed: no file exists)" in text
+    assert "shard-00000.h5" in text
