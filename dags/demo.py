@@ -12,6 +12,7 @@ from typing import Any
 SETTINGS: dict[str, Any] = {
     "dataset": {"name": "demo"},
     "backbone": {"name": "vgg19", "weights": "random:0"},
+    "extract": {"batch_images": 20},  # two full batches a shard
     "embed": {"vectors": "demo:vectors.txt"},
     "model": {"channels": 64},
     "train": {"epochs": 12, "validate_every_epochs": 2},

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
 from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
-from pipeline.core.cluster import visible_gpus
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
 from pipeline.core.lock import writing
@@ -19,7 +18,7 @@ from pipeline.core.progress import ProgressView
 from pipeline.core.sources import Sources
 from pipeline.core.stopping import watching_signals
 from pipeline.core.storage import Storage
-from pipeline.core.task import Stage
+from pipeline.core.task import Place, Stage
 from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.outcome import Result, outcome
@@ -53,6 +52,8 @@ class Request:
 
 def stages(config: Config, sources: Sources) -> list[Stage]:
     """The whole pipeline, first stage first."""
+    MODELS.require(config.model.name)
+    STORES.require(config.store.name)
     dataset = DATASETS.load(config.dataset.name)
     serve = partial(dataset.base_addresses, config.dataset)
     run_folder = (
@@ -97,7 +98,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             run=extract.run,
             upstream={"index": "shard", "download": "shard"},
             reads={"index": index.IMAGES},
-            place=_device_place(config.extract.device),
+            place=_place(config.extract.device),
             folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
             whole_piece=True,
         ),
@@ -134,6 +135,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             place="process",
             folder=run_folder,
             record="train.stage",
+            resumes=True,
         ),
         Stage(
             name="evaluate",
@@ -249,8 +251,10 @@ def _keys(section: str, config: BaseModel, fields: set[str] | None = None) -> di
     return {f"{section}.{key}": value for key, value in config.model_dump(mode="json", include=fields).items()}
 
 
-def _device_place(device: str) -> Literal["compute", "device"]:
-    return "device" if device.startswith("cuda") or (device == "auto" and visible_gpus()) else "compute"
+def _place(device: str) -> Place:
+    if device == "auto":
+        return "gpu-or-compute"
+    return "gpu" if device.startswith("cuda") else "compute"
 
 
 def _refuse_missing_input(stage: str, lines: list[StagePlan], graph: Graph, config: Config) -> None:

@@ -6,10 +6,11 @@ that order. Nothing here reads a file.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Seconds = Annotated[float, Field(gt=0.0)]
 
 
@@ -33,7 +34,7 @@ class FolderDataset(Section):
 
     name: Literal["folder"] = "folder"
     shard_images: Positive = 1024
-    folders: tuple[str, ...] = ()  # "path", or "prefix=path" where two folders hold equal names
+    folders: Texts = ()  # "path", or "prefix=path" where two folders hold equal names
     labels: str | None = None  # CSV with columns image,labels; labels joined by ';'
     unseen: str | None = None  # text file, one unseen label a line
     limit: Positive | None = None  # the first so many images only

@@ -7,19 +7,24 @@ watches the pipe its nanny holds.
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from pipeline.core import stopping
+from pipeline.core.task import Place
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-RESOURCES = {"network": "network", "compute": "compute", "device": "GPU"}
+# Pieces that one worker of the embedded cluster runs at once, by resource. Two network pieces, so that one commits
+# while the other fetches; a compute piece has all cores.
+_SLOTS = {"network": 2, "compute": 1, "GPU": 1}
 
 # Failures come back as exceptions; what workers log beside that is noise.
 _WORKER_ENVIRONMENT = {"DASK_LOGGING__DISTRIBUTED": "critical"}
@@ -45,8 +50,75 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(64) if Path(f"/dev/nvidia{number}").exists()]
 
 
+class Pool:
+    """The workers that pieces run on: of a user's cluster, or of an embedded one that is started at first need.
+
+    Args:
+        scheduler: address of a user's Dask scheduler; None for the embedded cluster.
+    """
+
+    def __init__(self, scheduler: str | None, settings: EngineConfig) -> None:
+        self._scheduler = scheduler
+        self._settings = settings
+        self._stack = ExitStack()
+        self._client: Client | None = None
+        self._declared: set[str] = set()
+        self._capacity: dict[str, int] = {
+            "network": _SLOTS["network"] * settings.network_workers,
+            "compute": _SLOTS["compute"] * settings.compute_workers,
+            "GPU": _SLOTS["GPU"] * len(visible_gpus()),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def lane(self, place: Place) -> str:
+        """The resource that a piece takes.
+
+        Raises:
+            PipelineError: it wants a GPU, and no worker has one.
+        """
+        if self._scheduler is not None:
+            self._open()
+        if place == "gpu" and not self._capacity["GPU"]:
+            raise PipelineError(
+                "a stage wants a GPU (extract.device=cuda), and no worker has one. Set extract.device=cpu, or start a "
+                "worker that offers it: dask worker ADDRESS --resources GPU=1"
+            )
+        if place in ("gpu", "gpu-or-compute"):
+            return "GPU" if self._capacity["GPU"] else "compute"
+        return place
+
+    def slots(self, lane: str) -> int:
+        """Pieces that can run at once."""
+        return self._capacity[lane]
+
+    def submit(self, lane: str, name: str, function: Callable[[], Any]) -> "Future":
+        """Start a piece; of a user's workers without our resources, any will do."""
+        client = self._open()
+        wanted = {lane: 1} if lane in self._declared else {}
+        return client.submit(function, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
+
+    def _open(self) -> "Client":
+        if self._client is None:
+            opened = _connected(self._scheduler) if self._scheduler else _embedded(self._settings)
+            with stopping.sparing_children():
+                self._client = self._stack.enter_context(opened)
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            self._declared = {name for worker in workers for name, amount in worker["resources"].items() if amount}
+            if self._scheduler:
+                threads = sum(worker["nthreads"] for worker in workers)
+                for name in self._capacity:
+                    offered = int(sum(worker["resources"].get(name, 0) for worker in workers))
+                    self._capacity[name] = offered or (0 if name == "GPU" else threads)
+        return self._client
+
+
 @contextmanager
-def embedded(settings: EngineConfig) -> Iterator["Client"]:
+def _embedded(settings: EngineConfig) -> Iterator["Client"]:
     """A client of a cluster that lives as long as this block."""
     import dask
     from distributed import Client, SpecCluster
@@ -61,7 +133,7 @@ def embedded(settings: EngineConfig) -> Iterator["Client"]:
 
 
 @contextmanager
-def connected(address: str) -> Iterator["Client"]:
+def _connected(address: str) -> Iterator["Client"]:
     """A client of a cluster that somebody else runs.
 
     Raises:
@@ -70,30 +142,25 @@ def connected(address: str) -> Iterator["Client"]:
     from distributed import Client
 
     try:
-        client = Client(address, set_as_default=False, timeout="15s")
+        client = Client(address, set_as_default=False, timeout="5s")
     except (OSError, TimeoutError, ValueError) as error:
         raise PipelineError(f"no Dask scheduler answers at {address} ({error}). Start one: dask scheduler") from error
     with client:
         yield client
 
 
-def offered_resources(client: "Client") -> set[str]:
-    """Names of the resources that at least one worker has."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return {name for worker in workers for name, amount in worker["resources"].items() if amount > 0}
-
-
 def _layout(settings: EngineConfig, scratch: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     from distributed import Nanny, Scheduler
 
-    shared = {"host": "127.0.0.1", "dashboard": False, "local_directory": scratch, "memory_limit": 0}
+    # Dask serves metrics on every interface unless told otherwise, with or without a dashboard.
+    loopback = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
-    def worker(resource: str, slots: int, env: dict[str, str]) -> dict[str, Any]:
-        options = {**shared, "nthreads": slots, "resources": {resource: slots}, "env": env}
-        return {"cls": Nanny, "options": options}
+    def worker(resource: str, env: dict[str, str]) -> dict[str, Any]:
+        slots = _SLOTS[resource]
+        options = {"nthreads": slots, "resources": {resource: slots}, "env": env, "memory_limit": 0}
+        return {"cls": Nanny, "options": {**loopback, **options, "local_directory": scratch}}
 
-    workers = {f"network-{i}": worker("network", 2, {}) for i in range(settings.network_workers)}
-    workers |= {f"compute-{i}": worker("compute", 1, {}) for i in range(settings.compute_workers)}
-    workers |= {f"device-{gpu}": worker("GPU", 1, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in visible_gpus()}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    return scheduler, workers
+    workers = {f"network-{i}": worker("network", {}) for i in range(settings.network_workers)}
+    workers |= {f"compute-{i}": worker("compute", {}) for i in range(settings.compute_workers)}
+    workers |= {f"gpu-{gpu}": worker("GPU", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in visible_gpus()}
+    return {"cls": Scheduler, "options": {**loopback, "port": 0}}, workers

@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.core import cluster, stopping
+from pipeline.core import stopping
+from pipeline.core.cluster import Pool
 from pipeline.core.graph import Graph, Node, Piece, Walk
 from pipeline.core.progress import ProgressView
 from pipeline.core.storage import Storage
-from pipeline.core.task import Service, Task
+from pipeline.core.task import Service, Task, shard_name
 from pipeline.core.work import Job, OwnProcess, Progress
 from schemas.config import EngineConfig
-from schemas.errors import InterruptedRunError, PipelineError
+from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
 from schemas.receipts import Receipt
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 _QUEUED_PER_SLOT = 2  # one runs, one waits, so that no worker idles between two pieces
 _POLL_S = 0.2
@@ -68,8 +69,7 @@ class Engine:
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
-        self._client: Client | None = None
-        self._offered: set[str] = set()
+        self._pool = Pool(self.scheduler, self.settings)
 
     def run(self) -> None:
         """Bring every stage of the graph up to date.
@@ -78,11 +78,11 @@ class Engine:
             PipelineError: the first error of a piece, an interruption, or the end of the time budget. What was
                 committed until then stays.
         """
-        with ExitStack() as stack:
-            self._stack = stack
+        with ExitStack() as self._stack, self._pool:
+            self._refuse_missing_gpu()
             self._absorb(self._walk.start())
             while True:
-                stop = stopping.reason(self.deadline)
+                stop = stopping.reason(self.deadline if self.ran else None)
                 if stop is None:
                     self._submit()
                 elif stop.exit_code == _INTERRUPTED:
@@ -102,8 +102,11 @@ class Engine:
             if (receipts := node.keeps(piece)) is not None:
                 todo.extend(self._settle(node, receipts))
             else:
-                entry = (-1 if piece.shard is None else piece.shard, self._order[node.name], node, piece)
-                heapq.heappush(self._waiting.setdefault(node.stage.place, []), entry)
+                self._put_in_line(node, piece)
+
+    def _put_in_line(self, node: Node, piece: Piece) -> None:
+        entry = (-1 if piece.shard is None else piece.shard, self._order[node.name], node, piece)
+        heapq.heappush(self._waiting.setdefault(self._lane(node), []), entry)
 
     def _settle(self, node: Node, receipts: list[Receipt]) -> list[tuple[Node, Piece]]:
         """Take receipts that are up to date; write the stage record when they are the last ones."""
@@ -114,26 +117,22 @@ class Engine:
             node.recorded = True
         return ready
 
-    def _submit(self) -> None:
-        for place, waiting in self._waiting.items():
-            while waiting and self._under_way.get(place, 0) < self._slots(place):
-                _, _, node, piece = heapq.heappop(waiting)
-                self._under_way[place] = self._under_way.get(place, 0) + 1
-                self._start(node, piece)
+    def _refuse_missing_gpu(self) -> None:
+        """Say before the first piece what the last would wait for in vain."""
+        for node in self.graph.values():
+            if node.stage.place == "gpu" and not node.recorded:
+                self._lane(node)
 
-    def _slots(self, place: str) -> int:
-        if place == "process":
-            return 1
-        if self.scheduler is not None:
-            assert self._client is not None or not self._under_way.get(place)
-            threads = sum(self._client.nthreads().values()) if self._client else 1
-            return _QUEUED_PER_SLOT * threads
-        workers = {
-            "network": self.settings.network_workers,
-            "compute": self.settings.compute_workers,
-            "device": len(cluster.visible_gpus()),
-        }
-        return _QUEUED_PER_SLOT * workers[place]
+    def _lane(self, node: Node) -> str:
+        return "process" if node.stage.place == "process" else self._pool.lane(node.stage.place)
+
+    def _submit(self) -> None:
+        for lane, waiting in self._waiting.items():
+            bound = 1 if lane == "process" else _QUEUED_PER_SLOT * self._pool.slots(lane)
+            while waiting and self._under_way.get(lane, 0) < bound:
+                _, _, node, piece = heapq.heappop(waiting)
+                self._under_way[lane] = self._under_way.get(lane, 0) + 1
+                self._start(node, piece)
 
     def _start(self, node: Node, piece: Piece) -> None:
         node.ledger.forget_record()
@@ -142,12 +141,12 @@ class Engine:
         job = Job(node.stage.run, self._task(node, piece), node.ledger.record)
         if node.stage.place == "process":
             self._process = OwnProcess(job, self._show)
-            threading.Thread(target=self._wait_for_process, args=(node, piece, self._process), daemon=True).start()
+            arguments = (node, piece, self._process.result)
+            threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
             return
-        name = f"{node.name}-{piece.shard}-{piece.fingerprint[:12]}"
-        client = self._connect()
-        future = client.submit(job.execute, key=f"{name}-{id(job)}", resources=self._resources(node), pure=False)
-        future.add_done_callback(lambda future: self._ended.put(Outcome(node, piece, partial(_receipts, name, future))))
+        name = f"{node.name} {'' if piece.shard is None else shard_name(piece.shard)}".rstrip()
+        future = self._pool.submit(self._lane(node), name, job.execute)
+        future.add_done_callback(lambda future: self._deliver(node, piece, partial(_receipts, name, future)))
 
     def _task(self, node: Node, piece: Piece) -> Task:
         return Task(
@@ -161,8 +160,16 @@ class Engine:
             inputs=piece.inputs,
             folders={name: self.graph[name].folder for name in node.stage.upstream},
             bases=self._service(node),
-            deadline=self.deadline,
+            deadline=self._deadline(node),
         )
+
+    def _deadline(self, node: Node) -> float | None:
+        """When a piece has to stop. The first of a run may end, so that with any budget enough runs get all done.
+
+        A stage that goes on where it stopped sees to that itself.
+        """
+        first = sum(self.ran.values()) == 1
+        return None if first and not node.stage.resumes else self.deadline
 
     def _service(self, node: Node) -> Mapping[str, str]:
         """Base addresses for a stage; what serves them stays up until the run ends."""
@@ -173,37 +180,31 @@ class Engine:
             self._bases[service] = self._stack.enter_context(service())
         return self._bases[service]
 
-    def _connect(self) -> "Client":
-        if self._client is None:
-            opened = cluster.connected(self.scheduler) if self.scheduler else cluster.embedded(self.settings)
-            self._client = self._stack.enter_context(opened)
-            self._offered = cluster.offered_resources(self._client)
-        return self._client
-
-    def _resources(self, node: Node) -> dict[str, int]:
-        """What a worker must have. Only a device is asked of workers that somebody else set up without our names."""
-        name = cluster.RESOURCES[node.stage.place]
-        if name in self._offered:
-            return {name: 1}
-        if node.stage.place == "device":
-            raise PipelineError(
-                f"{node.name} wants a worker with the resource GPU, and none of the cluster has it. "
-                "Start one with: dask worker ADDRESS --resources GPU=1, or set extract.device=cpu"
-            )
-        return {}
-
     def _collect(self) -> None:
         """Wait a moment for pieces that ended, and take them in."""
         try:
             outcome = self._ended.get(timeout=_POLL_S)
         except queue.Empty:
             return
-        self._under_way[outcome.node.stage.place] -= 1
-        self._absorb(self._settle(outcome.node, outcome.result()))
-
-    def _wait_for_process(self, node: Node, piece: Piece, process: OwnProcess) -> None:
+        self._under_way[self._lane(outcome.node)] -= 1
         try:
-            receipts = process.result()
+            receipts = outcome.result()
+        except TimeBudgetError:  # for the next run; what else is under way may end
+            self._put_in_line(outcome.node, outcome.piece)
+            return
+        except PipelineError as error:
+            if (stop := stopping.reason(None)) is not None:  # the signal has reached its worker first
+                raise stop from error
+            raise
+        self._absorb(self._settle(outcome.node, receipts))
+
+    def _deliver(self, node: Node, piece: Piece, result: Callable[[], list[Receipt]]) -> None:
+        """Wait for what a piece came to. Not in the main thread, which stays free to stop the run.
+
+        A result can take for ever: Dask lets it wait for workers that do not come back.
+        """
+        try:
+            receipts = result()
         except Exception as caught:  # noqa: BLE001 - raised again in the main thread
             error = caught
             self._ended.put(Outcome(node, piece, lambda: _raise(error)))

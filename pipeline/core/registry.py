@@ -22,12 +22,20 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._modules))
 
-    def load(self, name: str) -> ModuleType:
-        """The module behind a name.
+    def require(self, name: str) -> None:
+        """Do nothing where the name is known; its module is not imported.
 
         Raises:
             UsageError: no such name; the text suggests the nearest.
         """
         if name not in self._modules:
             raise unknown_name(self.kind, name, self._modules)
+
+    def load(self, name: str) -> ModuleType:
+        """The module behind a name.
+
+        Raises:
+            UsageError: no such name; the text suggests the nearest.
+        """
+        self.require(name)
         return import_module(self._modules[name])

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
 
@@ -16,12 +17,28 @@ def watching_signals() -> Iterator[None]:
     """In this block SIGINT and SIGTERM only set a flag in this process. Main thread only."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda *_: _signalled.set()) for number in numbers}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # a process that was started spared hears them from here on
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         _signalled.clear()
+
+
+@contextmanager
+def sparing_children() -> Iterator[None]:
+    """Threads and processes started in this block get no SIGINT, unless they come to watch for signals themselves.
+
+    A terminal sends Ctrl-C to all processes of a run, and only the main one knows what is to be saved before they end.
+    Blocked and not ignored, because it is inherited: there is no moment at which a young process could die of it.
+    """
+    resource_tracker.ensure_running()  # started in the block, it would unblock the signal for its thread
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def reason(deadline: float | None) -> PipelineError | None:

@@ -87,6 +87,7 @@ class Output:
 
 
 Service = Callable[[], AbstractContextManager[Mapping[str, str]]]
+Place = Literal["network", "compute", "gpu", "gpu-or-compute", "process"]
 Edge = Literal["shard", "whole", "all"]
 
 
@@ -104,10 +105,11 @@ class Stage:
             shard-wise), `whole` (the part that belongs to no shard, such as the label space) or `all`.
         reads: the one part of a stage upstream whose content counts, where that is not all of it.
         many: one piece writes many shards (only the index does).
+        resumes: a piece that was stopped goes on where it was (only training does).
         whole_piece: a shard-wise stage that also has a piece without shard (the label roles of a split); that piece
             gets the `whole` part of every stage upstream.
-        place: where a piece runs: `network` or `compute` threads of the cluster, a worker with a `device`, or a
-            `process` of its own.
+        place: where a piece runs: a `network`, `compute` or `gpu` worker of the cluster, a GPU if there is one
+            (`gpu-or-compute`), or a `process` of its own.
         folder: where the outputs lie, below the data set's folder; may hold `{fp8}`, the first 8 digits of the stage's
             own recipe, or `{train}`, those of a stage upstream.
         record: stem of the stage record (`stage.parquet`) and of the receipt of a piece without shard (`stage.json`);
@@ -124,11 +126,12 @@ class Stage:
     settings: Any
     run: Callable[[Task], list[Output]]
     upstream: Mapping[str, Edge]
-    place: Literal["network", "compute", "device", "process"]
+    place: Place
     folder: str
     record: str = "stage"
     reads: Mapping[str, str] = field(default_factory=dict)
     many: bool = False
+    resumes: bool = False
     whole_piece: bool = False
     outside: Mapping[str, Any] = field(default_factory=dict)
     service: Service | None = None

@@ -81,7 +81,8 @@ class OwnProcess:
         self._stage = job.task.stage
         self._pipe, child_end = context.Pipe()
         self._process = context.Process(target=_child, args=(job, child_end), name=f"biam-pipe {self._stage}")
-        self._process.start()
+        with stopping.sparing_children():
+            self._process.start()
         child_end.close()
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,25 @@ def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_pat
         run(tmp_path, [3, -1])
     assert not (tmp_path / "sum").exists()
     assert plan(graph_of(tmp_path, [3, -1]))[0].up_to_date
+
+
+def test_a_run_on_a_cluster_that_somebody_else_started_needs_no_resources_of_ours(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", processes=False) as theirs:
+        graph = graph_of(tmp_path, [1, 2, 3])
+        with ProgressView(quiet=True) as progress:
+            Engine(graph, Storage(str(tmp_path)), EngineConfig(), progress, scheduler=theirs.scheduler_address).run()
+    assert json.loads((tmp_path / "sum/sum.json").read_bytes()) == 14
+
+
+def test_a_gpu_that_no_worker_has_is_an_error_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    wired = stages([1])
+    wired[1] = replace(wired[1], place="gpu")
+    storage = Storage(str(tmp_path))
+    with pytest.raises(PipelineError, match=r"no worker has one\. Set extract.device=cpu"):
+        Engine(resolve(wired, storage), storage, EngineConfig(), ProgressView(quiet=True)).run()
+    assert list(tmp_path.iterdir()) == []
