@@ -42,10 +42,13 @@ def serve(pipe: Connection) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 1024  # the default of 5 drops connections, and clients wait seconds to repeat them
+
+    server = Server(("127.0.0.1", 0), Handler)
     pipe.send((server.server_address[1], sum(map(len, bodies)) / DISTINCT))
     server.serve_forever()
 
@@ -93,9 +96,7 @@ def run(images: int, port: int, folder: Path) -> None:
     if process.returncode:
         raise SystemExit(f"biam-pipe ended with {process.returncode}")
     spans = {name: _spans(next((folder / "work/folder").glob(pattern))) for name, pattern in STAGES.items()}
-    print(
-        f"{images} images in {seconds:.1f} s, start-up included: {images / seconds:.0f} images/s; peak {peak / 1e6:.0f} MB"
-    )
+    print(f"{images} images in {seconds:.1f} s, start-up included: {images / seconds:.0f}/s; peak {peak / 1e6:.0f} MB")
     for name, pieces in spans.items():
         busy = _busy(pieces)
         print(f"  {name}: {images / busy:.0f} images/s while busy ({busy:.1f} s)")

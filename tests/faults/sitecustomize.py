@@ -1,23 +1,43 @@
-"""Put on PYTHONPATH by tests that kill: ends the whole run by SIGKILL at a chosen rename.
+"""Put on PYTHONPATH by tests that disturb a run: sends it a signal at a chosen moment of its work with files.
 
-Python announces each rename to audit hooks before the system does it, so a run can be killed exactly between a shard
-and its receipt, or while a checkpoint is written, without a hook in the product. `BIAM_PIPE_TEST_KILL` holds a regular
-expression for the name that a file is about to get; the run's main process is the leader of its session.
+Python announces each rename and each opening of a file to audit hooks before the system does it, in whichever process
+of the run that is. So a run can be killed exactly between a shard and its receipt, or while a checkpoint is written,
+without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `benchmarks.kill_resume.Fault` and where to
+leave a mark as JSON. The run's main process must be the leader of its session.
 """
 
+import json
 import os
 import re
 import signal
 import sys
+from itertools import count
+from pathlib import Path
 
-_pattern = os.environ.get("BIAM_PIPE_TEST_KILL")
-
-
-def _kill_at_rename(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "os.rename" and re.search(str(_pattern), str(arguments[1])):
-        os.kill(os.getsid(0), signal.SIGKILL)
-        signal.pause()  # in a worker: the rename must not happen while the main process dies
+_PATH_ARGUMENT = {"os.rename": 1, "open": 0}  # of the event: the name that the file is about to get, or has
 
 
-if _pattern:
-    sys.addaudithook(_kill_at_rename)
+def _watch(fault: dict[str, str | int]) -> None:
+    """Wait for the moment, in this process."""
+    number = signal.Signals[str(fault["signal"])]
+    event_awaited, times = str(fault["event"]), count(1)
+    argument, name = _PATH_ARGUMENT[event_awaited], re.compile(str(fault["name"]))
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event != event_awaited or not name.search(str(arguments[argument])) or next(times) != fault["count"]:
+            return
+        Path(str(fault["mark"])).touch()
+        if number is not signal.SIGKILL:
+            os.killpg(os.getsid(0), number)  # as a terminal does: to every process of the run
+            return
+        if event == "os.rename":  # what a kill in the middle of writing leaves under the temporary name
+            os.truncate(str(arguments[0]), Path(str(arguments[0])).stat().st_size // 2)
+        os.kill(os.getsid(0), number)
+        while True:
+            signal.pause()  # in a worker: nothing must happen any more while the main process dies
+
+    sys.addaudithook(hook)
+
+
+if _fault := os.environ.get("BIAM_PIPE_TEST_FAULT"):
+    _watch(json.loads(_fault))

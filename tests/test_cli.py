@@ -1,0 +1,186 @@
+"""The command line on a small demo: what it runs, what it leaves alone, what it says, how it exits."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = """
+[dataset]
+name = "demo"
+num_images = 80
+[backbone]
+name = "tiny"
+[model]
+channels = 8
+[train]
+epochs = 2
+warmup_epochs = 1
+"""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A folder with a small biam-pipe.toml to run commands in."""
+
+    folder: Path
+
+    def __call__(self, command: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        arguments = [sys.executable, "-m", "cli", *shlex.split(command)]
+        done = subprocess.run(arguments, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == code, done.stderr
+        return done
+
+    def json(self, command: str, *, code: int = 0) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self(f"{command} --json", code=code).stdout)
+        return value
+
+    def ran(self, command: str) -> dict[str, int]:
+        return {stage["name"]: stage["ran"] for stage in self.json(command)["stages"] if stage["ran"]}
+
+    def files(self) -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (self.folder / "work").rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run; copied by the tests that change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "biam-pipe.toml").write_text(SMALL)
+    Shell(folder)("run")
+    return folder
+
+
+@pytest.fixture
+def shell(finished: Path, tmp_path: Path) -> Shell:
+    shutil.copytree(finished, tmp_path / "run")
+    return Shell(tmp_path / "run")
+
+
+def test_a_finished_run_is_told_with_its_figures_beside_chance(shell: Shell) -> None:
+    result = shell.json("run")
+    assert [stage["name"] for stage in result["stages"]] == list(cli.STAGES)
+    assert result["metrics"]["zsl"]["chance"]["map"] > 0
+    assert result["random_weights"] == "random:0"
+    told = shell("run").stdout
+    assert "ZSL  mAP" in told
+    assert "chance" in told
+    assert "random:0 weights: the figures show that the pipeline works" in told
+
+
+def test_a_rerun_of_a_finished_run_touches_nothing_and_loads_nothing_heavy(shell: Shell) -> None:
+    before = shell.files()
+    program = (
+        "import sys, cli; sys.argv = ['biam-pipe', 'run']\n"
+        "try: cli.main()\n"
+        "finally: print(*[name for name in ('torch', 'distributed', 'gensim') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=shell.folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.split() == []
+    assert shell.files() == before
+
+
+def test_plan_names_the_option_and_only_what_depends_on_it_runs(shell: Shell) -> None:
+    plan = {line["name"]: line for line in shell.json("plan --set train.lr=0.0002")["stages"]}
+    assert plan["train"]["reasons"] == ["train.lr 0.001 -> 0.0002"]
+    assert [name for name, line in plan.items() if line["to_run"]] == ["train", "evaluate", "report"]
+    assert "train.lr 0.001 -> 0.0002" in shell("plan --set train.lr=0.0002").stdout
+    assert shell.ran("run --set train.lr=0.0002") == {"train": 1, "evaluate": 1, "report": 1}
+
+
+def test_more_images_dirty_only_new_shards(shell: Shell) -> None:
+    ran = shell.ran("extract --set dataset.num_images=100")
+    assert ran == {"index": 1, "download": 1, "extract": 1}
+
+
+def test_train_alone_brings_up_to_date_what_it_needs_and_stops_after_itself(tmp_path: Path) -> None:
+    (tmp_path / "biam-pipe.toml").write_text(SMALL)
+    assert Shell(tmp_path).ran("train") == {"index": 1, "download": 2, "extract": 3, "embed": 1, "split": 3, "train": 1}
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_only_fails_with_the_next_command_where_its_input_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "biam-pipe.toml").write_text(SMALL)
+    told = Shell(tmp_path)("extract --only", code=1).stderr
+    assert "extract --only: index is not up to date" in told
+    assert "Run: biam-pipe index --dataset demo" in told
+
+
+def test_verify_finds_a_flipped_bit_and_exits_with_4(shell: Shell) -> None:
+    assert shell.json("verify")["problems"] == []
+    shard = next(shell.folder.glob("work/demo/features/*/parquet/shard-00001.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert str(shard) in shell("verify", code=4).stdout
+
+
+def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+    done = Shell(tmp_path)("download --dataset folder --set dataset.folders=photos", code=3)
+    assert "1 of 1 images failed (100.0%; extract.max_failed_fraction is 5.0%): not_an_image 1" in done.stderr
+    assert "download  ran 1" in done.stdout
+
+
+def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
+    from pipeline.core.lock import writing
+
+    with writing(shell.folder / "work/demo"):
+        told = shell("run --set train.lr=0.5", code=1).stderr
+    assert f"is being written by process {os.getpid()}" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("run --dataset dmo", 2, "unknown data set 'dmo'. Did you mean 'demo'? Known: demo, folder"),
+        ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: tiny, vgg19"),
+        ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: biam"),
+        ("run --set store.name=parket", 2, "unknown store 'parket'. Did you mean 'parquet'? Known: hdf5, parquet"),
+        ("run --time-budget soon", 2, "--time-budget wants a number and one of s, m, h, d, got 'soon'. Example: 50m"),
+        ("run --config nowhere.toml", 2, "cannot read the configuration nowhere.toml: No such file or directory"),
+        ("run --dataset folder", 2, "dataset.folders"),
+        ("run --scheduler tcp://127.0.0.1:9", 1, "no Dask scheduler answers at tcp://127.0.0.1:9"),
+    ],
+)
+def test_a_mistake_is_one_line_with_what_to_do(shell: Shell, command: str, code: int, told: str) -> None:
+    if "--scheduler" in command:
+        command += " --set dataset.seed=3"
+    done = shell(f"{command} --json", code=code)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert told in json.loads(done.stdout)["error"]
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    def commands(group: Any, path: str) -> list[tuple[str, Any]]:
+        inner = [
+            pair for name, one in getattr(group, "commands", {}).items() for pair in commands(one, f"{path} {name}")
+        ]
+        return [(path, group), *inner]
+
+    for path, command in commands(get_command(cli.app), "biam-pipe"):
+        assert f"Example: {path.split()[0]}" in (command.help or ""), path
+
+
+def _readme_commands() -> Sequence[str]:
+    blocks = (ROOT / "README.md").read_text().split("```")[1::2]
+    lines = [line.removeprefix("$ ").split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("biam-pipe ")]
