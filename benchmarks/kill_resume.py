@@ -88,22 +88,30 @@ class Scenario:
         stage: the run starts with what this stage and all after it wrote removed.
         fault: what happens to it.
         settings: of the disturbed run alone.
+        older: settings with which the stage runs to its end before that, so that the disturbed run writes over its work.
     """
 
     name: str
     stage: str
     fault: Fault
     settings: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
 
 
 _MID_EPOCH = r"/checkpoint$"  # the folder is synced after each checkpoint: opened while none is written
 KILLS = (
     Scenario("inside index", "index", Fault(r"/index/shard-00001\.parquet$")),
+    Scenario(
+        "inside index, over older shards", "index", Fault(r"/index/shard-00001\.parquet$"), older=("dataset.seed=1",)
+    ),
     Scenario("inside download", "download", Fault(r"/downloads/shard-00001\.parquet$")),
     Scenario("inside extract", "extract", Fault(r"/features/.*/shard-00001\.parquet$")),
     Scenario("between a shard and its receipt", "extract", Fault(r"/features/.*/shard-00001\.json$")),
     Scenario("inside embed", "embed", Fault(r"/embeddings/[^/]*\.parquet$")),
     Scenario("inside split", "split", Fault(r"/splits/.*/images-shard-00001\.parquet$")),
+    Scenario(
+        "before a receipt, over older shards", "split", Fault(r"/splits/.*/shard-00001\.json$"), older=("split.seed=1",)
+    ),
     Scenario("before a stage record", "split", Fault(r"/splits/.*/stage\.parquet$")),
     Scenario("inside train, in an epoch", "train", Fault(_MID_EPOCH, "open", 7), (EVERY_STEP,)),
     Scenario("while a checkpoint is written", "train", Fault(r"/checkpoint/last\.safetensors$", count=2)),
@@ -281,6 +289,8 @@ def after_resume(demo: Demo, ended: Ended, reference: Path, work: Path) -> list[
 def play(demo: Demo, scenario: Scenario, reference: Path, work: Path) -> tuple[list[str], str]:
     """Disturb a run, run it again; gives what is wrong, and the figures."""
     prepare(reference, work, scenario.stage)
+    if scenario.older:
+        demo.run(work, verb=scenario.stage, extra=scenario.older)
     ended = demo.run(work, fault=scenario.fault, extra=scenario.settings)
     problems = after_fault(ended, work, scenario.fault.signal)
     if ended.after_fault_s is not None and ended.after_fault_s > _STOP_S:

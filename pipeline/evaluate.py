@@ -82,8 +82,9 @@ def run(task: Task) -> list[Output]:
         UsageError: no such protocol or device.
         IntegrityError: a shard or the model file is damaged.
     """
+    from pipeline.core.device import resolve_device
     from pipeline.metrics import PROTOCOLS
-    from pipeline.training.computing import repeatable, resolve_device
+    from pipeline.training.computing import repeatable
 
     settings: Settings = task.settings
     PROTOCOLS.load(settings.evaluate.protocol)  # a wrong name is better told now than after an hour

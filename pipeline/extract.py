@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.core import stopping
+from pipeline.core.ahead import ahead
 from pipeline.core.tables import read_table
 from pipeline.core.task import Output, Task
-from pipeline.images.ahead import ahead
 from pipeline.images.decode import ANTIALIAS, DECODER, INTERPOLATION
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
 from pipeline.images.source import ImageSource

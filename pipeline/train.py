@@ -59,7 +59,8 @@ def run(task: Task) -> list[Output]:
         PipelineError: nothing to learn from, a loss that is not finite, or a stop asked for (after saving).
         IntegrityError: a shard or the checkpoint is damaged.
     """
-    from pipeline.training.computing import repeatable, resolve_device
+    from pipeline.core.device import resolve_device
+    from pipeline.training.computing import repeatable
     from pipeline.training.journal import log_file
 
     settings: Settings = task.settings

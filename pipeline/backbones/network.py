@@ -12,8 +12,8 @@ from torch import nn
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.backbones.normalisation import Normalisation
+from pipeline.core.device import resolve_device
 from schemas.config import BackboneConfig
-from schemas.errors import UsageError
 from schemas.features import MapSpec
 
 _PIXEL_MAX = 255.0
@@ -91,7 +91,7 @@ def network(config: BackboneConfig, device: str, batch_images: int) -> Network:
         key = (config, weights.sha256(config, room.PUBLISHED), device, batch_images)
         if _held.network is None or _held.key != key:
             _held.key, _held.network = (), None  # the old one goes before the new one comes
-            _held.network = _load(config, _device(device), batch_images)
+            _held.network = _load(config, resolve_device(device, "extract.device"), batch_images)
             _held.key = key
         return _held.network
 
@@ -105,16 +105,3 @@ def _load(config: BackboneConfig, device: torch.device, batch_images: int) -> Ne
 def _cores() -> int:
     """Cores that this process may use; where the system cannot say, all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(
-            f"extract.device = {name!r}: torch cannot use it ({first}), expected auto, cpu or a device that is there. "
-            "Run with --set extract.device=auto"
-        ) from error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.batches.order import Order
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
-from pipeline.images.ahead import ahead
+from pipeline.core.ahead import ahead
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("train.learning_rate=1", r"unknown setting 'train.learning_rate'.* Known: train.seed"),
+        ("train.learning_rate=1", r"unknown setting 'train.learning_rate'.* Known: train.run"),
         ("train.epoch=1", r"unknown setting 'train.epoch'. Did you mean 'train.epochs'\?"),
         ("trian.lr=1", r"unknown section 'trian'. Did you mean 'train'\? Known: "),
         ("dataset.num_image=1", r"unknown setting 'dataset.num_image'. Did you mean 'dataset.num_images'\?"),

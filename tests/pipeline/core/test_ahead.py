@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 
-from pipeline.images.ahead import ahead
+from pipeline.core.ahead import ahead
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
