@@ -15,5 +15,5 @@ SETTINGS: dict[str, Any] = {
     "extract": {"batch_images": 20},  # two full batches a shard
     "embed": {"vectors": "demo:vectors.txt"},
     "model": {"channels": 64},
-    "train": {"epochs": 12, "validate_every_epochs": 2},
+    "train": {"epochs": 10, "validate_every_epochs": 2},
 }

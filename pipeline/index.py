@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core import stopping
+from pipeline.core.ledger import withdraw
 from pipeline.core.storage import Storage
 from pipeline.core.table_spool import TableSpool, open_table_spool
 from pipeline.core.tables import content_hash, read_table, write_table
@@ -100,9 +101,13 @@ class _Shard:
             gone = standing.filter(pa.array(self.places == _TOMBSTONE))
             index = self._in_order(index, _tombstones(gone))
             annotations = self._in_order(annotations, _no_annotations(gone))
-        if standing is None or not index.equals(standing):
-            write_table(self.task.storage, index_path, index)
-        _write_changed(self.task.storage, annotations_path, annotations)
+        changed = {} if standing is not None and index.equals(standing) else {index_path: index}
+        if not _stands(self.task.storage, annotations_path, annotations):
+            changed[annotations_path] = annotations
+        if changed:
+            withdraw(self.task, self.number)
+        for path, table in changed.items():
+            write_table(self.task.storage, path, table)
         return Output(
             files=(index_path, annotations_path),
             rows=index.num_rows,
@@ -184,7 +189,8 @@ def _grow_labels(storage: Storage, dataset: ModuleType, config: DemoDataset | Fo
         names = {row["label_id"]: row["name"] for row in standing} | names
     columns = {"label_index": range(len(names)), "label_id": list(names), "name": list(names.values())}
     table = pa.table({name: pa.array(values) for name, values in columns.items()}).cast(LABELS)
-    _write_changed(storage, _LABELS_FILE, table)
+    if not _stands(storage, _LABELS_FILE, table):
+        write_table(storage, _LABELS_FILE, table)
     roles = pa.table({"label_id": [label.label_id for label in labels], "role": [label.role for label in labels]})
     output = Output((_LABELS_FILE,), len(table), content=content_hash(table, roles), facts={"labels": len(labels)})
     return table["label_id"].combine_chunks(), output
@@ -235,10 +241,9 @@ def _label_indices(names: pa.Array, labels: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, indices, mask=names.is_null())
 
 
-def _write_changed(storage: Storage, path: str, table: pa.Table) -> None:
-    """Write a table unless it stands there already."""
-    if not storage.exists(path) or not read_table(storage, path).equals(table):
-        write_table(storage, path, table)
+def _stands(storage: Storage, path: str, table: pa.Table) -> bool:
+    """Whether the table is on disk already."""
+    return storage.exists(path) and read_table(storage, path).equals(table)
 
 
 def _counts(index: pa.Table, annotations: pa.Table) -> dict[str, int]:

@@ -25,7 +25,7 @@ class DemoDataset(Section):
 
     name: Literal["demo"] = "demo"
     shard_images: Positive = 40
-    num_images: Positive = 480
+    num_images: Positive = 400
     seed: int = 0
 
 

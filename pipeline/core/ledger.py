@@ -121,6 +121,11 @@ class Ledger:
         return name == f"{self.record}.json" or (name.startswith("shard-") and name.endswith(".json"))
 
 
+def withdraw(task: Task, shard: int) -> None:
+    """Withdraw the receipt of one shard, for a stage that writes over some of its many shards in one piece."""
+    Ledger(task.storage, task.stage, task.folder, record="").forget(shard)
+
+
 def seal(task: Task, output: Output, started_at: float, seconds: float) -> Receipt:
     """The receipt of what a piece of work has committed; reads its files once more to hash what lies on disk."""
     storage = task.storage

@@ -1,6 +1,6 @@
 """Data set `demo`: pictures drawn on the spot from a seed, with the word vectors of their labels.
 
-480 pictures by default, each with 2 to 5 objects; a label is a look (a colour or a texture) and a shape, such as "red
+400 pictures by default, each with 2 to 5 objects; a label is a look (a colour or a texture) and a shape, such as "red
 circle" or "striped square". Every unseen label is made of two words that occur in seen ones, every label is about
 equally frequent (dealt like cards: 11 % of the pictures each), so that only the words can carry knowledge over.
 
