@@ -320,7 +320,8 @@ def _print_result(result: "Result") -> None:
     if result.random_weights:
         _print(f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is")
     if result.report:
-        _print(f"report: {result.report}")
+        page = Path(result.report)
+        _print(f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}")
 
 
 def _metric_line(name: str, section: dict[str, Any]) -> str:
