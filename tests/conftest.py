@@ -1,7 +1,10 @@
 """Fixtures for all tests."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -9,7 +12,18 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of papers, real photographs and fixtures beside the project; tests that use it skip without it."""
+    """The folder of papers, real photographs and reference numbers beside the project; tests skip without it."""
     if not SHARED.is_dir():
         pytest.skip("../shared is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def reference(shared: Path) -> Callable[[str], dict[str, Any]]:
+    """Reads a file of numbers that the released implementation gave."""
+
+    def read(name: str) -> dict[str, Any]:
+        with np.load(shared / "fixtures" / name) as arrays:
+            return dict(arrays)
+
+    return read

@@ -6,11 +6,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.main import get_command
 
@@ -180,7 +182,38 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"Example: {path.split()[0]}" in (command.help or ""), path
 
 
-def _readme_commands() -> Sequence[str]:
-    blocks = (ROOT / "README.md").read_text().split("```")[1::2]
-    lines = [line.removeprefix("$ ").split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("biam-pipe ")]
+def _readme(language: str) -> list[str]:
+    return [
+        block.split("\n", 1)[1]
+        for block in (ROOT / "README.md").read_text().split("```")[1::2]
+        if block.startswith(language)
+    ]
+
+
+def test_the_commands_of_the_readme_run(shell: Shell) -> None:
+    lines = [
+        line.removeprefix("$ ").split("#")[0].strip() for block in _readme("console") for line in block.splitlines()
+    ]
+    commands = [line.removeprefix("biam-pipe ") for line in lines if line.startswith("biam-pipe ")]
+    assert len(commands) >= 5
+    for command in commands:
+        shell(command)
+
+
+def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:
+    from dags.settings import configuration
+
+    (block,) = _readme("toml")
+    (tmp_path / "readme.toml").write_text(block)
+    assert configuration(None, tmp_path / "readme.toml", {}, [], tmp_path).embed.vectors == "glove.6B.300d.txt"
+
+
+def test_the_code_of_the_readme_reads_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = np.arange(14 * 14 * 512, dtype="<f2")
+    column = pa.array([regions.tobytes()], pa.binary(regions.nbytes))
+    pq.write_table(pa.table({"conv5": column}), tmp_path / "shard-00000.parquet")
+    monkeypatch.chdir(tmp_path)
+    (block,) = _readme("python")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert np.array_equal(names["regions"], regions.reshape(14, 14, 512))
