@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dags import demo
 from dags.settings import configuration
-from schemas.config import Config, FolderDataset
+from schemas.config import Config, FolderDataset, TrainConfig
 from schemas.errors import UsageError
 
 
@@ -19,7 +20,7 @@ def load(
 
 def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     assert load(tmp_path).train.lr == 1e-3  # preset
-    assert load(tmp_path).train.epochs == 12  # dag over default
+    assert load(tmp_path).train.epochs == demo.SETTINGS["train"]["epochs"] != TrainConfig().epochs  # dag over default
     toml = "[train]\nlr = 0.1\nepochs = 5"
     assert load(tmp_path, toml=toml).train.epochs == 5
     env = {"BIAM_PIPE_TRAIN__LR": "0.2", "BIAM_PIPE_CACHE": "/elsewhere", "HOME": "/root"}
