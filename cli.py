@@ -51,8 +51,8 @@ STAGES = {
     "index": "List the images, their annotations and the label space.",
     "download": "Fetch and check the images.",
     "extract": "Run the backbone over the images and store its feature maps.",
-    "embed": "Build the l2-normalised label matrix from word vectors.",
     "split": "Deal images into train, validation and test, labels into seen and unseen.",
+    "embed": "Build the l2-normalised label matrix from word vectors.",
     "train": "Train the model on seen labels.",
     "evaluate": "Score the test images: ZSL and GZSL mAP, F1, precision, recall, chance.",
     "report": "Write the report as one HTML page.",
@@ -218,7 +218,8 @@ def verify_command(where: Where, as_json: bool) -> None:
         for problem in found.problems:
             _print(problem)
     if found.problems:
-        _end(IntegrityError(f"{len(found.problems)} of {found.files} files are not what their receipts say"), as_json)
+        text = f"{len(found.problems)} files are not what their receipts say. Remove them, then: biam-pipe run"
+        _end(IntegrityError(text), as_json)
 
 
 def _add_list(name: str) -> None:
@@ -238,14 +239,14 @@ for _room in ("datasets", "backbones", "models", "stores"):
 @show_app.command("config")
 @_with_common_options
 def show_config_command(where: Where, as_json: bool) -> None:
-    """Print all settings as a TOML file.
+    """Print all settings as a TOML file; those that the preset gives are comments in it.
 
     Example: biam-pipe show config --dataset demo > biam-pipe.toml
     """
-    from pipeline import flow
+    from dags.settings import as_toml
 
     settings = where.load()
-    _print_json(settings.model_dump(mode="json")) if as_json else _print(flow.config_toml(settings).rstrip())
+    _print_json(settings.model_dump(mode="json")) if as_json else _print(as_toml(settings))
 
 
 def main() -> None:
@@ -327,7 +328,7 @@ def _print_result(result: "Result") -> None:
 def _metric_line(name: str, section: dict[str, Any]) -> str:
     f1 = [key for key in section if key.startswith("f1@")]
     figures = [f"mAP {section['map']:.3f} (chance {section['chance']['map']:.3f}"]
-    if "permuted" in section:
+    if section["permuted"]["map"] is not None:  # a single label has nothing to change places with
         figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
     figures[0] += ")"
     figures += [f"{key.upper()} {section[key]:.3f} (chance {section['chance'][key]:.3f})" for key in f1]

@@ -1,30 +1,26 @@
 """Disturb runs of the demo in every stage, run the same command again, and compare with a run that nothing disturbed.
 
-    python benchmarks/kill_resume.py            the demo as it is: VGG-19, 480 pictures
-    python benchmarks/kill_resume.py --small    80 pictures, a tiny backbone: what the tests use, in minutes
+    python -m benchmarks.kill_resume            the demo as it is: VGG-19, 400 pictures
+    python -m benchmarks.kill_resume --small    80 pictures, a tiny backbone: what the tests use, in minutes
 
 One reference run comes first. Each scenario starts from a copy of its work folder without what the stage in question
-and all stages after it wrote. What is looked at after each: no process of the run is left, every file that a receipt
-names has the hash the receipt says (right after the blow, too), the second run ends with exit code 0, the work folder
-holds the same files and, timings apart, the same bytes, and `verify` is content. Exit code 1 if a scenario fails.
+and all stages after it wrote; `--keep-features` leaves the features there for the stages before extract: they count as
+long as the same images come again, and most of the time goes into them.
+
+What is looked at after each: no process of the run is left, every file that a receipt names has the hash the receipt
+says (right after the blow, too), the second run ends with exit code 0, the work folder holds the same files and,
+timings apart, the same bytes, and `verify` is content. Exit code 1 if a scenario fails.
 """
 
 import argparse
-import hashlib
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from benchmarks.disturbed import Demo, Ended, Fault, differences, torn
 
-ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "dataset.num_images=80",
     "backbone.name=tiny",
@@ -43,12 +39,7 @@ SMALL = (
 EVERY_STEP = "train.checkpoint_every_s=0.001"
 
 _KILLED, _INTERRUPTED, _USED_UP = -9, 130, 75
-_GONE_S = 10.0  # until every process of a run has to be gone after its main process
 _STOP_S = 10.0  # that an interruption may take
-_HANGS_S = 1800.0
-
-# Files that hold times: compared by their presence alone.
-_TIMED = ("history.json", "report.html")
 # What each stage writes, in the order of the stages.
 _WRITTEN = {
     "index": ("index", "annotations", "labels.parquet"),
@@ -63,24 +54,6 @@ _WRITTEN = {
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A signal at a chosen moment; `tests/faults/sitecustomize.py` sends it.
-
-    Attributes:
-        name: regular expression for the path of a file.
-        event: `os.rename`: that file is about to get its name; `open`: it is about to be opened.
-        count: how often that has to happen in one process before the signal comes.
-        signal: SIGKILL goes to the main process, and the file about to be renamed is cut in half, as if it were still
-            being written; any other signal goes to all processes of the run, as from a terminal.
-    """
-
-    name: str
-    event: str = "os.rename"
-    count: int = 1
-    signal: str = "SIGKILL"
-
-
-@dataclass(frozen=True)
 class Scenario:
     """One way to disturb a run.
 
@@ -88,7 +61,7 @@ class Scenario:
         stage: the run starts with what this stage and all after it wrote removed.
         fault: what happens to it.
         settings: of the disturbed run alone.
-        older: settings with which the stage runs to its end before that, so that the disturbed run writes over its work.
+        older: settings with which the stage runs to its end first, so that the disturbed run writes over its work.
     """
 
     name: str
@@ -126,137 +99,12 @@ INTERRUPTS = (
 )
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended.
-
-    Attributes:
-        code: exit code; negative for the signal that killed the main process.
-        seconds: it took.
-        after_fault_s: from the fault to the end of the main process; None where there was no fault.
-        left: processes that outlived it for too long.
-        text: what it printed.
-    """
-
-    code: int
-    seconds: float
-    after_fault_s: float | None
-    left: tuple[str, ...]
-    text: str
-
-
-@dataclass(frozen=True)
-class Demo:
-    """The demo with some settings, run as a user runs it: as a process with a session of its own."""
-
-    settings: tuple[str, ...] = ()
-
-    def run(
-        self, work: Path, *options: str, verb: str = "run", fault: Fault | None = None, extra: Sequence[str] = ()
-    ) -> Ended:
-        """Run a command to its end, and wait until every process that it started is gone, too.
-
-        Args:
-            work: the work folder.
-            options: further ones.
-            verb: the command.
-            fault: what happens to it.
-            extra: settings of this run alone.
-        """
-        command = [sys.executable, "-m", "cli", verb, "--dataset", "demo", "--work", str(work), *options]
-        for setting in (*self.settings, *extra):
-            command += ["--set", setting]
-        work.mkdir(parents=True, exist_ok=True)
-        mark = work / "fault-happened"
-        mark.unlink(missing_ok=True)
-        environment = os.environ.copy()
-        if fault is not None:
-            faults = str(ROOT / "tests" / "faults")
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, (faults, environment.get("PYTHONPATH"))))
-            environment["BIAM_PIPE_TEST_FAULT"] = json.dumps({**asdict(fault), "mark": str(mark)})
-        with tempfile.TemporaryFile("w+") as output:
-            started = time.time()
-            main = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-            code = main.wait(_HANGS_S)
-            ended = time.time()
-            left = _wait_for_session(main.pid)
-            output.seek(0)
-            after = ended - mark.stat().st_mtime if mark.exists() else None
-            return Ended(code, ended - started, after, left, output.read())
-
-
-def _wait_for_session(leader: int) -> tuple[str, ...]:
-    """Wait for all processes of a session whose leader has ended; those that do not end are told."""
-    deadline = time.monotonic() + _GONE_S
-    while (found := _session(leader)) and time.monotonic() < deadline:
-        psutil.wait_procs(found, timeout=0.5)
-    return tuple(str(process) for process in found)
-
-
-def _session(leader: int) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue  # it has ended meanwhile
-    return found
-
-
-def torn(work: Path) -> list[str]:
-    """Files that a receipt names and that are not what it says. The product's own `verify` is not asked."""
-    return [
-        f"{file['path']} is not what its receipt says"
-        for file in _receipted(work / "demo")
-        if _sha256(work / "demo" / file["path"]) != file["sha256"]
-    ]
-
-
-def differences(reference: Path, work: Path) -> list[str]:
-    """What tells two work folders apart, timings aside."""
-    expected, found = _files(reference / "demo"), _files(work / "demo")
-    problems = [f"{path} is missing" for path in sorted(expected - found)]
-    problems += [f"{path} is left over" for path in sorted(found - expected)]
-    wanted = {file["path"]: file["sha256"] for file in _receipted(reference / "demo")}
-    problems += [
-        f"{path} has other bytes than that of the undisturbed run"
-        for path, sha256 in sorted(wanted.items())
-        if path in found and not path.endswith(_TIMED) and _sha256(work / "demo" / path) != sha256
-    ]
-    histories = [_history(folder / "demo") for folder in (reference, work)]
-    return problems if histories[0] == histories[1] else [*problems, "history.json tells of other epochs"]
-
-
-def _files(root: Path) -> set[str]:
-    """Paths of all files but TensorBoard's events, of which each start of a training writes another one."""
-    paths = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    return {path for path in paths if "events.out.tfevents" not in path}
-
-
-def _receipted(root: Path) -> list[dict[str, str]]:
-    """Entries of all files that receipts name."""
-    documents = (json.loads(path.read_bytes()) for path in sorted(root.rglob("*.json")))
-    return [file for document in documents if "fingerprint" in document for file in document["files"]]
-
-
-def _history(root: Path) -> list[dict[str, object]]:
-    (path,) = root.glob("runs/*/history.json")
-    epochs = json.loads(path.read_bytes())["epochs"]
-    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in epochs]
-
-
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-
-
-def prepare(reference: Path, work: Path, stage: str) -> None:
-    """A copy of a work folder as it was before a stage."""
+def prepare(reference: Path, work: Path, stage: str, kept: Collection[str] = ()) -> None:
+    """A copy of a work folder as it was before a stage, but for what later stages wrote that are `kept`."""
     shutil.copytree(reference / "demo", work / "demo")
     names = list(_WRITTEN)
-    for pattern in (one for name in names[names.index(stage) :] for one in _WRITTEN[name]):
+    removed = [stage, *(name for name in names[names.index(stage) + 1 :] if name not in kept)]
+    for pattern in (one for name in removed for one in _WRITTEN[name]):
         for path in (work / "demo").glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -286,9 +134,9 @@ def after_resume(demo: Demo, ended: Ended, reference: Path, work: Path) -> list[
     return problems + [f"{process} survived" for process in ended.left] + torn(work) + differences(reference, work)
 
 
-def play(demo: Demo, scenario: Scenario, reference: Path, work: Path) -> tuple[list[str], str]:
+def play(demo: Demo, scenario: Scenario, kept: Collection[str], reference: Path, work: Path) -> tuple[list[str], str]:
     """Disturb a run, run it again; gives what is wrong, and the figures."""
-    prepare(reference, work, scenario.stage)
+    prepare(reference, work, scenario.stage, kept)
     if scenario.older:
         demo.run(work, verb=scenario.stage, extra=scenario.older)
     ended = demo.run(work, fault=scenario.fault, extra=scenario.settings)
@@ -317,17 +165,21 @@ def main() -> None:
     """Play every scenario; a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="80 pictures, a tiny backbone")
+    parser.add_argument(
+        "--keep-features", action="store_true", help="what disturbs a stage before extract leaves the features there"
+    )
     parser.add_argument("--only", metavar="TEXT", default="", help="scenarios with this in their name")
     parser.add_argument("--reference", metavar="DIR", type=Path, help="an undisturbed work folder, made if not there")
     arguments = parser.parse_args()
     demo = Demo(SMALL if arguments.small else ())
     with tempfile.TemporaryDirectory(prefix="kill-resume-") as scratch:
-        reference = arguments.reference or Path(scratch, "reference")
+        reference = (arguments.reference or Path(scratch, "reference")).resolve()
         undisturbed = demo.run(reference)
         if undisturbed.code:
             raise SystemExit(f"the undisturbed run ended with {undisturbed.code}: {undisturbed.text}")
         print(f"{'undisturbed':<36}{undisturbed.seconds:.0f} s", flush=True)
-        plays = {one.name: (play, (demo, one, reference)) for one in (*KILLS, *INTERRUPTS)}
+        kept = {"extract"} if arguments.keep_features else set()
+        plays = {one.name: (play, (demo, one, kept, reference)) for one in (*KILLS, *INTERRUPTS)}
         plays["time budgets"] = (play_budgets, (demo, reference))
         failed = 0
         for name, (function, values) in plays.items():

@@ -48,6 +48,30 @@ def configuration(
         raise UsageError(_explain(error)) from error
 
 
+def as_toml(config: Config) -> str:
+    """All settings as a TOML file.
+
+    What the preset gives and what is not set stand in comments: as keys they would outrank another preset later.
+    """
+    import tomli_w
+
+    chosen = (config.model.name, config.model.preset)
+    settings: dict[str, dict[str, Any]] = config.model_dump(mode="json")
+    preset = {
+        section: {key: settings[section].pop(key) for key, value in keys.items() if settings[section][key] == value}
+        for section, keys in PRESETS.get(chosen, {}).items()
+    }
+    unset = [f"{section}.{key}" for section, keys in settings.items() for key, value in keys.items() if value is None]
+    given = "".join(f"# {line}\n" for line in tomli_w.dumps(preset).splitlines() if line)
+    text = tomli_w.dumps(
+        {
+            section: {key: value for key, value in keys.items() if value is not None}
+            for section, keys in settings.items()
+        }
+    )
+    return f"{text}\n# From preset {chosen[1]!r}; a key above would outrank it:\n{given}# Not set: {', '.join(unset)}"
+
+
 def _merged(*layers: Layer) -> dict[str, Any]:
     """All layers in one, each over the ones before it."""
     merged: dict[str, Any] = {}
@@ -105,7 +129,9 @@ def _set_layer(sets: Iterable[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; a bare word is a string."""
+    """A TOML value; a bare word is a string, and null is no value, which TOML cannot say."""
+    if text == "null":
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,7 +1,8 @@
 """One word vector a label, by the rule of `pipeline.vectors.rule`: stage `embed`.
 
 The vector of a label is the l2-normalised mean of the raw vectors of its words. A label of which no word is known has
-no vector, never a row of zeros; `embed.missing` says what to make of it.
+no vector, never a row of zeros; `embed.missing` says what to make of it. A label that the data set lists no more keeps
+its row, with a vector or without one: nobody reads it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.storage import sha256_file
 from pipeline.core.tables import content_hash, read_table, write_table
-from pipeline.core.task import Edge, Output, Task
+from pipeline.core.task import Output, Task
 from pipeline.vectors.reader import WordVectors, read_vectors
 from pipeline.vectors.rule import Words, alternatives, choose
 from pipeline.vectors.source import local_file, slug, vectors_file
@@ -45,12 +46,6 @@ class _Embedding:
     vector: NDArray[np.float32] | None
 
 
-def upstream(config: EmbedConfig) -> dict[str, Edge]:
-    """What the stage reads. Only `unseen-excluded` has to know which labels are unseen."""
-    edges: dict[str, Edge] = {"index": "whole"}
-    return edges | {"split": "whole"} if config.missing == "unseen-excluded" else edges
-
-
 def sources(config: EmbedConfig) -> tuple[str, ...]:
     """Paths of outside files that shape the output."""
     path = local_file(config)
@@ -76,11 +71,13 @@ def run(task: Task) -> list[Output]:
         known = read_vectors(path, {word for group in groups for words in group for word in words})
         vectors_sha256 = sha256_file(path)
     rows = [_embedding(choose(group, known.vectors), known) for group in groups]
-    _refuse_missing(task, config, labels, rows)
+    roles = _roles(task)
+    listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]
+    _refuse_missing(config, listed, roles)
     file = task.path("embed", record(config).format(fp8=task.recipe[:8]) + ".parquet")
     table = _table(labels, rows, known.dimensions)
     write_table(task.storage, file, table)
-    facts = {**_coverage(rows), "dimensions": known.dimensions, "vectors_sha256": vectors_sha256}
+    facts = {**_coverage([row for _, row in listed]), "dimensions": known.dimensions, "vectors_sha256": vectors_sha256}
     return [Output((file,), len(rows), content=content_hash(table), facts=facts)]
 
 
@@ -93,27 +90,27 @@ def _embedding(words: Words, known: WordVectors) -> _Embedding:
     return _Embedding(words, (mean / norm).astype(np.float32) if norm > np.finfo(np.float32).eps else None)
 
 
-def _refuse_missing(task: Task, config: EmbedConfig, labels: Sequence[Label], rows: Sequence[_Embedding]) -> None:
+def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, _Embedding]], roles: Mapping[int, str]) -> None:
     if config.missing == "drop":
         return
-    without = [label for label, row in zip(labels, rows, strict=True) if row.vector is None]
+    without = [label for label, row in listed if row.vector is None]
     kind = "labels"
     if config.missing == "unseen-excluded":
-        unseen = _unseen(task)
-        without = [label for label in without if label["label_index"] not in unseen]
+        without = [label for label in without if roles[label["label_index"]] != LabelRole.UNSEEN]
         kind = "seen labels"
     if without:
         names = ", ".join(repr(label["name"]) for label in without[:_SHOWN_LABELS])
         more = ", ..." if len(without) > _SHOWN_LABELS else ""
         raise PipelineError(
-            f"embed: {len(without)} {kind} of {len(labels)} have no word in {config.vectors}: {names}{more}; expected "
+            f"embed: {len(without)} {kind} of {len(listed)} have no word in {config.vectors}: {names}{more}; expected "
             "one at least. Leave them out with --set embed.missing=drop, or name other words under [embed.overrides]"
         )
 
 
-def _unseen(task: Task) -> set[int]:
-    roles = read_table(task.storage, task.inputs["split"][0].files[0].path).to_pylist()
-    return {row["label_index"] for row in roles if row["role"] == LabelRole.UNSEEN}
+def _roles(task: Task) -> dict[int, str]:
+    """Roles by label index: of the labels that the data set lists now, which may be fewer than the index keeps."""
+    roles = read_table(task.storage, task.inputs["split"][0].files[0].path)
+    return dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True))
 
 
 def _table(labels: Sequence[Label], rows: Sequence[_Embedding], dimensions: int) -> pa.Table:

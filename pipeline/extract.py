@@ -27,6 +27,7 @@ from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
 from pipeline.images.source import ImageSource
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of
+from pipeline.stores.content import ContentHash, spec_content
 from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
 from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, PreprocessSpec
@@ -143,7 +144,7 @@ def _describe(task: Task) -> Output:
     page = card(Path(task.root).name, shared, STORES.load(settings.store.name), licence)
     for path, text in zip(paths, (shared.model_dump_json(indent=2) + "\n", page), strict=True):
         task.storage.write(path, text.encode())
-    return Output(paths, rows=0)
+    return Output(paths, rows=0, content=spec_content(shared))  # neither the card's wording nor the store counts
 
 
 def _shard(task: Task) -> Output:
@@ -155,13 +156,14 @@ def _shard(task: Task) -> Output:
     described = spec(settings, task.recipe)
     config = settings.extract
     loaded = network(settings.backbone, config.device, config.batch_images)
-    tally = _Tally()
+    tally, content = _Tally(), ContentHash(described)
     started = time.perf_counter()
     pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px)
     make_ready = partial(ready, options=pixels)
     limit = _BATCHES_AHEAD * config.batch_images
     with task.storage.commit(path) as temporary, ahead(make_ready, _rows(task), config.decode_threads, limit) as images:
-        store.write(temporary, described, settings.store, _features(task, images, loaded, tally))
+        features = content.passing(_features(task, images, loaded, tally))
+        store.write(temporary, described, settings.store, features)
     rows = tally.counts.total()
     facts = {
         "device": str(loaded.device),
@@ -169,7 +171,8 @@ def _shard(task: Task) -> Output:
         "seconds_network": round(tally.seconds_network, 3),
         "seconds_wait": round(tally.seconds_wait, 3),
     }
-    return Output((path,), rows, counts=dict(sorted(tally.counts.items())), facts=facts)
+    counts = dict(sorted(tally.counts.items()))
+    return Output((path,), rows, counts=counts, content=content.hexdigest(), facts=facts)
 
 
 def _rows(task: Task) -> Iterator[ImageRow]:

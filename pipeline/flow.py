@@ -28,7 +28,7 @@ from pipeline.stores import STORES
 from pipeline.verify import Verification
 from pipeline.verify import verify as verify_files
 from schemas.config import Config, EvaluateConfig, TrainConfig
-from schemas.errors import PipelineError
+from schemas.errors import PipelineError, UsageError
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             settings=download.Settings(config.download),
             run=download.run,
             upstream={"index": "shard"},
-            reads={"index": index.IMAGES},
+            reads={"index": index.FILES},
             place="network",
             folder="downloads",
             service=serve,
@@ -93,26 +93,14 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
         Stage(
             name="extract",
             version=extract.VERSION,
-            recipe=extract.recipe(features) | sources.hashes(extract.sources(features)),
+            recipe=extract.recipe(features) | {"backbone.weights_file": _file_hash(extract.sources(features), sources)},
             settings=features,
             run=extract.run,
             upstream={"index": "shard", "download": "shard"},
-            reads={"index": index.IMAGES},
+            reads={"index": index.PLACES},
             place=_place(config.extract.device),
             folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
             whole_piece=True,
-        ),
-        Stage(
-            name="embed",
-            version=embed.VERSION,
-            recipe=_keys("embed", config.embed) | sources.hashes(embed.sources(config.embed)),
-            settings=embed.Settings(config.embed),
-            run=embed.run,
-            upstream=embed.upstream(config.embed),
-            place="compute",
-            folder="embeddings",
-            record=f"{embed.record(config.embed)}.stage",
-            service=serve,
         ),
         Stage(
             name="split",
@@ -124,6 +112,19 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             place="compute",
             folder=f"splits/{config.split.name}",
             whole_piece=True,
+        ),
+        Stage(
+            name="embed",
+            version=embed.VERSION,
+            recipe=_keys("embed", config.embed, {"missing", "overrides"})
+            | {"embed.vectors": _file_hash(embed.sources(config.embed), sources) or config.embed.vectors},
+            settings=embed.Settings(config.embed),
+            run=embed.run,
+            upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
+            place="compute",
+            folder="embeddings",
+            record=f"{embed.record(config.embed)}.stage",
+            service=serve,
         ),
         Stage(
             name="train",
@@ -215,13 +216,6 @@ def names(room: str) -> list[str]:
     return list({"datasets": DATASETS, "backbones": BACKBONES, "models": MODELS, "stores": STORES}[room])
 
 
-def config_toml(config: Config) -> str:
-    """All settings as a TOML file; a setting that is not set is left out, since TOML has no null."""
-    import tomli_w
-
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
-
-
 def _training_toml(config: Config) -> str:
     """The settings behind a trained model. Those of later stages are not its own, and may change after it."""
     import tomli_w
@@ -231,6 +225,8 @@ def _training_toml(config: Config) -> str:
 
 
 def _storage(config: Config, work: Path) -> Storage:
+    if work.exists() and not work.is_dir():
+        raise UsageError(f"--work wants a folder, and {work} is a file")
     return Storage(str(work.resolve() / config.dataset.name))
 
 
@@ -249,6 +245,11 @@ def _graph(config: Config, storage: Storage, last: str) -> tuple[Graph, Sources]
 def _keys(section: str, config: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
     """Settings by dotted key, as JSON values."""
     return {f"{section}.{key}": value for key, value in config.model_dump(mode="json", include=fields).items()}
+
+
+def _file_hash(paths: tuple[str, ...], sources: Sources) -> str | None:
+    """Hash of the one file from outside that a stage reads, whatever its path; None where it reads none."""
+    return next(iter(sources.hashes(paths).values()), None)
 
 
 def _place(device: str) -> Place:

@@ -38,8 +38,12 @@ _TOMBSTONE = -1  # in place of a record's number
 _LOG = logging.getLogger("biam_pipe.index")
 
 
-# The part of a shard's content that has nothing to do with labels.
-IMAGES = "images"
+# Parts of a shard's content, for stages that read no labels. `files` is the whole index table: a local file that was
+# touched may hold other bytes, so download looks again. `places`, and the content as a whole, leave out size and time
+# of local files: the download's own content says whether the bytes are others. A touch costs a look and no training.
+FILES = "files"
+PLACES = "places"
+_FILE_STAMP = ["size_bytes", "modified_ns"]
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,14 @@ class _Shard:
             withdraw(self.task, self.number)
         for path, table in changed.items():
             write_table(self.task.storage, path, table)
+        places = index.drop_columns(_FILE_STAMP)
         return Output(
             files=(index_path, annotations_path),
             rows=index.num_rows,
             shard=self.number,
             counts=_counts(index, annotations),
-            content=content_hash(index, annotations),
-            parts={IMAGES: content_hash(index)},
+            content=content_hash(places, annotations),
+            parts={FILES: content_hash(index), PLACES: content_hash(places)},
         )
 
     def _in_order(self, listed: pa.Table, gone: pa.Table) -> pa.Table:
@@ -192,7 +197,13 @@ def _grow_labels(storage: Storage, dataset: ModuleType, config: DemoDataset | Fo
     if not _stands(storage, _LABELS_FILE, table):
         write_table(storage, _LABELS_FILE, table)
     roles = pa.table({"label_id": [label.label_id for label in labels], "role": [label.role for label in labels]})
-    output = Output((_LABELS_FILE,), len(table), content=content_hash(table, roles), facts={"labels": len(labels)})
+    output = Output(
+        files=(_LABELS_FILE,),
+        rows=len(table),
+        content=content_hash(table, roles),
+        parts=dict.fromkeys((FILES, PLACES), "no images"),
+        facts={"labels": len(labels)},
+    )
     return table["label_id"].combine_chunks(), output
 
 

@@ -109,10 +109,15 @@ def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") 
             "biam-pipe embed"
         )
     if len(train) == 0:
+        all_failed = 0 < train.expected == sum(train.failed.values())
         raise PipelineError(
             f"train: no images to learn from (found 0 of {train.expected} in the split; failed {dict(train.failed)}, "
             f"left out {dict(train.left_out)}), expected at least 1 with a positive seen label. "
-            "Label more images or make the other splits smaller: biam-pipe split --set split.test_fraction=0.1"
+            + (
+                "See what failed and why: biam-pipe status"
+                if all_failed
+                else "Label more images or make the other splits smaller: biam-pipe split --set split.test_fraction=0.1"
+            )
         )
 
 

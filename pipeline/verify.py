@@ -32,6 +32,8 @@ def verify(graph: Graph, storage: Storage) -> Verification:
         for file in receipt.files
     ]
     problems = [text for file in files if (text := _problem(file, storage)) is not None]
+    damaged = [path for node in graph.values() for path in node.ledger.damaged()]
+    problems += [f"{storage.local(path)}: does not read as a receipt or stage record" for path in damaged]
     return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems))
 
 

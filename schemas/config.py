@@ -4,13 +4,16 @@ The values come from presets, the dag, a TOML file, the environment, `--set` and
 that order. Nothing here reads a file.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
 
 
@@ -71,7 +74,7 @@ class ExtractConfig(Section):
     batch_images: Positive = 16
     precision: Literal["fp32"] = "fp32"
     orientation: Literal["exif", "dataset", "none"] = "exif"
-    device: str = "auto"
+    device: Device = "auto"
     decode_threads: Positive = 2
     max_failed_fraction: Fraction = 0.05  # more quarantined images than this, and the run ends with exit code 3
 
@@ -97,7 +100,7 @@ class EmbedConfig(Section):
 class SplitConfig(Section):
     """Which images train, validate and test."""
 
-    name: str = "default"
+    name: FolderName = "default"
     seed: int = 0
     test_fraction: Fraction = 0.2  # of images without an official split
     validation_fraction: Fraction = 0.2  # of the training images
@@ -115,26 +118,32 @@ class ModelConfig(Section):
     attention_dropout: Fraction = 0.1
     global_dropout: Fraction = 0.2
 
+    @model_validator(mode="after")
+    def _heads_share_channels(self) -> Self:
+        if self.channels % self.heads:
+            raise ValueError(f"model.channels = {self.channels} cannot be shared out among model.heads = {self.heads}")
+        return self
+
 
 class TrainConfig(Section):
     """The optimiser's schedule."""
 
-    run: str | None = None  # name of the run's folder; null: <model>-<preset>-<recipe>
+    run: FolderName | None = None  # of the run's folder; null: <model>-<preset>-<recipe>
     seed: int = 0
-    device: str = "auto"
+    device: Device = "auto"
     batch_images: Positive = 32
     epochs: Positive = 40
     lr: Annotated[float, Field(gt=0.0)] = 1e-3
     final_lr: Annotated[float, Field(gt=0.0)] | None = None  # cosine end value; null keeps lr constant after warm-up
     warmup_epochs: Annotated[int, Field(ge=0)] = 3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     loss: Literal["paper", "released"] = "released"
     max_positives: Positive | None = None  # images with more are left out of training
     validate_every_epochs: Positive = 2
     selection_k: Positive = 5  # validation F1@K of seen labels picks the checkpoint
     checkpoint_every_s: Seconds = 300.0
-    shuffle_window_groups: Positive = 64  # row groups mixed with each other
+    shuffle_window_blocks: Positive = 64  # blocks of 32 rows of a shard, mixed with each other
 
 
 class EvaluateConfig(Section):
@@ -143,7 +152,7 @@ class EvaluateConfig(Section):
     protocol: Literal["nuswide"] = "nuswide"
     ks: tuple[Positive, ...] = (3, 5)
     batch_images: Positive = 64
-    device: str = "auto"
+    device: Device = "auto"
     draws: Positive = 20  # random score matrices behind the chance level, and permutations behind the control
     seed: int = 0
 

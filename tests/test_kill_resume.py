@@ -8,16 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill_resume import (
-    INTERRUPTS,
-    KILLS,
-    SMALL,
-    Demo,
-    Scenario,
-    after_fault,
-    after_resume,
-    after_time_budget,
-)
+from benchmarks.disturbed import Demo
+from benchmarks.kill_resume import INTERRUPTS, KILLS, SMALL, Scenario, after_fault, after_resume, after_time_budget
 
 DEMO = Demo(SMALL)
 CHOSEN_KILLS = (

@@ -24,7 +24,7 @@ class LabelSpace:
         num_seen: how many columns are seen ones.
         vectors: float32 [label, word], l2-normalised.
         without_vector: names of the labels that have no vector and therefore no column.
-        column_of: int32 [label_index] -> column, -1 for a label without one.
+        column_of: int32 [label_index] -> column, -1 for a label without one: it has no vector, or is listed no more.
     """
 
     label_index: NDArray[np.int32]
@@ -64,6 +64,8 @@ class LabelSpace:
 def read_label_space(task: Task) -> LabelSpace:
     """The label space of a task that has the index, the split and the embedding upstream.
 
+    A label without a role is one that the data set lists no more: the index keeps its number, but it has no column.
+
     Raises:
         PipelineError: an input is missing, or the three tables do not fit each other.
         IntegrityError: a file does not have the bytes of its receipt.
@@ -72,14 +74,16 @@ def read_label_space(task: Task) -> LabelSpace:
     labels = files.table(whole_file(task, "index"), ["label_index", "label_id", "name"])
     roles = _by_index(files.table(whole_file(task, "split"), ["label_index", "role"]), "role")
     vectors = _by_index(files.table(whole_file(task, "embed"), ["label_index", "vector"]), "vector")
-    rows = sorted(labels.to_pylist(), key=lambda row: row["label_index"])
+    rows = [row for row in labels.to_pylist() if row["label_index"] in roles]
+    rows.sort(key=lambda row: row["label_index"])
     for row in rows:
-        if row["label_index"] not in roles or row["label_index"] not in vectors:
+        if row["label_index"] not in vectors:
             raise PipelineError(
-                f"label {row['name']!r} (index {row['label_index']}) has no role or no row in the label matrix, "
-                "expected one of each. Run: biam-pipe split and biam-pipe embed"
+                f"label {row['name']!r} (index {row['label_index']}) has no row in the label matrix, expected one for "
+                "each label with a role. Run: biam-pipe embed"
             )
-    return _arranged(rows, roles, vectors)
+    last = max(labels["label_index"].to_pylist(), default=-1)
+    return _arranged(rows, roles, vectors, np.full(1 + last, -1, dtype=np.int32))
 
 
 def _by_index(table: pa.Table, column: str) -> dict[int, object]:
@@ -87,11 +91,13 @@ def _by_index(table: pa.Table, column: str) -> dict[int, object]:
     return dict(zip(table.column("label_index").to_pylist(), table.column(column).to_pylist(), strict=True))
 
 
-def _arranged(rows: Sequence[dict], roles: dict[int, object], vectors: dict[int, object]) -> LabelSpace:
+def _arranged(
+    rows: Sequence[dict], roles: dict[int, object], vectors: dict[int, object], column_of: NDArray[np.int32]
+) -> LabelSpace:
+    """The label space of the labels in `rows`; `column_of` is filled in."""
     kept = [row for row in rows if vectors[row["label_index"]] is not None]
     kept.sort(key=lambda row: (roles[row["label_index"]] != LabelRole.SEEN, row["label_index"]))
     indices = np.array([row["label_index"] for row in kept], dtype=np.int32)
-    column_of = np.full(1 + max((row["label_index"] for row in rows), default=-1), -1, dtype=np.int32)
     column_of[indices] = np.arange(len(kept), dtype=np.int32)
     return LabelSpace(
         label_index=indices,

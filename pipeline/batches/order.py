@@ -30,33 +30,33 @@ class Order:
         return Order(tuple(window for window in windows if len(window)), self.sizes[batches:])
 
 
-def shuffled(group: NDArray[np.int64], rng: np.random.Generator, window_groups: int, batch_images: int) -> Order:
-    """A random order that reads every row group once.
+def shuffled(block: NDArray[np.int64], rng: np.random.Generator, window_blocks: int, batch_images: int) -> Order:
+    """A random order that reads every block once.
 
-    Row groups are drawn in random order from all shards; the images of each `window_groups` of them are mixed.
+    Blocks of rows are drawn in random order from all shards; the images of each `window_blocks` of them are mixed.
 
     Args:
-        group: row group of each image, ascending.
+        block: block of each image, ascending.
         rng: where the order comes from; `epoch_rng` makes it a function of seed and epoch.
-        window_groups: how many row groups are in memory and mixed with each other.
+        window_blocks: how many blocks are in memory and mixed with each other.
         batch_images: images of a batch at most.
     """
-    members = np.split(np.arange(len(group)), np.flatnonzero(np.diff(group)) + 1)
+    members = np.split(np.arange(len(block)), np.flatnonzero(np.diff(block)) + 1)
     drawn = rng.permutation(len(members))
     windows = tuple(
-        rng.permutation(np.concatenate([members[one] for one in drawn[start : start + window_groups]]))
-        for start in range(0, len(drawn), window_groups)
+        rng.permutation(np.concatenate([members[one] for one in drawn[start : start + window_blocks]]))
+        for start in range(0, len(drawn), window_blocks)
     )
-    return Order(windows, batch_sizes(len(group), batch_images))
+    return Order(windows, batch_sizes(len(block), batch_images))
 
 
-def sequential(group: NDArray[np.int64], window_groups: int, batch_images: int) -> Order:
-    """The images as they lie on disk, `window_groups` row groups read at a time."""
-    members = np.split(np.arange(len(group)), np.flatnonzero(np.diff(group)) + 1)
+def sequential(block: NDArray[np.int64], window_blocks: int, batch_images: int) -> Order:
+    """The images as they lie on disk, `window_blocks` blocks read at a time."""
+    members = np.split(np.arange(len(block)), np.flatnonzero(np.diff(block)) + 1)
     windows = tuple(
-        np.concatenate(members[start : start + window_groups]) for start in range(0, len(members), window_groups)
+        np.concatenate(members[start : start + window_blocks]) for start in range(0, len(members), window_blocks)
     )
-    return Order(windows, batch_sizes(len(group), batch_images))
+    return Order(windows, batch_sizes(len(block), batch_images))
 
 
 def batch_sizes(num_images: int, batch_images: int) -> tuple[int, ...]:

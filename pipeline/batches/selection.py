@@ -16,6 +16,10 @@ from schemas.errors import IntegrityError
 from schemas.receipts import Receipt
 from schemas.status import ImageSplit, ImageStatus
 
+# Images are drawn by blocks of so many rows of a shard, whatever the row groups of the store: how features lie on disk
+# must not change what is learnt. As many as `store.row_group_rows` by default, so that each row group is read once.
+BLOCK_ROWS = 32
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -24,7 +28,7 @@ class Selection:
     Attributes:
         shard: int32 [image], position of the shard among the feature shards.
         row: int32 [image], row in the shard.
-        group: int64 [image], row group, numbered through all shards.
+        block: int64 [image], block of `BLOCK_ROWS` rows, numbered through all shards.
         annotations: what is known of them, in the columns asked for.
         expected: images in the split, failed ones included.
         failed: images in the split without features, by status.
@@ -33,7 +37,7 @@ class Selection:
 
     shard: NDArray[np.int32]
     row: NDArray[np.int32]
-    group: NDArray[np.int64]
+    block: NDArray[np.int64]
     annotations: Annotations
     expected: int
     failed: Mapping[str, int]
@@ -48,7 +52,7 @@ class Selection:
             self,
             shard=self.shard[images],
             row=self.row[images],
-            group=self.group[images],
+            block=self.block[images],
             annotations=self.annotations.take(images),
         )
 
@@ -86,16 +90,12 @@ class _Rows:
         split: [row], "" where the image is in none.
         labelled: [row] whether anybody labelled the image.
         annotations: of all rows.
-        group: [row], row group in this shard.
-        num_groups: row groups of this shard.
     """
 
     status: NDArray[np.str_]
     split: NDArray[np.str_]
     labelled: NDArray[np.bool_]
     annotations: Annotations
-    group: NDArray[np.int64]
-    num_groups: int
 
 
 def select(task: Task, features: FeatureShards, space: LabelSpace, splits: Sequence[ImageSplit]) -> Selections:
@@ -114,13 +114,13 @@ def select(task: Task, features: FeatureShards, space: LabelSpace, splits: Seque
     index = shard_receipts(task, "index", features.numbers)
     split_of = shard_receipts(task, "split", features.numbers)
     found: dict[ImageSplit, list[Selection]] = {split: [] for split in splits}
-    unlabelled = first_group = 0
+    unlabelled = first_block = 0
     for position, number in enumerate(features.numbers):
         rows = _read_rows(features, position, index[number], split_of[number], space)
         unlabelled += int((~rows.labelled & (rows.status != ImageStatus.REMOVED)).sum())
         for split, parts in found.items():
-            parts.append(_of_split(rows, split, position, first_group))
-        first_group += rows.num_groups
+            parts.append(_of_split(rows, split, position, first_block))
+        first_block += -(-len(rows.status) // BLOCK_ROWS)
     return Selections({split: _concatenate(parts, len(space)) for split, parts in found.items()}, unlabelled)
 
 
@@ -130,7 +130,6 @@ def _read_rows(features: FeatureShards, position: int, index: Receipt, split: Re
     splits = files.table(split.files[0], ["image_id", "split"])
     with features.peek(position) as reader:
         ids, status = reader.image_ids(), np.array(reader.statuses(), dtype=np.str_)
-        starts = np.array([rows.start for rows in reader.row_groups], dtype=np.int64)
         maps = reader.spec.maps
     _same_images(features.receipts[position].path, ids, {index.files[1].path: annotations, split.files[0].path: splits})
     if maps != features.spec.maps:
@@ -143,8 +142,6 @@ def _read_rows(features: FeatureShards, position: int, index: Receipt, split: Re
         split=splits.column("split").fill_null("").to_numpy().astype(np.str_),
         labelled=annotations.column("positive").is_valid().to_numpy(),
         annotations=from_table(annotations, space.column_of, len(space)),
-        group=np.searchsorted(starts, np.arange(len(ids)), side="right") - 1,
-        num_groups=len(starts),
     )
 
 
@@ -158,14 +155,14 @@ def _same_images(path: str, ids: list[str], tables: Mapping[str, pa.Table]) -> N
             )
 
 
-def _of_split(rows: _Rows, split: ImageSplit, position: int, first_group: int) -> Selection:
+def _of_split(rows: _Rows, split: ImageSplit, position: int, first_block: int) -> Selection:
     inside = rows.split == split
     fine = rows.status == ImageStatus.OK
     images = np.flatnonzero(inside & fine & rows.labelled)
     return Selection(
         shard=np.full(len(images), position, dtype=np.int32),
         row=images.astype(np.int32),
-        group=first_group + rows.group[images],
+        block=first_block + images // BLOCK_ROWS,
         annotations=rows.annotations.take(images),
         expected=int(inside.sum()),
         failed=Counter(rows.status[inside & ~fine].tolist()),
@@ -180,7 +177,7 @@ def _concatenate(parts: Sequence[Selection], num_columns: int) -> Selection:
     return Selection(
         shard=np.concatenate([part.shard for part in parts]),
         row=np.concatenate([part.row for part in parts]),
-        group=np.concatenate([part.group for part in parts]),
+        block=np.concatenate([part.block for part in parts]),
         annotations=Annotations.concatenate(num_columns, [part.annotations for part in parts]),
         expected=sum(part.expected for part in parts),
         failed=dict(sorted(failed.items())),

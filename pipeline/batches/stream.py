@@ -1,7 +1,8 @@
 """Batches of a selection in a given order, read ahead by one thread while the caller works.
 
-Each row group of the order is read and decompressed once. In memory are the window in use and the next one: at the
-defaults, 2 windows of 64 row groups of 32 images with 209 kB of float16 maps each, 0.86 GB at most.
+A row group is read and decompressed once for each window that has images of it: once an epoch where it is no larger
+than a block. In memory are the window in use and the next one: at the defaults, 2 windows of 64 blocks of 32 images
+with 209 kB of float16 maps each, 0.86 GB at most, and the row group being read.
 """
 
 from collections.abc import Generator, Iterator, Sequence

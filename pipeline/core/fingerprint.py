@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.core.task import Stage
 
+_HASH = re.compile("[0-9a-f]{64}")
 FP8 = 8  # hex digits of a recipe that names of folders carry
 
 
@@ -51,7 +53,8 @@ def explain(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     new = {**now["settings"], **now["outside"]}
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
-            reasons.append(f"{key} {_short(old.get(key))} -> {_short(new.get(key))}")
+            hashed = _HASH.fullmatch(str(new.get(key)))
+            reasons.append(f"{key} changed" if hashed else f"{key} {_short(old.get(key))} -> {_short(new.get(key))}")
     if not reasons:
         names = [name for name in now["upstream"] if before["upstream"].get(name) != now["upstream"][name]]
         reasons += [f"after {name}" for name in names]

@@ -108,6 +108,7 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
     """Nodes by name, in order; nothing is known to be up to date yet."""
     graph: Graph = {}
     for stage in stages:
+        assert graph.keys() >= stage.upstream.keys(), f"{stage.name} stands before a stage that it reads"
         upstream = {name: graph[name].digest for name in stage.upstream}
         recipe = recipe_document(stage, upstream)
         digest = fingerprint(recipe)
@@ -230,9 +231,8 @@ def _sizes(storage: Storage, receipts: Sequence[Receipt]) -> dict[str, int]:
 
 def _latest_recipe(stage: Stage, storage: Storage) -> dict[str, Any] | None:
     """Recipe of the newest record of this stage under other settings, to tell what changed."""
-    if "{" not in stage.folder + stage.record:
-        return None
-    pattern = re.sub(r"\{\w+\}", "*", f"{stage.folder}/{stage.record}.parquet")
+    first, *rest = stage.folder.split("/")
+    pattern = "/".join([first, *("*" for _ in rest), re.sub(r".*\}", "*", f"{stage.record}.parquet")])
     newest = storage.newest(pattern)
     if newest is None:
         return None

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from pipeline.core.storage import Storage
 from pipeline.core.task import Output, Task, shard_name
-from schemas.errors import IntegrityError
 from schemas.receipts import FileReceipt, Receipt
 
 _RECIPE_KEY = "biam_pipe.recipe"
@@ -63,9 +62,8 @@ class Ledger:
         self.storage.write(self.receipt_path(receipt.shard), receipt.model_dump_json(indent=1).encode())
 
     def read(self, shard: int | None) -> Receipt | None:
-        """The receipt beside the shard, or None."""
-        path = self.receipt_path(shard)
-        return Receipt.model_validate_json(self.storage.read(path)) if self.storage.exists(path) else None
+        """The receipt beside the shard; None where there is none, or one that does not read."""
+        return self._parsed(self.receipt_path(shard))
 
     def forget(self, shard: int | None) -> None:
         """Withdraw a receipt before its files are written again: old receipt and new bytes never stand together."""
@@ -94,28 +92,34 @@ class Ledger:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
 
     def read_record(self) -> tuple[dict[str, Any], list[Receipt]] | None:
-        """Recipe document and receipts of the record, or None where there is none.
-
-        Raises:
-            IntegrityError: the record does not read.
-        """
-        if not self.storage.exists(self.record_path):
-            return None
+        """Recipe document and receipts of the record; None where there is none, or one that does not read."""
         try:
             table = pq.read_table(self.storage.local(self.record_path))
-        except (pa.ArrowException, OSError) as error:
-            path = self.storage.local(self.record_path)
-            raise IntegrityError(
-                f"the stage record {path} does not read ({error}). Remove it: it is made anew"
-            ) from error
-        recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
-        return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
+            recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
+            return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
+        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return None
 
     def read_receipts(self) -> list[Receipt]:
-        """All receipts that stand beside shards; for a stage without a record."""
-        own = {name for name in self.storage.sizes(self.folder) if self._is_receipt(name)}
-        receipts = [Receipt.model_validate_json(self.storage.read(f"{self.folder}/{name}")) for name in sorted(own)]
-        return [receipt for receipt in receipts if receipt.stage == self.stage]
+        """All receipts that stand beside shards and read; for a stage without a record."""
+        receipts = [self._parsed(path) for path in self._receipt_paths()]
+        return [receipt for receipt in receipts if receipt is not None and receipt.stage == self.stage]
+
+    def damaged(self) -> list[str]:
+        """Paths of the record and of receipts that are there and do not read: they count as none, and are made anew."""
+        bad = [path for path in self._receipt_paths() if self._parsed(path) is None]
+        if self.storage.exists(self.record_path) and self.read_record() is None:
+            bad.append(self.record_path)
+        return bad
+
+    def _parsed(self, path: str) -> Receipt | None:
+        try:
+            return Receipt.model_validate_json(self.storage.read(path))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _receipt_paths(self) -> list[str]:
+        return [f"{self.folder}/{name}" for name in sorted(self.storage.sizes(self.folder)) if self._is_receipt(name)]
 
     def _is_receipt(self, name: str) -> bool:
         return name == f"{self.record}.json" or (name.startswith("shard-") and name.endswith(".json"))
@@ -123,7 +127,7 @@ class Ledger:
 
 def withdraw(task: Task, shard: int) -> None:
     """Withdraw the receipt of one shard, for a stage that writes over some of its many shards in one piece."""
-    Ledger(task.storage, task.stage, task.folder, record="").forget(shard)
+    task.storage.remove(task.path(task.stage, f"{shard_name(shard)}.json"))
 
 
 def seal(task: Task, output: Output, started_at: float, seconds: float) -> Receipt:

@@ -23,10 +23,14 @@ def writing(root: Path) -> Iterator[None]:
     """Hold the work folder of one data set.
 
     Raises:
-        PipelineError: another process holds it; the text names it.
+        PipelineError: another process holds it (the text names it), or nothing can be written there.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / _FILE).open("a+") as file:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        opened = (root / _FILE).open("a+")
+    except OSError as error:
+        raise PipelineError(f"cannot write in {root}: {error.strerror}. Use another --work") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -21,7 +21,10 @@ class Sources:
     _learnt: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._known = json.loads(self.storage.read(_MEMORY)) if self.storage.exists(_MEMORY) else {}
+        try:
+            self._known = json.loads(self.storage.read(_MEMORY))
+        except (FileNotFoundError, ValueError):  # no memory, or a damaged one: the files are hashed again
+            self._known = {}
 
     def hashes(self, paths: Iterable[str]) -> dict[str, str]:
         """sha256 by path.

@@ -90,22 +90,9 @@ class BiAM(nn.Module):
 
 
 def build(config: ModelConfig, sizes: FeatureSizes) -> BiAM:
-    """A BiAM with fresh weights, drawn from torch's global random state.
-
-    Raises:
-        UsageError: the heads do not divide the channels.
-    """
-    if config.channels % config.heads:
-        raise UsageError(
-            f"model.heads is {config.heads}, model.channels is {config.channels}; expected heads that divide the "
-            f"channels. Run: biam-pipe train --set model.channels={_next_multiple(config.channels, config.heads)}"
-        )
+    """A BiAM with fresh weights, drawn from torch's global random state."""
     parts = {"paper": _paper, "released": _released}[config.preset](config, sizes)
     return BiAM(parts, config.top_k)
-
-
-def _next_multiple(number: int, of: int) -> int:
-    return -(-number // of) * of
 
 
 def _paper(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:

@@ -50,7 +50,7 @@ class Examples:
         features = self.scorer.features
         ids = features.image_ids(chosen.shard, chosen.row)
         best = top_labels(self.scored.scores[images], _TOP)
-        with closing(batches(features, chosen, sequential(chosen.group, 1, 1))) as stream:
+        with closing(batches(features, chosen, sequential(chosen.block, 1, 1))) as stream:
             for batch in stream:
                 at = int(batch.images[0])
                 codes, scores = self.scored.codes[images[at]], self.scored.scores[images[at]]

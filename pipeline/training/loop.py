@@ -110,9 +110,9 @@ class Loop:
 
     def _order(self) -> Order:
         return shuffled(
-            self.material.train.group,
+            self.material.train.block,
             epoch_rng(self.config.seed, self.progress.epoch),
-            self.config.shuffle_window_groups,
+            self.config.shuffle_window_blocks,
             self.config.batch_images,
         )
 

@@ -14,8 +14,8 @@ from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.batches.stream import Batch, batches
 
-# Row groups read at a time where order does not matter: enough to read ahead, 27 MB at the defaults.
-_GROUPS_AT_ONCE = 4
+# Blocks of rows read at a time where order does not matter: enough to read ahead, 27 MB at the defaults.
+_BLOCKS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Scorer:
         scored = Scored(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int8))
         training = self.model.training
         self.model.eval()
-        order = sequential(selection.group, _GROUPS_AT_ONCE, self.batch_images)
+        order = sequential(selection.block, _BLOCKS_AT_ONCE, self.batch_images)
         done = 0
         try:
             with closing(batches(self.features, selection, order)) as stream:

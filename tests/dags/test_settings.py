@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dags import demo
-from dags.settings import configuration
+from dags.settings import as_toml, configuration
 from schemas.config import Config, FolderDataset, TrainConfig
 from schemas.errors import UsageError
 
@@ -87,3 +87,28 @@ def test_a_bad_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         load(tmp_path, toml="lr = 1")
     with pytest.raises(UsageError, match=r"cannot read the configuration .*nowhere.toml: No such file"):
         configuration("demo", tmp_path / "nowhere.toml", {}, [], tmp_path)
+
+
+def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(tmp_path: Path) -> None:
+    before = load(tmp_path, "train.epochs=7", "model.top_k=9")
+    text = as_toml(before)
+    assert load(tmp_path, toml=text) == before
+    assert "# lr = 0.001" in text
+    assert "# Not set: embed.sha256, train.run" in text
+    other = load(tmp_path, "model.preset=paper", toml=text)
+    assert (other.train.loss, other.train.weight_decay, other.train.final_lr) == ("paper", 0.0, None)
+    assert (other.model.top_k, other.train.epochs) == (9, 7)
+
+
+def test_null_takes_a_value_of_the_preset_back(tmp_path: Path) -> None:
+    assert load(tmp_path).train.final_lr == 5e-4
+    assert load(tmp_path, "train.final_lr=null").train.final_lr is None
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["train.run=../x", "train.run=a{b}", "split.name=a/b", "train.betas=[2, 3]", "model.heads=3", "train.device=foo"],
+)
+def test_a_value_that_cannot_work_is_refused_before_anything_runs(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(UsageError, match="setting "):
+        load(tmp_path, setting)

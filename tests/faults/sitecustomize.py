@@ -2,7 +2,7 @@
 
 Python announces each rename and each opening of a file to audit hooks before the system does it, in whichever process
 of the run that is. So a run can be killed exactly between a shard and its receipt, or while a checkpoint is written,
-without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `benchmarks.kill_resume.Fault` and where to
+without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `benchmarks.disturbed.Fault` and where to
 leave a mark as JSON. The run's main process must be the leader of its session.
 """
 

@@ -42,6 +42,8 @@ class Recipe:
         splits: of images by number, where not by the rule ("" for none).
         annotations: (positive, negative) label indices of images by number, where not drawn.
         without_vector: label indices.
+        unlisted: indices of labels that the data set lists no more: they have no role.
+        not_embedded: indices of labels without a row in the label matrix.
     """
 
     shards: int = 3
@@ -59,6 +61,8 @@ class Recipe:
     splits: Mapping[int, str] | None = None
     annotations: Mapping[int, tuple[list[int] | None, list[int] | None]] | None = None
     without_vector: tuple[int, ...] = ()
+    unlisted: tuple[int, ...] = ()
+    not_embedded: tuple[int, ...] = ()
     store: str = "parquet"
 
     @property
@@ -251,7 +255,7 @@ def _split_shard(work: SmallWork, shard: int) -> Receipt:
 
 def _roles(work: SmallWork) -> Receipt:
     unseen = set(work.recipe.unseen_labels())
-    numbers = list(range(work.recipe.labels))
+    numbers = [number for number in range(work.recipe.labels) if number not in work.recipe.unlisted]
     roles = [str(LabelRole.UNSEEN if number in unseen else LabelRole.SEEN) for number in numbers]
     path = f"{FOLDERS['split']}/labels.parquet"
     return _receipt(
@@ -260,7 +264,7 @@ def _roles(work: SmallWork) -> Receipt:
 
 
 def _embedding(work: SmallWork) -> Receipt:
-    numbers = list(range(work.recipe.labels))
+    numbers = [number for number in range(work.recipe.labels) if number not in work.recipe.not_embedded]
     columns = {
         "label_index": numbers,
         "label_id": [f"id{number}" for number in numbers],

@@ -4,12 +4,14 @@ import threading
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from small_work import Recipe, SmallWork, image_id, make
 
+import pipeline.batches.selection as selecting
 from pipeline.batches.annotations import from_table
 from pipeline.batches.label_space import LabelSpace, read_label_space
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, sequential, shuffled
@@ -18,11 +20,18 @@ from pipeline.batches.selection import Selection, Selections, select
 from pipeline.batches.shards import FeatureShards, open_features
 from pipeline.batches.stream import Batch, batches
 from pipeline.core.task import Task
+from schemas.config import StoreConfig
 from schemas.errors import IntegrityError, PipelineError
 from schemas.status import ImageSplit, ImageStatus
 from schemas.tables import ANNOTATIONS
 
 TRAIN, VALIDATION, TEST = ImageSplit.TRAIN, ImageSplit.VALIDATION, ImageSplit.TEST
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks a shard, as in shards of the usual size."""
+    monkeypatch.setattr("pipeline.batches.selection.BLOCK_ROWS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +109,23 @@ def test_a_label_without_a_vector_has_no_column_and_is_named(tmp_path: Path):
     assert 3 not in space.label_index
     assert space.without_vector == ("label 0", "label 3")
     assert (space.num_seen, space.num_unseen) == (5, 2)
+
+
+def test_a_label_that_is_listed_no_more_has_no_column_whatever_it_is_annotated_with(tmp_path: Path):
+    recipe = Recipe(unlisted=(0, 3, 8), without_vector=(0,), not_embedded=(8,), annotations={2: ([0, 3, 4, 8], [2])})
+    work = make(tmp_path, recipe)
+    task, features, space = opened(work)
+    assert space.label_index.tolist() == [2, 4, 6, 7, 1, 5]
+    assert (space.num_seen, space.without_vector) == (4, ())
+    assert [space.column_of[label] for label in recipe.unlisted] == [-1, -1, -1]
+    selection = select(task, features, space, [TRAIN])[TRAIN]
+    at = images_of(selection, work).index(2)
+    assert selection.annotations.codes(np.array([at])).tolist() == [[-1, 1, 0, 0, 0, 0]]
+
+
+def test_a_label_with_a_role_and_no_row_in_the_label_matrix_is_an_error(tmp_path: Path):
+    with pytest.raises(PipelineError, match=r"'label 4' \(index 4\) has no row in the label matrix.*biam-pipe embed"):
+        opened(make(tmp_path, Recipe(not_embedded=(4,))))
 
 
 # codes
@@ -207,27 +233,27 @@ def test_batches_differ_by_one_image_at_most_and_hold_all():
         assert not sizes or max(sizes) - min(sizes) <= 1
 
 
-def test_an_epoch_visits_every_image_once_and_every_row_group_in_one_window():
-    group = np.repeat([0, 1, 2, 5, 6, 9, 11], [4, 4, 1, 3, 4, 4, 2])
-    order = shuffled(group, epoch_rng(0, 0), window_groups=3, batch_images=5)
-    assert sorted(np.concatenate(order.windows).tolist()) == list(range(len(group)))
-    seen_groups = [set(group[window].tolist()) for window in order.windows]
-    assert [len(groups) for groups in seen_groups] == [3, 3, 1]
-    assert Counter(g for groups in seen_groups for g in groups) == Counter(set(group.tolist()))
+def test_an_epoch_visits_every_image_once_and_every_block_in_one_window():
+    block = np.repeat([0, 1, 2, 5, 6, 9, 11], [4, 4, 1, 3, 4, 4, 2])
+    order = shuffled(block, epoch_rng(0, 0), window_blocks=3, batch_images=5)
+    assert sorted(np.concatenate(order.windows).tolist()) == list(range(len(block)))
+    seen_blocks = [set(block[window].tolist()) for window in order.windows]
+    assert [len(blocks) for blocks in seen_blocks] == [3, 3, 1]
+    assert Counter(one for blocks in seen_blocks for one in blocks) == Counter(set(block.tolist()))
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    group = np.arange(40) // 4
+    block = np.arange(40) // 4
 
     def drawn(seed: int, epoch: int) -> list[int]:
-        return np.concatenate(shuffled(group, epoch_rng(seed, epoch), 3, 8).windows).tolist()
+        return np.concatenate(shuffled(block, epoch_rng(seed, epoch), 3, 8).windows).tolist()
 
     assert drawn(1, 2) == drawn(1, 2)
     assert len({tuple(drawn(seed, epoch)) for seed in (-1, 0, 1) for epoch in range(3)}) == 9
 
 
 def test_going_on_after_any_batch_gives_the_batches_that_are_left():
-    order = shuffled(np.arange(41) // 4, epoch_rng(0, 0), window_groups=3, batch_images=8)
+    order = shuffled(np.arange(41) // 4, epoch_rng(0, 0), window_blocks=3, batch_images=8)
     flat = np.concatenate(order.windows).tolist()
     for done in range(len(order.sizes) + 1):
         rest = order.after(done)
@@ -254,8 +280,8 @@ def read_all(work: SmallWork, split: ImageSplit, order_of: str = "sequential") -
 
 def ordered(selection: Selection, order_of: str) -> Order:
     if order_of == "sequential":
-        return sequential(selection.group, window_groups=2, batch_images=7)
-    return shuffled(selection.group, epoch_rng(3, 1), window_groups=4, batch_images=7)
+        return sequential(selection.block, window_blocks=2, batch_images=7)
+    return shuffled(selection.block, epoch_rng(3, 1), window_blocks=4, batch_images=7)
 
 
 @pytest.mark.parametrize("store", ["parquet", "hdf5"])
@@ -285,6 +311,21 @@ def test_batches_after_a_pause_are_those_of_an_undisturbed_epoch(work: SmallWork
         rest = list(batches(features, selection, order.after(done)))
         assert [batch.images.tolist() for batch in rest] == [batch.images.tolist() for batch in whole[done:]]
         assert all(np.array_equal(a.region, b.region) for a, b in zip(rest, whole[done:], strict=True))
+
+
+@pytest.mark.parametrize("changes", [{"row_group_rows": 3}, {"row_group_rows": 1000}, {"store": "hdf5"}])
+def test_how_features_lie_on_disk_changes_neither_order_nor_batches(
+    tmp_path: Path, work: SmallWork, changes: dict[str, Any]
+):
+    _, expected = read_all(work, TRAIN, "shuffled")
+    _, got = read_all(make(tmp_path, Recipe(**changes)), TRAIN, "shuffled")
+    assert [batch.images.tolist() for batch in got] == [batch.images.tolist() for batch in expected]
+    assert all(np.array_equal(a.region, b.region) for a, b in zip(got, expected, strict=True))
+
+
+def test_by_default_a_block_is_a_row_group(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    assert StoreConfig().row_group_rows == selecting.BLOCK_ROWS
 
 
 def test_leaving_early_ends_the_thread_that_reads_ahead(work: SmallWork):

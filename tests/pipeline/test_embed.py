@@ -2,7 +2,9 @@
 
 import gzip
 import struct
+from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ from fault_server import serving
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task
-from pipeline.embed import Settings, record, run, sources, upstream
+from pipeline.embed import Settings, record, run, sources
 from schemas.config import EmbedConfig
 from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.receipts import FileReceipt, Receipt
@@ -40,17 +42,24 @@ def receipt(stage: str, path: str) -> tuple[Receipt, ...]:
 
 
 def task_for(
-    root: Path, names: list[str], config: EmbedConfig, unseen: set[int] | None = None, base: str | None = None
+    root: Path,
+    names: list[str],
+    config: EmbedConfig,
+    unseen: Collection[int] = (),
+    unlisted: Collection[int] = (),
+    base: str | None = None,
 ) -> Task:
     storage = Storage(str(root / "work"))
     numbers = list(range(len(names)))
     labels = {"label_index": numbers, "label_id": [f"/m/{number}" for number in numbers], "name": names}
     write_table(storage, "labels.parquet", pa.table(labels, schema=LABELS))
-    inputs = {"index": receipt("index", "labels.parquet")}
-    if unseen is not None:
-        roles = {"label_index": numbers, "role": ["unseen" if number in unseen else "seen" for number in numbers]}
-        write_table(storage, "splits/default/labels.parquet", pa.table(roles, schema=LABEL_ROLES))
-        inputs["split"] = receipt("split", "splits/default/labels.parquet")
+    listed = [number for number in numbers if number not in unlisted]
+    roles = {"label_index": listed, "role": ["unseen" if number in unseen else "seen" for number in listed]}
+    write_table(storage, "splits/default/labels.parquet", pa.table(roles, schema=LABEL_ROLES))
+    inputs = {
+        "index": receipt("index", "labels.parquet"),
+        "split": receipt("split", "splits/default/labels.parquet"),
+    }
     bases = {} if base is None else {"demo": base}
     return Task(
         "embed", None, storage.root, "embeddings", RECIPE, "f" * 64, Settings(config), inputs, {"index": ""}, bases
@@ -120,9 +129,22 @@ def test_unseen_labels_without_a_vector_may_be_excluded_but_not_seen_ones(tmp_pa
         run(task_for(tmp_path, ["red", "zzyzx"], config, unseen={0}))
 
 
-def test_only_the_policy_that_asks_for_roles_waits_for_the_split() -> None:
-    assert upstream(EmbedConfig()) == upstream(EmbedConfig(missing="drop")) == {"index": "whole"}
-    assert upstream(EmbedConfig(missing="unseen-excluded")) == {"index": "whole", "split": "whole"}
+@pytest.mark.parametrize("missing", ["error", "drop", "unseen-excluded"])
+def test_a_label_that_left_the_data_set_keeps_its_row_and_needs_no_vector(
+    tmp_path: Path, vectors: Path, missing: Literal["error", "drop", "unseen-excluded"]
+) -> None:
+    config = EmbedConfig(vectors=str(vectors), missing=missing)
+    output, table = embedded(task_for(tmp_path, ["red", "zzyzx", "up"], config, unlisted={1, 2}))
+    assert table["label_index"].to_pylist() == [0, 1, 2]
+    assert [vector is None for vector in table["vector"].to_pylist()] == [False, True, False]
+    assert (output.rows, output.facts["labels"], output.facts["without"]) == (3, 1, 0)
+
+
+def test_labels_that_left_the_data_set_are_not_counted_among_those_without_a_word(
+    tmp_path: Path, vectors: Path
+) -> None:
+    with pytest.raises(PipelineError, match=r"1 labels of 2 have no word in .*: 'zzyzx';"):
+        run(task_for(tmp_path, ["red", "zzyzx", "qwx"], EmbedConfig(vectors=str(vectors)), unlisted={2}))
 
 
 def test_overrides_of_the_settings_are_looked_up(tmp_path: Path, vectors: Path) -> None:

@@ -198,6 +198,42 @@ def test_both_stores_get_equal_bits(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_the_content_does_not_depend_on_how_features_are_stored_or_batched(tmp_path: Path) -> None:
+    items = [Item(jpeg(0)), Item(b"x"), Item(jpeg(2)), Item(jpeg(3)), Item(jpeg(4))]
+    plain = replace(settings(), store=StoreConfig(name="parquet", compression="none", row_group_rows=2))
+    ways = [settings(), plain, settings("hdf5"), settings(batch_images=1), settings("hdf5", batch_images=3)]
+    tasks = [task_of(tmp_path / str(number), items, way) for number, way in enumerate(ways)]
+    outputs = [run(task) for task in tasks]
+
+    assert len({task.storage.sha256(output.files[0]) for task, output in zip(tasks, outputs, strict=True)}) > 2
+    assert len({output.content for output in outputs}) == 1
+
+
+def test_another_image_status_or_order_is_another_content(tmp_path: Path) -> None:
+    cases = [
+        [Item(jpeg(0)), Item(b"x"), Item(jpeg(2))],
+        [Item(jpeg(0)), Item(b"x"), Item(jpeg(3))],
+        [Item(jpeg(2)), Item(b"x"), Item(jpeg(0))],
+        [Item(jpeg(0)), Item(None, ImageStatus.NOT_FOUND, "HTTP 404"), Item(jpeg(2))],
+        [Item(b"x"), Item(jpeg(0)), Item(jpeg(2))],
+        [Item(jpeg(0)), Item(b"x")],
+    ]
+
+    contents = {run(task_of(tmp_path / str(n), items, settings())).content for n, items in enumerate(cases)}
+
+    assert len(contents) == len(cases)
+
+
+def test_the_content_of_spec_and_card_is_the_recipes_whatever_the_store(tmp_path: Path) -> None:
+    def described(number: int, chosen: extract.Settings) -> str | None:
+        return run(replace(task_of(tmp_path / str(number), [], chosen), shard=None, inputs={})).content
+
+    first, hdf5, turned = map(described, range(3), [settings(), settings("hdf5"), settings(orientation="none")])
+
+    assert first == hdf5
+    assert first != turned
+
+
 def test_equal_work_gives_equal_bytes_whatever_the_threads(tmp_path: Path) -> None:
     items = [Item(jpeg(number)) for number in range(9)]
     digests = set()

@@ -1,5 +1,6 @@
 """The index grows and never moves a row."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import index
+from pipeline import flow, index
+from pipeline.core.sources import Sources
 from pipeline.core.storage import Storage
 from pipeline.core.task import Output, Task
 from schemas import tables
-from schemas.config import DemoDataset, FolderDataset
+from schemas.config import Config, DemoDataset, FolderDataset
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 
 Rows = dict[str, str]  # labels as in the CSV, by image
@@ -116,6 +118,16 @@ def test_a_changed_row_changes_its_own_shard_only(work: Work) -> None:
     assert [shard for shard in before if after[shard].content != before[shard].content] == [0]
 
 
+def test_a_changed_shard_loses_its_receipt_and_the_others_keep_theirs(work: Work) -> None:
+    work.index(FIRST)
+    for shard in (0, 1):
+        (work.root / f"index/shard-0000{shard}.json").touch()
+
+    work.index({**FIRST, "c": "y;x"})
+
+    assert [path.name for path in (work.root / "index").glob("*.json")] == ["shard-00000.json"]
+
+
 def test_a_removed_image_leaves_a_tombstone_that_comes_back_to_life(work: Work) -> None:
     before, files = work.index(FIRST), work.files()
     gone = work.index({"b": "x;y", "c": "y", "d": "x"})
@@ -183,6 +195,48 @@ def test_counts_tell_labelled_from_unlabelled_images(tmp_path: Path) -> None:
 
     assert shard.counts == {"labelled": 1, "unlabelled": 2}
     assert sum(shard.counts.values()) == shard.rows == 3
+
+
+def test_a_touched_or_rewritten_local_file_counts_for_the_download_and_for_nothing_else(tmp_path: Path) -> None:
+    image = tmp_path / "images" / "a.jpg"
+    image.parent.mkdir()
+    image.write_bytes(b"1")
+    config = FolderDataset(folders=(str(image.parent),))
+    task = Task("index", None, str(tmp_path / "work"), "index", "", "", index.Settings(config), {}, {})
+
+    def run() -> Output:
+        return next(output for output in index.run(task) if output.shard == 0)
+
+    outputs = [run()]
+    os.utime(image, ns=(1, 1))
+    outputs.append(run())
+    image.write_bytes(b"12")
+    os.utime(image, ns=(1, 1))
+    outputs.append(run())
+
+    assert len({output.parts[index.FILES] for output in outputs}) == 3
+    assert len({output.parts[index.PLACES] for output in outputs}) == 1
+    assert len({output.content for output in outputs}) == 1
+    image.rename(image.with_name("b.jpg"))
+    renamed = run()
+    assert renamed.parts[index.PLACES] != outputs[0].parts[index.PLACES]
+    assert renamed.content != outputs[0].content
+
+
+def test_new_annotations_count_for_neither_download_nor_extract(work: Work) -> None:
+    before, after = work.index(FIRST)[0], work.index(FIRST | {"a": "y"})[0]
+
+    assert after.parts == before.parts
+    assert after.content != before.content
+
+
+def test_download_reads_the_files_and_extract_the_places(tmp_path: Path) -> None:
+    wired = flow.stages(Config(dataset=DemoDataset()), Sources(Storage(str(tmp_path))))
+
+    assert {stage.name: stage.reads["index"] for stage in wired if stage.reads} == {
+        "download": index.FILES,
+        "extract": index.PLACES,
+    }
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from pipeline.training.schedule import learning_rate
 from pipeline.training.weights import load_model
 from schemas.config import ModelConfig, TrainConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
-from schemas.status import ImageSplit
+from schemas.status import ImageSplit, ImageStatus
 
 LONG_AGO = 1.0  # a deadline that has passed: a run saves and stops after every step
 
@@ -38,8 +38,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks a shard, as in shards of the usual size."""
+    monkeypatch.setattr("pipeline.batches.selection.BLOCK_ROWS", 4)
+
+
 def settings(**changes: Any) -> train.Settings:
-    fields = {"epochs": 3, "batch_images": 8, "shuffle_window_groups": 3, "validate_every_epochs": 1, "device": "cpu"}
+    fields = {"epochs": 3, "batch_images": 8, "shuffle_window_blocks": 3, "validate_every_epochs": 1, "device": "cpu"}
     model = ModelConfig(channels=16, heads=2, joint_size=12, top_k=2)
     return train.Settings(model, TrainConfig(**(fields | changes)), threads=1, config_toml="[train]\nepochs = 3\n")
 
@@ -133,6 +139,15 @@ def test_two_runs_give_the_same_bytes_and_another_seed_does_not(tmp_path: Path):
     assert figures(works[0]) == figures(works[1])
 
 
+def test_the_row_groups_of_the_store_change_not_one_byte(tmp_path: Path):
+    works = [make(tmp_path / str(rows), Recipe(row_group_rows=rows)) for rows in (3, 4, 1000)]
+    for work in works:
+        train.run(work.task("train", settings()))
+    assert len({work.receipts["extract"][0].files[0].sha256 for work in works}) == 3
+    assert len({model_bytes(work) for work in works}) == 1
+    assert figures(works[0]) == figures(works[1]) == figures(works[2])
+
+
 @pytest.mark.parametrize("preset", ["released", "paper"])
 def test_a_run_stopped_after_every_step_equals_an_undisturbed_one(tmp_path: Path, preset: str):
     chosen = settings(epochs=2, validate_every_epochs=1)
@@ -212,6 +227,16 @@ def test_annotations_of_seen_labels_do_change_the_model(tmp_path: Path):
     assert model_bytes(one) != model_bytes(other)
 
 
+def test_a_label_that_left_the_data_set_stops_no_training(tmp_path: Path):
+    recipe = Recipe(unlisted=(0, 1), without_vector=(0,), annotations={2: ([0, 1], None)})
+    work = make(tmp_path, recipe)
+    (output,) = train.run(work.task("train", settings()))
+    listed = set(range(recipe.labels)) - set(recipe.unseen_labels()) - {0}
+    usable = [n for n in range(60) if recipe.split(n) == ImageSplit.TRAIN and listed & set(work.positives[n] or [])]
+    assert 2 not in usable
+    assert output.rows == len(usable)
+
+
 def test_without_validation_images_the_last_weights_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     work = make(tmp_path, Recipe(splits=dict.fromkeys(range(1, 60, 10), "")))
     with caplog.at_level(logging.INFO, "biam_pipe.train"):
@@ -240,6 +265,9 @@ def test_nothing_to_learn_from_is_an_error_with_the_next_command(tmp_path: Path)
     no_images = make(tmp_path / "images", Recipe(splits=dict.fromkeys(range(60), "test")))
     with pytest.raises(PipelineError, match=r"found 0 of 0 .* biam-pipe split --set split.test_fraction"):
         train.run(no_images.task("train", settings()))
+    failed = make(tmp_path / "failed", Recipe(statuses=dict.fromkeys(range(60), ImageStatus.NOT_FOUND)))
+    with pytest.raises(PipelineError, match=r"found 0 of 42 .*'not_found': 42.* See what failed .*biam-pipe status$"):
+        train.run(failed.task("train", settings()))
     no_labels = make(tmp_path / "labels", Recipe(without_vector=(0, 2, 4, 6, 7, 8)))
     with pytest.raises(PipelineError, match=r"no seen label with a vector \(found 0 seen labels, 6 labels without"):
         train.run(no_labels.task("train", settings()))

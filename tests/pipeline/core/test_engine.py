@@ -13,6 +13,7 @@ from pipeline.core.plan import plan
 from pipeline.core.progress import ProgressView
 from pipeline.core.storage import Storage
 from pipeline.core.task import Output, Stage, Task
+from pipeline.verify import verify
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 
@@ -156,3 +157,14 @@ def test_a_gpu_that_no_worker_has_is_an_error_before_anything_runs(
     with pytest.raises(PipelineError, match=r"no worker has one\. Set extract.device=cpu"):
         Engine(resolve(wired, storage), storage, EngineConfig(), ProgressView(quiet=True)).run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    (tmp_path / "squares/stage.parquet").write_bytes(b"PAR1")
+    receipt = tmp_path / "squares/shard-00001.json"
+    receipt.write_bytes(receipt.read_bytes()[:30])
+    problems = verify(graph_of(tmp_path, [1, 2, 3]), Storage(str(tmp_path))).problems
+    assert [text.split(":")[0] for text in problems] == [str(receipt), str(tmp_path / "squares/stage.parquet")]
+    assert run(tmp_path, [1, 2, 3]) == {"square": 1}
+    assert verify(graph_of(tmp_path, [1, 2, 3]), Storage(str(tmp_path))).problems == ()

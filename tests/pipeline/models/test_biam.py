@@ -212,11 +212,6 @@ def test_equal_seeds_build_equal_weights():
     assert all(torch.equal(first.state_dict()[key], value) for key, value in second.state_dict().items())
 
 
-def test_heads_that_do_not_divide_the_channels_are_refused():
-    with pytest.raises(UsageError, match=r"model\.heads is 3, model\.channels is 8.*--set model\.channels=9"):
-        build(small_config(heads=3), SIZES)
-
-
 def test_more_top_regions_than_regions_are_refused():
     model = small_model("released", top_k=13)
     with pytest.raises(UsageError, match=r"model\.top_k is 13.*12 regions \(3 x 4\).*--set model\.top_k=12"):
