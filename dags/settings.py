@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -165,14 +165,8 @@ def _explain(error: ValidationError) -> str:
 
 def _fields(place: tuple[int | str, ...]) -> list[str]:
     section = Config.model_fields[str(place[0])].annotation
-    if place[0] == "dataset":
-        from schemas import config
-
-        section = next(
-            model
-            for model in (config.DemoDataset, config.FolderDataset)
-            if model.model_fields["name"].default == place[1]
-        )
+    if place[0] == "dataset":  # one of several sections, told apart by the name
+        section = next(model for model in get_args(section) if model.model_fields["name"].default == place[1])
     assert isinstance(section, type)
     assert issubclass(section, BaseModel)
     return list(section.model_fields)

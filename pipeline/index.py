@@ -24,7 +24,7 @@ from pipeline.core.tables import content_hash, read_table, write_table
 from pipeline.core.task import Output, Task, shard_name
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from schemas.config import DemoDataset, FolderDataset
+from schemas.config import Dataset
 from schemas.errors import PipelineError
 from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
 
@@ -50,7 +50,7 @@ _FILE_STAMP = ["size_bytes", "modified_ns"]
 class Settings:
     """The data set's own section."""
 
-    dataset: DemoDataset | FolderDataset
+    dataset: Dataset
 
 
 def run(task: Task) -> list[Output]:
@@ -180,7 +180,7 @@ def _large(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return ids.cast(pa.large_string())
 
 
-def _grow_labels(storage: Storage, dataset: ModuleType, config: DemoDataset | FolderDataset) -> tuple[pa.Array, Output]:
+def _grow_labels(storage: Storage, dataset: ModuleType, config: Dataset) -> tuple[pa.Array, Output]:
     """Ids of all labels by label index, and the output for their table; new labels are added at its end.
 
     The roles are not in the table (a split's business), but in the output's content: a label that changes sides matters

@@ -14,7 +14,7 @@ from pipeline.core.tables import content_hash, read_table, write_table
 from pipeline.core.task import Output, Task
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from schemas.config import DemoDataset, FolderDataset, SplitConfig
+from schemas.config import Dataset, SplitConfig
 from schemas.errors import PipelineError
 from schemas.status import ImageSplit
 from schemas.tables import IMAGE_SPLITS, LABEL_ROLES
@@ -29,7 +29,7 @@ class Settings:
     """The split's section, and the data set's for the roles of its labels."""
 
     split: SplitConfig
-    dataset: DemoDataset | FolderDataset
+    dataset: Dataset
 
 
 def run(task: Task) -> list[Output]:
