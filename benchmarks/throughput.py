@@ -1,6 +1,6 @@
 """Fetch, extract and commit N loopback images: images/s of each stage, how much they overlap, peak memory.
 
-    python benchmarks/throughput.py --images 1000 5000
+    python -m benchmarks.throughput --images 1000 5000
 
 The pictures come from a server process of this benchmark; a tiny random backbone stands in for VGG-19, so that the
 pipeline itself is what is measured. Memory is that of the whole process tree of `biam-pipe` (proportional set size,
@@ -11,10 +11,7 @@ import argparse
 import io
 import json
 import multiprocessing
-import subprocess
-import sys
 import tempfile
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +20,8 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 from PIL import Image
+
+from benchmarks.measured import biam_pipe
 
 DISTINCT = 64
 
@@ -61,40 +60,21 @@ def _jpeg(random: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-def tree_bytes(process: psutil.Process) -> int:
-    """Proportional set size of a process and all below it."""
-    total = 0
-    for one in [process, *process.children(recursive=True)]:
-        try:
-            total += one.memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
 def run(images: int, port: int, folder: Path) -> None:
     """One cold run over so many images; prints its figures."""
     lines = [f"http://127.0.0.1:{port}/image-{number}.jpg,something" for number in range(images)]
     labels = folder / "labels.csv"
     labels.write_text("image,labels\n" + "\n".join(lines) + "\n")
-    settings = [
-        "dataset.shard_images=250",
-        f"dataset.labels={labels}",
-        "backbone.name=tiny",
-        "backbone.weights=random:0",
-    ]
-    command = [sys.executable, "-m", "cli", "extract", "--dataset", "folder", "--work", str(folder / "work"), "--json"]
-    for setting in settings:
-        command += ["--set", setting]
-    started = time.perf_counter()
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, tree_bytes(process))
-        time.sleep(0.1)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"biam-pipe ended with {process.returncode}")
+    settings = {
+        "dataset.shard_images": 250,
+        "dataset.labels": labels,
+        "download.allowed_networks": '["127.0.0.0/8"]',
+        "backbone.name": "tiny",
+        "backbone.weights": "random:0",
+    }
+    work = str(folder / "work")
+    took = biam_pipe("extract", "--dataset", "folder", "--work", work, "--json", sets=settings)
+    print(f"{images} images in {took}, start-up included: {images / took.seconds:.0f}/s")
     spans = {name: _spans(next((folder / "work/folder").glob(pattern))) for name, pattern in STAGES.items()}
     print(f"{images} images in {seconds:.1f} s, start-up included: {images / seconds:.0f}/s; peak {peak / 1e6:.0f} MB")
     for name, pieces in spans.items():

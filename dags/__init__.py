@@ -2,4 +2,4 @@
 
 from pipeline.core.registry import Registry
 
-DAGS = Registry("data set", {"demo": "dags.demo", "folder": "dags.folder"})
+DAGS = Registry("data set", {name: f"dags.{name}" for name in ("demo", "folder", "nuswide", "openimages")})

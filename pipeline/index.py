@@ -7,6 +7,7 @@ its end. A shard that stays as it was keeps its file.
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -28,7 +29,7 @@ from schemas.config import Dataset
 from schemas.errors import PipelineError
 from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
 
-VERSION = 1
+VERSION = 2
 
 _ANNOTATIONS_FOLDER = "annotations"
 _LABELS_FILE = "labels.parquet"
@@ -64,11 +65,12 @@ def run(task: Task) -> list[Output]:
         IntegrityError: a shard written before is damaged.
     """
     dataset = DATASETS.load(task.settings.dataset.name)
-    tables = dataset.records(task.settings.dataset)
+    left_out: Counter[str] = Counter()
+    tables = dataset.records(task.settings.dataset, left_out)
     with open_table_spool(task.storage.local(task.folder), tables, RECORDS) as records:
         known = _known_ids(task)
         shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
-        labels, output = _grow_labels(task.storage, dataset, task.settings.dataset)
+        labels, output = _grow_labels(task.storage, dataset, task.settings.dataset, left_out)
         outputs = [output]
         for number, places in sorted(shards.items()):
             if (why := stopping.reason(task.deadline)) is not None:
@@ -180,7 +182,9 @@ def _large(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return ids.cast(pa.large_string())
 
 
-def _grow_labels(storage: Storage, dataset: ModuleType, config: Dataset) -> tuple[pa.Array, Output]:
+def _grow_labels(
+    storage: Storage, dataset: ModuleType, config: Dataset, left_out: Mapping[str, int]
+) -> tuple[pa.Array, Output]:
     """Ids of all labels by label index, and the output for their table; new labels are added at its end.
 
     The roles are not in the table (a split's business), but in the output's content: a label that changes sides matters
@@ -202,7 +206,7 @@ def _grow_labels(storage: Storage, dataset: ModuleType, config: Dataset) -> tupl
         rows=len(table),
         content=content_hash(table, roles),
         parts=dict.fromkeys((FILES, PLACES), "no images"),
-        facts={"labels": len(labels)},
+        facts={"labels": len(labels), "left_out": {kind: count for kind, count in left_out.items() if count}},
     )
     return table["label_id"].combine_chunks(), output
 

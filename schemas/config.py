@@ -4,17 +4,30 @@ The values come from presets, the dag, a TOML file, the environment, `--set` and
 that order. Nothing here reads a file.
 """
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        ip_network(text, strict=False)  # a ValueError, whose words pydantic passes on
+    return texts
+
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Networks = Annotated[Texts, AfterValidator(_networks)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
+OfficialSplit = Literal["train", "validation", "test"]
+
+_OPENIMAGES = "https://storage.googleapis.com/openimages/2018_04"
+_BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"
 
 
 class Section(BaseModel):
@@ -43,13 +56,69 @@ class FolderDataset(Section):
     limit: Positive | None = None  # the first so many images only
 
 
-Dataset = Annotated[DemoDataset | FolderDataset, Field(discriminator="name")]
+class OpenImagesDataset(Section):
+    """Open Images V4 (release 2018_04): the official CSVs, each a path or an http(s) address, plain or .gz."""
+
+    name: Literal["openimages"] = "openimages"
+    shard_images: Positive = 1024
+    splits: tuple[OfficialSplit, ...] = ("train", "validation", "test")
+    boxable_only: bool = False  # of train only the 1.7 million images that the bucket holds
+    limit: Positive | None = None  # the first so many images of each split only
+    sources: tuple[Literal["bucket", "flickr", "thumbnail"], ...] = ("bucket", "flickr", "thumbnail")  # best first
+    bucket: str = "https://open-images-dataset.s3.amazonaws.com"
+    images: dict[OfficialSplit, str] = {
+        "train": f"{_OPENIMAGES}/image_ids_and_rotation.csv",
+        "validation": f"{_OPENIMAGES}/validation/validation-images-with-rotation.csv",
+        "test": f"{_OPENIMAGES}/test/test-images-with-rotation.csv",
+    }
+    boxable_images: str = f"{_OPENIMAGES}/train/train-images-boxable-with-rotation.csv"
+    annotations: dict[OfficialSplit, str] = {
+        split: f"{_OPENIMAGES}/{split}/{split}-annotations-human-imagelabels.csv"
+        for split in ("train", "validation", "test")
+    }
+    class_descriptions: str = f"{_OPENIMAGES}/class-descriptions.csv"
+    seen_labels: str = f"{_OPENIMAGES}/classes-trainable.txt"
+    unseen_labels: str = f"{_BIAM}/OpenImages/2018_04/unseen_labels.pkl"
+    unseen_chosen: str = f"{_BIAM}/OpenImages/2018_04/top_400_unseen.csv"
+    sha256: dict[str, str] = {  # expected hashes, by key of this section
+        "class_descriptions": "6301d51a91632a2199060d3a0c8cd70904c95863f6867a5a7c4d24a031ee4062",
+        "seen_labels": "07284fc58eae2c080fa26484cb523c562e27b5ba5958d31f2b0c30af694f4598",
+        "unseen_labels": "ae47468824f22deab1ea59a00d259fa043c66a544a0cca8b75f1d90e95960d56",
+        "unseen_chosen": "cc9c8c78bb3fdc465bc5ec1c41f2eb59aa93345b890ad31027b9d6848e9453ff",
+    }
+
+
+class NusWideDataset(Section):
+    """NUS-WIDE: the extracted archives of lists, tags and ground truth, and images on disk or at Flickr."""
+
+    name: Literal["nuswide"] = "nuswide"
+    shard_images: Positive = 1024
+    splits: tuple[Literal["train", "test"], ...] = ("train", "test")
+    limit: Positive | None = None  # the first so many images of each split only
+    setting: Literal["zero-shot", "standard"] = "zero-shot"  # standard: train and test on the 81 human labels
+    root: str | None = None  # holds ImageList, NUS_WID_Tags, Groundtruth, ConceptsList; NUS-WIDE-urls.txt if there
+    images: str | None = None  # folder with actor/0002_174174086.jpg or actor_0002_174174086.jpg
+    urls: str | None = None  # NUS-WIDE-urls.txt, where it does not lie in root
+    url_sizes: tuple[Literal["middle", "large", "small", "original"], ...] = ("middle", "large", "small", "original")
+    tags: str = f"{_BIAM}/NUS-WIDE/NUS_WID_Tags/TagList1k.txt"  # only where root has none
+    concepts: str = f"{_BIAM}/NUS-WIDE/ConceptsList/Concepts81.txt"  # only where root has none
+    sha256: dict[str, str] = {  # expected hashes, by key of this section
+        "tags": "fc676bfd97f4319a227b0ccf2996b76d7403fc180ff529e6851d53c02997670b",
+        "concepts": "439aff2804e6104a53b7f9e4a7d634ed6e6303733d8a482260b240769ae9bf42",
+    }
+
+
+Dataset = Annotated[
+    DemoDataset | FolderDataset | OpenImagesDataset | NusWideDataset,
+    Field(discriminator="name"),
+]
 
 
 class DownloadConfig(Section):
     """How image bytes are fetched and checked."""
 
     concurrency: Positive = 32  # requests in flight of one worker
+    host_concurrency: Positive = 64  # requests in flight to one host, of all workers together
     connect_timeout_s: Seconds = 10.0
     timeout_s: Seconds = 60.0  # of one image, all attempts, redirects and waits included
     attempts: Positive = 4
@@ -58,6 +127,14 @@ class DownloadConfig(Section):
     max_bytes: Positive = 64 * 2**20
     max_pixels: Positive = 100_000_000
     user_agent: str = "biam-pipe"
+    allowed_networks: Networks = ()  # such as "10.0.0.0/8": private and link-local addresses that may be asked
+    placeholder_md5: Texts = ("e60b98765d26e34bfbb797c1a5f378f2",)  # pictures that say "unavailable": Flickr's GIF
+
+
+class ImagesConfig(Section):
+    """What becomes of image bytes once they are used."""
+
+    keep: bool = True  # false: each shard of images is dropped once its features are committed
 
 
 class BackboneConfig(Section):
@@ -155,6 +232,7 @@ class EvaluateConfig(Section):
     device: Device = "auto"
     draws: Positive = 20  # random score matrices behind the chance level, and permutations behind the control
     seed: int = 0
+    min_coverage: Fraction = 0.95  # fewer of the listed images than this in use, and the evaluation warns
 
 
 class ReportConfig(Section):
@@ -177,6 +255,7 @@ class Config(Section):
 
     dataset: Dataset
     download: DownloadConfig = DownloadConfig()
+    images: ImagesConfig = ImagesConfig()
     backbone: BackboneConfig = BackboneConfig()
     extract: ExtractConfig = ExtractConfig()
     store: StoreConfig = StoreConfig()

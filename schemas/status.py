@@ -24,6 +24,9 @@ class ImageStatus(StrEnum):
     TRUNCATED_BODY = "truncated_body"  # fewer bytes than Content-Length says
     TOO_LARGE = "too_large"  # more bytes than `download.max_bytes`
     BAD_ADDRESS = "bad_address"  # not an http(s) address, or none at all
+    PRIVATE_ADDRESS = "private_address"  # a private, loopback or link-local address that no setting allows
+    PLACEHOLDER = "placeholder"  # a picture that says that the picture is unavailable
+    HASH_MISMATCH = "hash_mismatch"  # not the file that the data set describes: another size or MD5
     # fetching from a disk
     MISSING_FILE = "missing_file"
     UNREADABLE_FILE = "unreadable_file"  # permission, a folder, an I/O error
@@ -46,6 +49,9 @@ PASSING = frozenset(
         ImageStatus.TRUNCATED_BODY,
     }
 )
+
+# Another run would not go better either: `--retry-failed` leaves these alone unless it names them.
+PERMANENT = frozenset({ImageStatus.NOT_FOUND, ImageStatus.GONE, ImageStatus.PLACEHOLDER})
 
 
 class LabelRole(StrEnum):

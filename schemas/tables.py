@@ -2,12 +2,18 @@
 
 import pyarrow as pa
 
-# One row an image. `locations` lists where it can be had, best first; `source` names the kind: 'local' (an
-# absolute path), 'http' (a full address), or a key of the base addresses that a data set resolves at run time.
+# Where an image can be had. `source` names the kind and is what the downloads table says of the one that answered;
+# `address` is a path where the source is 'local', else a full http(s) address, or one below the base address of its
+# source, which the data set resolves at run time. Size and MD5 (32 hex digits) are those that the data set promises.
+LOCATION = pa.struct(
+    [("source", pa.string()), ("address", pa.string()), ("size_bytes", pa.int64()), ("md5", pa.string())]
+)
+
+# One row an image; `locations` best first.
 INDEX = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
-        pa.field("locations", pa.list_(pa.struct([("source", pa.string()), ("address", pa.string())]))),
+        pa.field("locations", pa.list_(LOCATION)),
         pa.field("split", pa.string()),  # official split, null where the data set has none
         pa.field("rotation", pa.int16()),  # degrees counter-clockwise, null where the data set does not say
         pa.field("size_bytes", pa.int64()),  # of a local file when it was indexed
@@ -22,7 +28,7 @@ RECORDS = pa.schema(
     + [
         pa.field("positive", pa.list_(pa.string())),  # null: nobody labelled this image
         pa.field("negative", pa.list_(pa.string())),  # null: every label that is not positive is absent
-        pa.field("label_source", pa.string()),  # human | tags | machine
+        pa.field("label_source", pa.string()),  # human | tags | tags+human (seen labels are tags) | machine
     ]
 )
 

@@ -1,11 +1,12 @@
 """Rows put aside on disk while a stage looks at all of them, then read back by number.
 
-Memory holds one batch at a time; the file is mapped, so that reading back costs no more than the rows asked for.
+Memory holds a few batches at a time, whatever the number of rows: pages of a mapped file would count as memory too.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 from pipeline.core.storage import TEMPORARY_SUFFIX
 
 _BATCH_ROWS = 65_536
+_BATCHES_HELD = 2  # rows that follow each other lie in one batch, or in two
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def open_table_spool(folder: Path, tables: Iterator[pa.Table], schema: pa.Schema
                     writer.write_batch(batch)
                     starts.append(starts[-1] + batch.num_rows)
         file.flush()
-        with pa.memory_map(file.name) as mapped, pa.ipc.open_file(mapped) as reader:
+        with pa.OSFile(file.name) as whole, pa.ipc.open_file(whole) as reader:
             yield TableSpool(reader, starts)
 
 
@@ -44,6 +46,7 @@ class TableSpool:
     def __init__(self, reader: pa.ipc.RecordBatchFileReader, starts: Sequence[int]) -> None:
         self._reader = reader
         self._starts = np.asarray(starts, dtype=np.int64)
+        self._batch = lru_cache(_BATCHES_HELD)(reader.get_batch)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -58,7 +61,7 @@ class TableSpool:
         wanted = np.asarray(numbers, dtype=np.int64)
         batch_of = np.searchsorted(self._starts, wanted, side="right") - 1
         pieces = [
-            self._reader.get_batch(int(batch)).take(pa.array(wanted[batch_of == batch] - self._starts[batch]))
+            self._batch(int(batch)).take(pa.array(wanted[batch_of == batch] - self._starts[batch]))
             for batch in np.unique(batch_of)
         ]
         came_at = np.argsort(np.argsort(batch_of, kind="stable"), kind="stable")

@@ -5,8 +5,8 @@ Each module offers the same entry points; `config` is the data set's own section
 - `sources(config) -> tuple[str, ...]`: files from outside whose hashes belong to the recipe of the index.
 - `listing(config) -> str`: hash of a look at the outside world (names, sizes, time stamps); "" where there is none.
 - `labels(config) -> list[Label]`: the label space in its official order.
-- `records(config) -> Iterator[pa.Table]`: all images in a stable order, in bounded batches of schema
-  `schemas.tables.RECORDS`.
+- `records(config, left_out) -> Iterator[pa.Table]`: all images in a stable order, in bounded batches of schema
+  `schemas.tables.RECORDS`; what the files say and the rows do not is counted in `left_out`, by its kind.
 - `base_addresses(config) -> ContextManager[Mapping[str, str]]`: address of each kind of location that is known only
   while the data set is open, such as a server on this machine.
 """
@@ -18,5 +18,7 @@ DATASETS = Registry(
     {
         "demo": "pipeline.datasets.demo",
         "folder": "pipeline.datasets.folder",
+        "nuswide": "pipeline.datasets.nuswide",
+        "openimages": "pipeline.datasets.openimages",
     },
 )

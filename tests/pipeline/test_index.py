@@ -133,7 +133,9 @@ def test_a_removed_image_leaves_a_tombstone_that_comes_back_to_life(work: Work) 
     gone = work.index({"b": "x;y", "c": "y", "d": "x"})
 
     assert work.images() == [["(a)", "b"], ["c"], ["d"]]
-    assert work.rows()[0][0]["locations"] == [{"source": "http", "address": "http://h/a"}]
+    assert work.rows()[0][0]["locations"] == [
+        {"source": "http", "address": "http://h/a", "size_bytes": None, "md5": None}
+    ]
     assert work.rows("annotations")[0] == [
         {"image_id": "http://h/a", "positive": None, "negative": None, "source": None},
         {"image_id": "http://h/b", "positive": [0, 1], "negative": None, "source": "human"},
@@ -280,7 +282,7 @@ def test_an_error_of_the_data_set_leaves_the_index_as_it_was(work: Work) -> None
 def test_an_image_listed_twice_is_an_error(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     work.index(FIRST)
     records = index.DATASETS.load("folder").records
-    monkeypatch.setattr(index.DATASETS.load("folder"), "records", lambda config: [*records(config), *records(config)])
+    monkeypatch.setattr(index.DATASETS.load("folder"), "records", lambda *given: [*records(*given), *records(*given)])
 
     with pytest.raises(
         PipelineError, match=r"data set 'folder' lists the image http://h/a 2 times; expected each id once"
@@ -290,7 +292,7 @@ def test_an_image_listed_twice_is_an_error(work: Work, monkeypatch: pytest.Monke
 
 def test_a_label_outside_of_the_label_space_is_an_error(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     work.index({"a": "x"})
-    monkeypatch.setattr(index.DATASETS.load("folder"), "records", lambda config: [table_with_label("stray")])
+    monkeypatch.setattr(index.DATASETS.load("folder"), "records", lambda config, left_out: [table_with_label("stray")])
 
     with pytest.raises(PipelineError, match="the label 'stray', which is not among the 1 labels"):
         index.run(work.task)

@@ -8,6 +8,7 @@ With random VGG-19 weights, 300 pictures and a linear map from mean conv5 featur
 reach mAP 0.33 against 0.14 by chance, and 0.13 with their vectors exchanged (mean of four random thirds as test).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -42,7 +43,7 @@ def labels(config: DemoDataset) -> list[Label]:
     return seen + [Label(name, name, LabelRole.UNSEEN) for name in scene.UNSEEN]
 
 
-def records(config: DemoDataset) -> Iterator[pa.Table]:
+def records(config: DemoDataset, left_out: Counter[str]) -> Iterator[pa.Table]:
     """One row a picture. A picture depends on the seed and its number only, so that raising `num_images` adds rows."""
     for start in range(0, config.num_images, _BATCH_ROWS):
         numbers = range(start, min(start + _BATCH_ROWS, config.num_images))

@@ -8,6 +8,7 @@ configured. A file that is not there is a row like any other: the download stage
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -70,7 +71,7 @@ def labels(config: FolderDataset) -> list[Label]:
     return [Label(name, name, role) for name, role in roles]
 
 
-def records(config: FolderDataset) -> Iterator[pa.Table]:
+def records(config: FolderDataset, left_out: Counter[str]) -> Iterator[pa.Table]:
     """One row an image; an image that the CSV does not name is unlabelled.
 
     Raises:

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from urllib.error import HTTPError
@@ -23,7 +24,7 @@ from schemas.status import LabelRole
 
 
 def rows(config: DemoDataset) -> list[dict]:
-    return [row for table in demo.records(config) for row in table.to_pylist()]
+    return [row for table in demo.records(config, Counter()) for row in table.to_pylist()]
 
 
 def test_at_least_six_unseen_labels_whose_words_all_occur_in_seen_ones() -> None:

@@ -1,6 +1,7 @@
 """The user's own images: what counts as one, how labels find it, and what is said when something is wrong."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ def images(tmp_path: Path) -> Path:
     return made
 
 
+def place(source: str, address: object) -> dict[str, Any]:
+    return {"source": source, "address": str(address), "size_bytes": None, "md5": None}
+
+
 def rows(**settings: Any) -> list[dict[str, Any]]:
-    return [row for table in folder.records(FolderDataset(**settings)) for row in table.to_pylist()]
+    return [row for table in folder.records(FolderDataset(**settings), Counter()) for row in table.to_pylist()]
 
 
 def ids(**settings: Any) -> list[str]:
@@ -42,7 +47,7 @@ def test_a_row_says_where_the_file_is_how_large_and_how_old(images: Path) -> Non
 
     row = rows(folders=(str(images),))[0]
 
-    assert row["locations"] == [{"source": "local", "address": str(images / "a.jpg")}]
+    assert row["locations"] == [place("local", images / "a.jpg")]
     assert (row["size_bytes"], row["modified_ns"]) == (5, 7_000_000_001)
     assert (row["split"], row["rotation"], row["positive"], row["label_source"]) == (None, None, None, None)
 
@@ -149,8 +154,8 @@ def test_an_address_is_its_own_id_and_place(tmp_path: Path) -> None:
     labels = written(tmp_path / "l.csv", "image,labels\nhttp://127.0.0.1/x.jpg,cat\nftp://h/y.jpg,cat\n")
 
     assert [row["locations"] for row in rows(labels=labels)] == [
-        [{"source": "http", "address": "http://127.0.0.1/x.jpg"}],
-        [{"source": "http", "address": "ftp://h/y.jpg"}],
+        [place("http", "http://127.0.0.1/x.jpg")],
+        [place("http", "ftp://h/y.jpg")],
     ]
 
 
@@ -172,7 +177,7 @@ def test_without_folders_paths_are_seen_from_the_csv(images: Path) -> None:
 
     (row,) = rows(labels=labels)
 
-    assert row["locations"] == [{"source": "local", "address": str(images / "deep/er/c.png")}]
+    assert row["locations"] == [place("local", images / "deep/er/c.png")]
     assert row["size_bytes"] == 5
 
 

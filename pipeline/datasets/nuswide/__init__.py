@@ -1,0 +1,147 @@
+r"""Data set `nuswide`: 269,648 images of Flickr with 1,000 user tags and 81 concepts labelled by humans.
+
+Reads the official files as their archives hold them. An image is known as `folder/file`, such as
+actor/0002_174174086.jpg, since photo ids are not unique. Setting `zero-shot`: the tags that are not among the concepts
+are the seen labels (925), the concepts the unseen ones. Setting `standard`: the concepts alone, all of them seen.
+Every label that an image does not bear is absent. The `*Tags81*` files are tags, not human labels: they are not read.
+
+An image is taken from the local folder where it is there, else from Flickr, by the addresses of NUS-WIDE-urls.txt.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.datasets.label import Label
+from pipeline.datasets.nuswide import layout
+from pipeline.datasets.nuswide.flags import read_ones, side_by_side
+from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_image_ids, read_names
+from pipeline.datasets.nuswide.pictures import Picture, find_pictures, look
+from schemas.config import NusWideDataset
+from schemas.status import LabelRole
+from schemas.tables import RECORDS
+
+_BATCH_ROWS = 8192
+
+
+def sources(config: NusWideDataset) -> tuple[str, ...]:
+    """Every list, matrix and label file that is read.
+
+    Raises:
+        UsageError: a file is not there, or no image can be had; the text says which setting, and what to download.
+    """
+    layout.require_places(config)
+    concepts = layout.concept_list(config)
+    paths = [concepts] if config.setting == "standard" else [layout.tag_list(config), concepts]
+    for split in config.splits:
+        paths.append(layout.image_list(config, split))
+        if config.setting == "zero-shot":
+            paths.append(layout.tag_matrix(config, split))
+        paths += [layout.concept_labels(config, concept, split) for concept in read_names(concepts)]
+    urls = layout.url_file(config)
+    return tuple(str(path) for path in (*paths, urls) if path is not None)
+
+
+def listing(config: NusWideDataset) -> str:
+    """Hash of names, sizes and time stamps in the folder of images; empty where none is configured."""
+    folder = layout.image_folder(config)
+    return "" if folder is None else look(folder)
+
+
+def labels(config: NusWideDataset) -> list[Label]:
+    """Seen labels in the order of the tags, then unseen ones in the order of the concepts; or all concepts as seen."""
+    concepts = read_names(layout.concept_list(config))
+    if config.setting == "standard":
+        return [Label(name, name, LabelRole.SEEN) for name in concepts]
+    seen = [Label(name, name, LabelRole.SEEN) for name in _tags(config) if name not in concepts]
+    return seen + [Label(name, name, LabelRole.UNSEEN) for name in concepts]
+
+
+def records(config: NusWideDataset, left_out: Counter[str]) -> Iterator[pa.Table]:
+    """One row an image, split by split, in the order of the image lists.
+
+    Counts in `left_out` the lines of the URL file that name no image.
+
+    Raises:
+        PipelineError: a file does not fit the image list of its split.
+    """
+    listed = {split: read_image_ids(layout.image_list(config, split)) for split in config.splits}
+    used = {split: ids[: config.limit] for split, ids in listed.items()}
+    places = _places(config, {image_id for ids in used.values() for image_id in ids}, left_out)
+    for split, ids in used.items():
+        positives = _positives(config, split, len(listed[split]))
+        numbers = iter(range(len(ids)))
+        while batch := list(islice(numbers, _BATCH_ROWS)):
+            rows = [_row(config, ids[number], split, places) for number in batch]
+            table = pa.Table.from_pylist(rows, schema=RECORDS)
+            column = positives.slice(batch[0], len(batch))
+            yield table.set_column(RECORDS.get_field_index("positive"), RECORDS.field("positive"), column)
+
+
+@contextmanager
+def base_addresses(config: NusWideDataset) -> Iterator[Mapping[str, str]]:
+    """None are needed: every location is a full address."""
+    yield {}
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where images can be had, by image id."""
+
+    pictures: Mapping[str, Picture]
+    addresses: Mapping[str, Addresses]
+
+
+def _places(config: NusWideDataset, image_ids: Collection[str], left_out: Counter[str]) -> _Places:
+    folder, urls = layout.image_folder(config), layout.url_file(config)
+    return _Places(
+        {} if folder is None else find_pictures(folder, image_ids),
+        {} if urls is None else read_addresses(urls, config.url_sizes, image_ids, left_out),
+    )
+
+
+def _row(config: NusWideDataset, image_id: str, split: str, places: _Places) -> dict[str, object]:
+    """A record without its positive labels; without a place where the image is nowhere to be had."""
+    picture = places.pictures.get(image_id)
+    local = [] if picture is None else [{"source": "local", "address": picture.path}]
+    remote = [{"source": size, "address": address} for size, address in places.addresses.get(image_id, ())]
+    return {
+        "image_id": image_id,
+        "locations": local + remote,
+        "split": split,
+        "size_bytes": None if picture is None else picture.size_bytes,
+        "modified_ns": None if picture is None else picture.modified_ns,
+        "label_source": "human" if config.setting == "standard" else "tags+human",
+    }
+
+
+def _positives(config: NusWideDataset, split: layout.Split, num_images: int) -> pa.ListArray:
+    """Names of the labels that each image of a split bears, in the order of the label space."""
+    names = [label.label_id for label in labels(config)]
+    column_of = {name: column for column, name in enumerate(names)}
+    image_list = layout.image_list(config, split)
+    parts, columns = [], []
+    if config.setting == "zero-shot":
+        tags, concepts = _tags(config), set(read_names(layout.concept_list(config)))
+        parts.append(read_ones(layout.tag_matrix(config, split), len(tags), num_images, image_list))
+        columns.append(_numbers([-1 if tag in concepts else column_of[tag] for tag in tags]))
+    for concept in read_names(layout.concept_list(config)):
+        parts.append(read_ones(layout.concept_labels(config, concept, split), 1, num_images, image_list))
+        columns.append(_numbers([column_of[concept]]))
+    ones = side_by_side(parts, columns)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(ones.rows, minlength=num_images))])
+    borne = pa.array(names, pa.string()).take(pa.array(ones.columns))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), borne).cast(RECORDS.field("positive").type)
+
+
+def _numbers(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def _tags(config: NusWideDataset) -> tuple[str, ...]:
+    return read_names(layout.tag_list(config))

@@ -1,0 +1,68 @@
+"""Files that a data set's owners publish: at a path, or fetched from their address and kept; plain or gzipped."""
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256 as sha256_of
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+from urllib.parse import urlsplit
+
+from pipeline.core.fetch import cache_folder, fetch, is_web_address
+from schemas.errors import UsageError
+
+_GZIP = b"\x1f\x8b"
+
+
+def local_paths(named: dict[str, str]) -> tuple[str, ...]:
+    """The files that lie on this machine, of those that settings name; addresses count by their text.
+
+    Args:
+        named: path or address by the key of its setting, such as `dataset.seen_labels`.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    return tuple(str(_existing(key, text)) for key, text in named.items() if not is_web_address(text))
+
+
+def official_file(key: str, address: str, sha256: str | None = None) -> Path:
+    """Where the file lies on this machine; one from the web is fetched at first use, and kept for all work folders.
+
+    Args:
+        key: of the setting, for error texts.
+        sha256: expected hash, where one is known.
+
+    Raises:
+        UsageError: there is no file at the path.
+        PipelineError: it could not be fetched.
+        IntegrityError: its hash is not the expected one.
+    """
+    if not is_web_address(address):
+        path = _existing(key, address)
+        return fetch(str(path), path, sha256, setting=key)
+    name = PurePosixPath(urlsplit(address).path).name or "file"
+    apart = sha256_of(address.encode()).hexdigest()[:8]
+    return fetch(address, cache_folder() / "datasets" / f"{apart}-{name}", sha256, setting=key)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The plain bytes of a file; its first bytes tell whether it is gzipped, whatever its name."""
+    with path.open("rb") as file:
+        gzipped = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        if gzipped:
+            with gzip.open(file) as plain:
+                yield cast("BinaryIO", plain)
+        else:
+            yield file
+
+
+def _existing(key: str, text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"{key}: no file {text!r} (seen from {Path.cwd()}); expected a path or an address. Check the setting"
+        )
+    return path.resolve()

@@ -1,0 +1,199 @@
+"""Open Images: the official lists and rows, and the join of images with labels against a slow loop."""
+
+import base64
+import csv
+import gzip
+import pickle
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.openimages_files import HEADER, Size, write_files
+from pipeline.datasets import openimages
+from pipeline.datasets.openimages.label_lists import read_mids
+from pipeline.datasets.openimages.verifications import read_verifications
+from schemas.config import OpenImagesDataset
+from schemas.errors import PipelineError, UsageError
+
+SMALL = {"train": Size(60, 400, 20, 5), "validation": Size(25, 400, 20, 5)}
+IMAGE = "4fa8054781a4c382,{subset},http://f/o.jpg,,,,,{title},7,KFukvivpCM5QXl5SqKe41g==,{thumbnail},{rotation}\n"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    return write_files(tmp_path, SMALL)
+
+
+def rows(settings: dict[str, Any], **more: Any) -> tuple[list[dict[str, Any]], Counter[str]]:
+    left_out: Counter[str] = Counter()
+    tables = openimages.records(OpenImagesDataset.model_validate({**settings, **more}), left_out)
+    return [row for table in tables for row in table.to_pylist()], left_out
+
+
+def one_row(settings: dict[str, Any], **fields: str) -> dict[str, Any]:
+    values = {"subset": "train", "title": "", "thumbnail": "http://f/z.jpg", "rotation": "0.0"} | fields
+    Path(settings["images"]["train"]).write_text(HEADER + "\n" + IMAGE.format(**values), encoding="utf-8-sig")
+    ((row,), _) = rows(settings, splits=("train",))
+    return row
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_rows_and_labels_are_those_of_a_slow_loop(split: str, settings: dict[str, Any]) -> None:
+    found, left_out = rows(settings, splits=(split,))
+    known = {label.label_id for label in openimages.labels(OpenImagesDataset.model_validate(settings))}
+    said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    with Path(settings["annotations"][split]).open(newline="") as file:
+        for line in csv.DictReader(file):
+            said[line["ImageID"]][line["LabelName"]].add(line["Confidence"])
+    with Path(settings["images"][split]).open(newline="", encoding="utf-8-sig") as file:
+        listed = list(csv.DictReader(file))
+
+    assert [row["image_id"] for row in found] == [line["ImageID"] for line in listed]
+    for row, line in zip(found, listed, strict=True):
+        verdicts = said.get(line["ImageID"])
+        for kind, verdict in (("positive", "1"), ("negative", "0")):
+            expected = (
+                None if verdicts is None else {label for label in verdicts if verdicts[label] == {verdict}} & known
+            )
+            assert (None if row[kind] is None else set(row[kind])) == expected
+        assert row["rotation"] == (int(float(line["Rotation"])) if line["Rotation"] else None)
+        places = {place["source"]: place for place in row["locations"]}
+        assert list(places) == ["bucket", "flickr", "thumbnail"][: 3 if line["Thumbnail300KURL"] else 2]
+        assert places["bucket"]["address"] == f"{split}/{line['ImageID']}.jpg"
+        assert places["flickr"] == {
+            "source": "flickr",
+            "address": line["OriginalURL"],
+            "size_bytes": int(line["OriginalSize"]),
+            "md5": base64.b64decode(line["OriginalMD5"]).hex(),
+        }
+    both = sum(len(verdicts[label]) == 2 and label in known for verdicts in said.values() for label in verdicts)
+    assert left_out["image and label verified both ways"] == both > 0
+    assert left_out["verifications of labels outside of the label space"] > 0
+
+
+def test_the_sources_of_an_image_are_a_choice(settings: dict[str, Any]) -> None:
+    found, _ = rows(settings, sources=("thumbnail", "bucket"))
+    assert [place["source"] for place in found[0]["locations"]] == ["thumbnail", "bucket"]
+
+
+def test_a_limit_counts_for_each_split_and_keeps_the_first_rows(settings: dict[str, Any]) -> None:
+    every, _ = rows(settings)
+    some, _ = rows(settings, limit=7)
+    assert some == every[:7] + every[60:67]
+
+
+def test_of_a_file_with_all_subsets_only_the_split_is_taken(settings: dict[str, Any]) -> None:
+    whole = "".join(Path(settings["images"][split]).read_text("utf-8-sig") for split in SMALL).replace(
+        HEADER + "\n", ""
+    )
+    Path(settings["images"]["train"]).write_text(HEADER + "\n" + whole, encoding="utf-8")
+    found, _ = rows(settings, splits=("train",))
+    assert len(found) == 60
+
+
+def test_boxable_images_come_from_their_own_file(settings: dict[str, Any], tmp_path: Path) -> None:
+    boxable = tmp_path / "boxable.csv"
+    boxable.write_text(HEADER + "\n" + IMAGE.format(subset="train", title="", thumbnail="", rotation="90.0"))
+    found, _ = rows(settings, splits=("train",), boxable_only=True, boxable_images=str(boxable))
+    assert [(row["image_id"], row["rotation"]) for row in found] == [("4fa8054781a4c382", 90)]
+
+
+@pytest.mark.parametrize("title", ['"a ""quoted"", title"', '"two\r\nlines"', "☃", "", '"=1+1"'])
+def test_titles_may_hold_anything(title: str, settings: dict[str, Any]) -> None:
+    assert one_row(settings, title=title)["image_id"] == "4fa8054781a4c382"
+
+
+def test_gzipped_files_are_read_whatever_they_are_called(settings: dict[str, Any]) -> None:
+    plain, _ = rows(settings)
+    for files in (settings["images"], settings["annotations"]):
+        for path in map(Path, files.values()):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    assert rows(settings)[0] == plain
+
+
+def test_labels_stand_in_the_order_of_the_lists_and_are_keyed_by_mid(settings: dict[str, Any]) -> None:
+    labels = openimages.labels(OpenImagesDataset.model_validate(settings))
+    assert [label.label_id for label in labels[:20]] == Path(settings["seen_labels"]).read_text().split()
+    assert [label.role for label in labels] == ["seen"] * 20 + ["unseen"] * 5
+    assert labels[0].name == "Label, number 0"
+
+
+def test_an_array_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return print, ("run",)
+
+    path = tmp_path / "unseen_labels.pkl"
+    path.write_bytes(pickle.dumps(np.array([Hostile()], dtype=object)))
+    with pytest.raises(PipelineError, match=r"not a pickled array of MIDs \(it asks for builtins\.print\)"):
+        read_mids(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"rotation": "45.0"}, "found the row .*45.0.*, expected an ImageID of 16 hex digits and a Rotation of 0, 90"),
+        ({"subset": "test"}, "no image of the subset 'train', expected some"),
+        ({"title": "one,comma"}, "CSV parse error: Expected 12 columns, got 13"),
+    ],
+)
+def test_a_malformed_row_of_images_is_an_error_that_names_the_file(
+    fields: dict[str, str], error: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(PipelineError, match=f"train-images.csv: {error}"):
+        one_row(settings, **fields)
+
+
+@pytest.mark.parametrize("row", ["xyz,verification,/m/1,1", "4fa8054781a4c382,verification,/m/1,0.5"])
+def test_a_malformed_verification_is_an_error_that_names_the_file(row: str, settings: dict[str, Any]) -> None:
+    path = Path(settings["annotations"]["train"])
+    path.write_text(f"ImageID,Source,LabelName,Confidence\n{row}\n")
+    with pytest.raises(PipelineError, match=r"train-annotations.csv: found the row .*Confidence 0 or 1"):
+        rows(settings)
+
+
+def test_a_missing_column_is_an_error_that_names_it(settings: dict[str, Any]) -> None:
+    Path(settings["annotations"]["train"]).write_text("ImageID,LabelName\n")
+    with pytest.raises(PipelineError, match=r"Confidence.*Fetch the file again"):
+        rows(settings)
+
+
+def test_a_file_that_is_not_there_is_a_wrong_setting(settings: dict[str, Any]) -> None:
+    config = OpenImagesDataset.model_validate({**settings, "seen_labels": "nowhere.txt"})
+    with pytest.raises(UsageError, match=r"dataset\.seen_labels: no file 'nowhere\.txt'"):
+        openimages.sources(config)
+
+
+def test_official_addresses_are_no_files_to_look_at_before_a_run() -> None:
+    assert openimages.sources(OpenImagesDataset()) == ()
+
+
+def test_the_real_lists_and_the_real_label_file(shared: Path) -> None:
+    real = shared / "data/metadata/openimages"
+    lists = {
+        "class_descriptions": real / "class-descriptions.csv",
+        "seen_labels": real / "classes-trainable.txt",
+        "unseen_labels": real / "unseen_labels.pkl",
+        "unseen_chosen": real / "top_400_unseen.csv",
+    }
+    labels = openimages.labels(OpenImagesDataset.model_validate({key: str(path) for key, path in lists.items()}))
+    mids = (real / "unseen_labels.txt").read_text().split()
+    chosen = (real / "top_400_unseen.csv").read_text("utf-8-sig").split()
+    assert [label.label_id for label in labels[:7186]] == (real / "classes-trainable.txt").read_text().split()
+    assert [label.label_id for label in labels[7186:]] == [mids[int(number)] for number in chosen]
+
+    left_out: Counter[str] = Counter()
+    path = real / "validation-annotations-human-imagelabels.csv.gz"
+    found = read_verifications(path, pa.array([label.label_id for label in labels]), left_out)
+    assert (len(found.images), len(found.positive), len(found.negative)) == (41_620, 358_390, 217_200)
+    assert left_out["verifications of labels outside of the label space"] == 367_263 + 228_076 - 358_390 - 217_200
+
+
+def test_the_real_image_rows_are_read(shared: Path, settings: dict[str, Any]) -> None:
+    real = shared / "data/metadata/openimages/images_with_rotation_real_rows.csv"
+    found, _ = rows(settings, splits=("train",), images={"train": str(real)})
+    assert found[0]["locations"][1]["md5"] == base64.b64decode("KFukvivpCM5QXl5SqKe41g==").hex()
