@@ -44,6 +44,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 BudgetOption = Annotated[
     str | None, typer.Option("--time-budget", metavar="TIME", help="Stop after that long (90s, 50m, 2h); exit code 75.")
 ]
+RetryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retry-failed",
+        metavar="[=STATUS,...]",
+        help="Fetch failed images again: those with these statuses, else all that are not gone for good.",
+    ),
+]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
 
@@ -118,13 +126,17 @@ def _with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 @app.command("run")
 @_with_common_options
 def run_command(
-    where: Where, as_json: bool, scheduler: SchedulerOption = None, time_budget: BudgetOption = None
+    where: Where,
+    as_json: bool,
+    scheduler: SchedulerOption = None,
+    time_budget: BudgetOption = None,
+    retry_failed: RetryOption = None,
 ) -> None:
     """Run all stages, from the index to the report.
 
     Example: biam-pipe run --dataset demo
     """
-    _run(where, as_json, "report", scheduler, time_budget, False)
+    _run(where, as_json, "report", scheduler, time_budget, False, retry_failed)
 
 
 def _add_stage(name: str, summary: str) -> None:
@@ -135,8 +147,9 @@ def _add_stage(name: str, summary: str) -> None:
         scheduler: SchedulerOption = None,
         time_budget: BudgetOption = None,
         only: OnlyOption = False,
+        retry_failed: RetryOption = None,
     ) -> None:
-        _run(where, as_json, name, scheduler, time_budget, only)
+        _run(where, as_json, name, scheduler, time_budget, only, retry_failed)
 
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
     app.command(name, help=text)(command)
@@ -255,7 +268,8 @@ def main() -> None:
 
     debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
     try:
-        app(prog_name="biam-pipe")
+        # The option's value is optional, which click cannot say of one that typer declares.
+        app(["--retry-failed=all" if one == "--retry-failed" else one for one in sys.argv[1:]], prog_name="biam-pipe")
     except PipelineError as error:
         if debug:
             raise
@@ -271,10 +285,19 @@ def main() -> None:
         _fail(f"unexpected {type(error).__name__}: {error}. Run again with --debug for a traceback", 1, as_json)
 
 
-def _run(where: Where, as_json: bool, stage: str, scheduler: str | None, time_budget: str | None, only: bool) -> None:
+def _run(
+    where: Where,
+    as_json: bool,
+    stage: str,
+    scheduler: str | None,
+    time_budget: str | None,
+    only: bool,
+    retry_failed: str | None,
+) -> None:
     from pipeline import flow
 
-    request = flow.Request(stage, only=only, scheduler=scheduler, deadline=_deadline(time_budget), quiet=as_json)
+    deadline, retry = _deadline(time_budget), flow.failed_statuses(retry_failed)
+    request = flow.Request(stage, only=only, scheduler=scheduler, deadline=deadline, quiet=as_json, retry=retry)
     result = flow.run(where.load(), where.work, request)
     if as_json:
         _print_json(result.as_json())
@@ -315,6 +338,8 @@ def _print_result(result: "Result") -> None:
         for line in result.stages
     ]
     _print_table(("stage", "shards", "rows", "size", "counts"), rows)
+    if result.metrics and result.metrics["coverage"]["warning"]:
+        _print(f"WARNING: {result.metrics['coverage']['warning']}")
     for section in ("zsl", "gzsl", "standard"):
         if result.metrics and section in result.metrics:
             _print(_metric_line(section, result.metrics[section]))

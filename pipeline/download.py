@@ -6,6 +6,7 @@ what to make of it. Images on a local disk are read and checked, not copied. Pix
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -26,19 +27,21 @@ from pipeline.images.problem import ImageProblem
 from pipeline.web.spool import Spool, open_spool
 from schemas.config import DownloadConfig
 from schemas.errors import PipelineError
+from schemas.receipts import FileReceipt
 from schemas.status import ImageStatus
 from schemas.tables import DOWNLOADS, IMAGES
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from pipeline.web.client import Client
 
-VERSION = 1
+VERSION = 2
 
 _IMAGES = "images"
 _GROUP_ROWS = 64
 _GROUP_BYTES = 64 * 2**20  # a row group ends here too: 64 images at the cap of 64 MiB would be 4 GiB
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _STOP_POLL_S = 0.25
+_ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL, _HTTP = "local", "http"
 
 Row = Mapping[str, Any]
@@ -46,9 +49,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """What `run` needs."""
+    """What `run` needs.
+
+    Attributes:
+        pieces_at_once: shards that are fetched at the same time; they share `download.host_concurrency`.
+    """
 
     download: DownloadConfig
+    pieces_at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,8 @@ def run(task: Task) -> list[Output]:
     images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (_IMAGES, task.folder))
     started = time.perf_counter()
     with open_spool(task.storage.local(_IMAGES)) as spool:
-        outcomes = asyncio.run(_unless_stopped(_fetch_shard(task, rows, spool), task.deadline))
+        known = _standing(task, rows, spool)
+        outcomes = asyncio.run(_unless_stopped(_fetch_shard(task, rows, known, spool), task.deadline))
         seconds_fetch = time.perf_counter() - started
         _write_images(task, images_path, [row["image_id"] for row in rows], spool)
     _write_downloads(task, downloads_path, rows, outcomes)
@@ -87,9 +96,39 @@ def run(task: Task) -> list[Output]:
     return [Output(files, len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)]
 
 
+def _standing(task: Task, rows: Sequence[Row], spool: Spool) -> dict[int, _Outcome]:
+    """Outcomes of rows that need not be fetched again, by position; their bytes go to the spool.
+
+    Files that are gone, dropped or not what their receipt says are no help: then all is fetched again.
+    """
+    standing = task.standing
+    if standing is None or standing.pruned or any(not _as_receipted(task, file) for file in standing.files):
+        return {}
+    table, images = standing.files
+    outcomes = read_table(task.storage, table.path).to_pylist()
+    keep = {
+        position: _Outcome(ImageStatus(one.pop("status")), **{name: one[name] for name in one if name != "image_id"})
+        for position, (row, one) in enumerate(zip(rows, outcomes, strict=True))
+        if one["image_id"] == row["image_id"] and one["status"] not in task.redo
+    }
+    position = 0
+    with pq.ParquetFile(task.storage.local(images.path)) as file:
+        for batch in file.iter_batches(_GROUP_ROWS, columns=["data"]):
+            for data in batch["data"].to_pylist():
+                if data and position in keep:
+                    spool.put(position, data)
+                position += 1
+    return keep
+
+
+def _as_receipted(task: Task, file: FileReceipt) -> bool:
+    return task.storage.exists(file.path) and task.storage.sha256(file.path) == file.sha256
+
+
 def _require_bases(task: Task, rows: Sequence[Row]) -> None:
-    sources = {place["source"] for row in rows if not row["removed"] for place in row["locations"] or ()}
-    if unknown := sorted(sources - {_LOCAL, _HTTP} - set(task.bases)):
+    places = (place for row in rows if not row["removed"] for place in row["locations"] or ())
+    relative = {one["source"] for one in places if one["source"] != _LOCAL and not _whole(one)}
+    if unknown := sorted(relative - set(task.bases)):
         raise PipelineError(
             f"download: images of {task.shard_name} lie at {unknown[0]!r}, whose address is not known (known: "
             f"{', '.join(sorted(task.bases)) or 'none'}). Run it with the --dataset "
@@ -108,13 +147,13 @@ async def _unless_stopped(work: Awaitable[list[_Outcome]], deadline: float | Non
     return task.result()
 
 
-async def _fetch_shard(task: Task, rows: Sequence[Row], spool: Spool) -> list[_Outcome]:
+async def _fetch_shard(task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], spool: Spool) -> list[_Outcome]:
     """One outcome a row, in order; the bytes of fetched images go to the spool."""
-    from pipeline.web.client import open_session
+    from pipeline.web.client import open_client
 
     config: DownloadConfig = task.settings.download
-    outcomes: list[_Outcome] = [_Outcome(ImageStatus.REMOVED)] * len(rows)
-    numbered = iter(enumerate(rows))
+    outcomes = [known.get(position, _Outcome(ImageStatus.REMOVED)) for position in range(len(rows))]
+    numbered = iter([(position, row) for position, row in enumerate(rows) if position not in known])
 
     async def fetch_on() -> None:
         for position, row in numbered:  # shared: each of the runners takes the next row that nobody has
@@ -123,8 +162,8 @@ async def _fetch_shard(task: Task, rows: Sequence[Row], spool: Spool) -> list[_O
                 spool.put(position, data)
 
     with ThreadPoolExecutor(_FILE_THREADS) as pool:
-        async with open_session(config) as session:
-            fetcher = _Fetcher(config, task.bases, session, pool)
+        async with open_client(config, max(1, config.host_concurrency // task.settings.pieces_at_once)) as client:
+            fetcher = _Fetcher(config, task.bases, client, pool)
             await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
     return outcomes
 
@@ -146,7 +185,7 @@ class _Fetcher:
 
     config: DownloadConfig
     bases: Mapping[str, str]
-    session: "ClientSession"
+    client: "Client"
     pool: ThreadPoolExecutor
 
     async def image(self, row: Row) -> tuple[_Outcome, bytes]:
@@ -162,25 +201,40 @@ class _Fetcher:
         deadline = loop.time() + self.config.timeout_s
         for tried, location in enumerate(locations):
             budget_s = (deadline - loop.time()) / (len(locations) - tried)
-            outcome, data = await self._location(location["source"], location["address"] or "", budget_s)
+            outcome, data = await self._location(location, budget_s)
             if outcome.status is ImageStatus.OK:
                 return outcome, data
         if len(locations) > 1:
             outcome = replace(outcome, error=f"{outcome.error} (last of {len(locations)} locations)")
         return outcome, b""
 
-    async def _location(self, source: str, address: str, budget_s: float) -> tuple[_Outcome, bytes]:
-        from pipeline.web.client import fetch_image
-
+    async def _location(self, location: Row, budget_s: float) -> tuple[_Outcome, bytes]:
+        source, address = location["source"], location["address"] or ""
         loop = asyncio.get_running_loop()
         if source == _LOCAL:
             return await loop.run_in_executor(self.pool, _check_file, address, self.config), b""
-        if source != _HTTP:
+        if not _whole(location):
             address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
-        answer = await fetch_image(self.session, address, self.config, budget_s)
+        answer = await self.client.fetch(address, budget_s)
         if answer.status is not ImageStatus.OK:
             return _Outcome(answer.status, answer.error, source), b""
+        if (mismatch := _mismatch(answer.data, location)) is not None:
+            return _Outcome(ImageStatus.HASH_MISMATCH, mismatch, source, len(answer.data)), b""
         return await loop.run_in_executor(self.pool, _check, answer.data, source, self.config), answer.data
+
+
+def _whole(location: Row) -> bool:
+    """Whether the address is used as it is, and not below the base address of its source."""
+    return location["source"] == _HTTP or _ABSOLUTE.match(location["address"] or "") is not None
+
+
+def _mismatch(data: bytes, location: Row) -> str | None:
+    """How the bytes differ from what the data set promises of a location; None where they do not."""
+    if location["size_bytes"] is not None and len(data) != location["size_bytes"]:
+        return f"{len(data)} bytes, expected {location['size_bytes']} as the data set says"
+    if location["md5"] is None or hashlib.md5(data, usedforsecurity=False).hexdigest() == location["md5"]:
+        return None
+    return "another MD5 than the data set says"
 
 
 def _check_file(path: str, config: DownloadConfig) -> _Outcome:

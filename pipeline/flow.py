@@ -1,5 +1,6 @@
 """The stages of a run wired up: the whole pipeline on one screen, and the door for the command line."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 
 from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
+from pipeline.core.cluster import slots
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
 from pipeline.core.lock import writing
@@ -22,6 +24,7 @@ from pipeline.core.task import Place, Stage
 from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.outcome import Result, outcome
+from pipeline.retry import failed_statuses, reopen
 from pipeline.status import StageStatus
 from pipeline.status import status as status_of
 from pipeline.stores import STORES
@@ -29,6 +32,9 @@ from pipeline.verify import Verification
 from pipeline.verify import verify as verify_files
 from schemas.config import Config, EvaluateConfig, TrainConfig
 from schemas.errors import PipelineError, UsageError
+from schemas.status import ImageStatus
+
+__all__ = ["Request", "Result", "failed_statuses", "names", "plan", "run", "stages", "status", "verify"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Request:
         scheduler: address of a Dask scheduler, None for the embedded cluster.
         deadline: `time.time()` at which to stop, None for never.
         quiet: no progress on stderr.
+        retry: failed rows with these statuses are fetched again.
     """
 
     stage: str
@@ -48,6 +55,7 @@ class Request:
     scheduler: str | None = None
     deadline: float | None = None
     quiet: bool = False
+    retry: frozenset[ImageStatus] = frozenset()
 
 
 def stages(config: Config, sources: Sources) -> list[Stage]:
@@ -82,7 +90,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             name="download",
             version=download.VERSION,
             recipe=_keys("download", config.download, {"max_bytes", "max_pixels"}),
-            settings=download.Settings(config.download),
+            settings=download.Settings(config.download, slots("network", config.engine)),
             run=download.run,
             upstream={"index": "shard"},
             reads={"index": index.FILES},
@@ -146,7 +154,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
                 config.evaluate, config.dataset.name, config.report.examples, config.report.seed, threads
             ),
             run=evaluate.run,
-            upstream={"index": "all", "extract": "all", "embed": "all", "split": "all", "train": "all"},
+            upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train"), "all"),
             place="process",
             folder=run_folder,
             record="evaluate.stage",
@@ -177,7 +185,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
-    graph, _ = _graph(config, storage, request.stage)
+    graph, _ = _graph(config, storage, request.stage, request.retry)
     lines = plan_graph(graph)
     if request.only:
         _refuse_missing_input(request.stage, lines, graph, config)
@@ -185,7 +193,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         return outcome(config, storage, graph, {})
     with writing(Path(storage.root)), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
-        graph, sources = _graph(config, storage, request.stage)
+        graph, sources = _graph(config, storage, request.stage, request.retry)
         sources.save()
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
         engine.run()
@@ -230,8 +238,8 @@ def _storage(config: Config, work: Path) -> Storage:
     return Storage(str(work.resolve() / config.dataset.name))
 
 
-def _graph(config: Config, storage: Storage, last: str) -> tuple[Graph, Sources]:
-    """The graph of a stage and all it needs."""
+def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = ()) -> tuple[Graph, Sources]:
+    """The graph of a stage and all it needs; shards with failed rows that are to be tried again are marked."""
     sources = Sources(storage)
     every = {stage.name: stage for stage in stages(config, sources)}
     wanted, todo = set(), [last]
@@ -239,7 +247,10 @@ def _graph(config: Config, storage: Storage, last: str) -> tuple[Graph, Sources]
         name = todo.pop()
         wanted.add(name)
         todo.extend(every[name].upstream)
-    return resolve([stage for name, stage in every.items() if name in wanted], storage), sources
+    graph = resolve([stage for name, stage in every.items() if name in wanted], storage)
+    if "download" in graph:
+        reopen(graph["download"], retry)
+    return graph, sources
 
 
 def _keys(section: str, config: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.core import stopping
 from pipeline.core.task import Place
@@ -51,6 +51,11 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(64) if Path(f"/dev/nvidia{number}").exists()]
 
 
+def slots(lane: Literal["network", "compute"], settings: EngineConfig) -> int:
+    """Pieces that run at once on the workers of the settings."""
+    return _SLOTS[lane] * (settings.network_workers if lane == "network" else settings.compute_workers)
+
+
 class Pool:
     """The workers that pieces run on: of a user's cluster, or of an embedded one that is started at first need.
 
@@ -65,8 +70,8 @@ class Pool:
         self._client: Client | None = None
         self._declared: set[str] = set()
         self._capacity: dict[str, int] = {
-            "network": _SLOTS["network"] * settings.network_workers,
-            "compute": _SLOTS["compute"] * settings.compute_workers,
+            "network": slots("network", settings),
+            "compute": slots("compute", settings),
             "GPU": _SLOTS["GPU"] * len(visible_gpus()),
         }
 

@@ -161,6 +161,8 @@ class Engine:
             folders={name: self.graph[name].folder for name in node.stage.upstream},
             bases=self._service(node),
             deadline=self._deadline(node),
+            standing=node.kept.get(piece.shard) if piece.shard in node.again else None,
+            redo=node.redo,
         )
 
     def _deadline(self, node: Node) -> float | None:

@@ -43,6 +43,8 @@ class Node:
         recorded: the stage record on disk is of these settings.
         sizes: size of each file on disk, by path.
         expected: number of pieces, None while the index is not known.
+        again: pieces to run although they are up to date, with the reason.
+        redo: statuses of the rows of those pieces that are to be done again.
     """
 
     stage: Stage
@@ -55,6 +57,8 @@ class Node:
     valid: dict[Shard, Receipt] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     expected: int | None = None
+    again: dict[Shard, str] = field(default_factory=dict)
+    redo: frozenset[str] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -78,7 +82,7 @@ class Node:
     def keeps(self, piece: Piece) -> list[Receipt] | None:
         """Receipts from before that already hold what this piece would make, or None."""
         receipt = self.kept.get(piece.shard)
-        if receipt is None or receipt.fingerprint != piece.fingerprint:
+        if receipt is None or receipt.fingerprint != piece.fingerprint or piece.shard in self.again:
             return None
         receipts = list(self.kept.values()) if self.stage.many else [receipt]
         if self.stage.many and len(receipts) != receipt.facts["shards"] + 1:
@@ -98,6 +102,8 @@ class Node:
             return ["new rows" if piece.shard is not None and self.previous is not None else "missing"]
         if receipt.fingerprint != piece.fingerprint:
             return ["input changed"]
+        if piece.shard in self.again:
+            return [self.again[piece.shard]]
         return ["file gone or of another size"]
 
 

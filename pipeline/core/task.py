@@ -25,6 +25,8 @@ class Task:
         folders: folder of each stage upstream, below root.
         bases: base addresses resolved at run time (never part of a fingerprint).
         deadline: `time.time()` at which the piece should save and stop, if it can.
+        standing: receipt of what the same work gave before, where some of its rows are to be done again.
+        redo: statuses of those rows.
     """
 
     stage: str
@@ -38,6 +40,8 @@ class Task:
     folders: Mapping[str, str]
     bases: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
+    standing: Receipt | None = None
+    redo: frozenset[str] = frozenset()
 
     @property
     def storage(self) -> Storage:

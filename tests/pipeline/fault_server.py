@@ -1,6 +1,7 @@
 """An image server on loopback that does what servers in the wild do; the path says what."""
 
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -40,6 +41,7 @@ class FaultServer:
         base: its address.
         requests: by path.
         connections: opened so far.
+        mended: once set, what is mendable answers with its picture.
         most_at_once: the largest number of requests that were under way together.
     """
 
@@ -50,15 +52,20 @@ class FaultServer:
     at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     released: threading.Event = field(default_factory=threading.Event)
+    mended: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
-def serving() -> Iterator[FaultServer]:
-    """The server, for as long as the block lasts."""
+def serving(*, tls: bool = False) -> Iterator[FaultServer]:
+    """The server, for as long as the block lasts; with `tls` its certificate is signed by nobody but itself."""
     server = FaultServer()
     handler = type("Handler", (_Handler,), {"server_state": server})
     with _Server(("127.0.0.1", 0), handler) as http:
-        server.base = f"http://127.0.0.1:{http.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(Path(__file__).with_name("self_signed.pem"))
+            http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+        server.base = f"{'https' if tls else 'http'}://127.0.0.1:{http.server_port}"
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -100,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             state.at_once -= 1
 
     def handle(self) -> None:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             super().handle()
 
     def _behaviour(self) -> Callable[[], None]:
@@ -136,6 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _broken_once(self) -> None:
         self._send(b"", 500) if self._first_time else self._send(picture())
+
+    def _mendable(self) -> None:
+        self._send(picture()) if self.server_state.mended.is_set() else self._send(b"", 503)
 
     def _reset_in_the_body(self) -> None:
         self._send(picture()[:100], length=5000)
@@ -187,6 +197,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _to_nowhere(self) -> None:
         self._send(b"", 302, Location="http://[nowhere/")
+
+    def _to_the_cloud(self) -> None:
+        self._send(b"", 302, Location="http://169.254.169.254/latest/meta-data/")
+
+    def _to_a_placeholder(self) -> None:
+        self._send(b"", 302, Location="/images/photo_unavailable_l.png")
 
     def _page(self) -> None:
         self._send(b"<!doctype html><title>photo unavailable</title>", Content_Type="image/jpeg")

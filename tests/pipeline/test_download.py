@@ -23,7 +23,14 @@ from schemas.receipts import FileReceipt, Receipt
 from schemas.status import ImageStatus
 from schemas.tables import DOWNLOADS, IMAGES, INDEX
 
-QUICK = DownloadConfig(timeout_s=20, backoff_s=0.001, attempts=3, max_bytes=100_000)
+QUICK = DownloadConfig(
+    timeout_s=20,
+    backoff_s=0.001,
+    attempts=3,
+    max_bytes=100_000,
+    allowed_networks=("127.0.0.0/8",),
+    placeholder_md5=(hashlib.md5(picture(99)).hexdigest(),),
+)
 
 
 @pytest.fixture
@@ -32,8 +39,8 @@ def server() -> Iterator[FaultServer]:
         yield faults
 
 
-def row(image_id: str, *places: tuple[str, str], removed: bool = False) -> dict[str, Any]:
-    locations = [{"source": source, "address": address} for source, address in places]
+def row(image_id: str, *places: tuple[str, str], removed: bool = False, **promised: object) -> dict[str, Any]:
+    locations = [{"source": source, "address": address, **promised} for source, address in places]
     return {"image_id": image_id, "locations": locations, "removed": removed}
 
 
@@ -82,6 +89,9 @@ FAULTS = {
     "hop/0": (ImageStatus.BAD_REDIRECT, "more than download.max_redirects = 5", 1),
     "to-file": (ImageStatus.BAD_REDIRECT, "expected an http(s) address, got the scheme 'file'", 1),
     "to-nowhere": (ImageStatus.BAD_REDIRECT, "not a valid address", 1),
+    "to-the-cloud": (ImageStatus.PRIVATE_ADDRESS, None, 1),
+    "to-a-placeholder": (ImageStatus.PLACEHOLDER, "sent to a picture that says that the photo is unavailable", 1),
+    "ok/99": (ImageStatus.PLACEHOLDER, "a picture that download.placeholder_md5 lists", 1),
     "page": (ImageStatus.NOT_AN_IMAGE, "starts with b'<!doctyp', no format that we read", 1),
     "empty": (ImageStatus.EMPTY, "0 bytes", 1),
     "gzip-bomb": (ImageStatus.HTTP_ERROR, "the body is encoded as 'gzip', expected none", 1),
@@ -293,3 +303,46 @@ def test_a_used_up_time_budget_ends_the_shard_and_leaves_nothing(server: FaultSe
     with pytest.raises(TimeBudgetError):
         run(task)
     assert task.storage.sizes("images") == task.storage.sizes("downloads") == {}
+
+
+def test_an_address_is_used_as_it_is_whatever_its_source_is_called(server: FaultServer, tmp_path: Path) -> None:
+    _, (found,), _ = downloaded(task_for(tmp_path, [row("a", ("flickr", f"{server.base}/ok/1"))]))
+    assert (found["status"], found["source"]) == ("ok", "flickr")
+
+
+@pytest.mark.parametrize(
+    ("promised", "error"),
+    [
+        ({"size_bytes": 7}, "631 bytes, expected 7 as the data set says"),
+        ({"md5": "0" * 32}, "another MD5 than the data set says"),
+    ],
+)
+def test_a_file_that_is_not_the_promised_one_is_no_image_of_the_data_set(
+    promised: dict[str, Any], error: str, server: FaultServer, tmp_path: Path
+) -> None:
+    wrong = row("a", ("flickr", f"{server.base}/ok/1"), **promised)
+    _, (found,), (data,) = downloaded(task_for(tmp_path, [wrong]))
+    assert (found["status"], data) == ("hash_mismatch", None)
+    assert found["error"].split(" ", 1)[1] == error.split(" ", 1)[1]
+
+
+def test_a_file_that_is_the_promised_one_is_taken(server: FaultServer, tmp_path: Path) -> None:
+    promised = {"size_bytes": len(picture(1)), "md5": hashlib.md5(picture(1)).hexdigest()}
+    _, (found,), _ = downloaded(task_for(tmp_path, [row("a", ("flickr", f"{server.base}/ok/1"), **promised)]))
+    assert found["status"] == "ok"
+
+
+def test_private_addresses_are_asked_only_where_a_setting_lists_them(server: FaultServer, tmp_path: Path) -> None:
+    port = server.base.rpartition(":")[2]
+    hosts = ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "2130706433", "127.1")
+    rows = [row(host, ("http", f"http://{host}:{port}/ok/1")) for host in hosts]
+    _, found, _ = downloaded(task_for(tmp_path, rows, QUICK.model_copy(update={"allowed_networks": ()})))
+    # The last two are ways of writing 127.0.0.1 that the http library takes for no address at all.
+    assert [one["status"] for one in found] == ["private_address"] * 5 + ["bad_address"] * 2
+    assert not server.requests
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    with serving(tls=True) as server:
+        _, (found,), _ = downloaded(task_for(tmp_path, [row("a", ("http", f"{server.base}/ok/1"))]))
+    assert (found["status"], server.requests) == ("tls_error", {})

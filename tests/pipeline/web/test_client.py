@@ -1,11 +1,10 @@
 import asyncio
 import socket
 
-import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pipeline.web.answer import Answer
-from pipeline.web.client import fetch_image
+from pipeline.web.client import open_client
 from schemas.config import DownloadConfig
 from schemas.status import ImageStatus
 
@@ -31,8 +30,8 @@ def test_a_name_that_does_not_resolve_is_tried_again_and_then_has_a_status() -> 
 
     async def ask() -> Answer:
         config = DownloadConfig(attempts=3, backoff_s=0.001)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=names)) as session:
-            return await fetch_image(session, "http://images.example/a.jpg", config, budget_s=20)
+        async with open_client(config, 8, names) as client:
+            return await client.fetch("http://images.example/a.jpg", budget_s=20)
 
     assert asyncio.run(ask()) == Answer(ImageStatus.DNS_ERROR, error="the host name does not resolve")
     assert names.asked == 3
@@ -43,8 +42,8 @@ def test_a_wait_that_would_outlast_the_budget_is_not_begun() -> None:
 
     async def ask() -> Answer:
         config = DownloadConfig(attempts=3, backoff_s=3600)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=names)) as session:
-            return await fetch_image(session, "http://images.example/a.jpg", config, budget_s=20)
+        async with open_client(config, 8, names) as client:
+            return await client.fetch("http://images.example/a.jpg", budget_s=20)
 
     assert asyncio.run(ask()).status is ImageStatus.DNS_ERROR
     assert names.asked == 1

@@ -1,0 +1,94 @@
+"""Which network addresses the downloader may connect to: public ones, and those of networks that a setting lists.
+
+Lists of image addresses come from strangers. Without this check one of them could make the downloader ask a machine of
+the user's own network, or a cloud's metadata service, and store what it says.
+"""
+
+import ipaddress
+import socket
+import urllib.request
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from aiohttp import ThreadedResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class PrivateAddressError(OSError):
+    """A host name has private addresses only."""
+
+
+class Networks:
+    """Public addresses, and those of these networks.
+
+    Args:
+        allowed: texts such as "10.0.0.0/8".
+    """
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = [ipaddress.ip_network(text, strict=False) for text in allowed]
+
+    def may_ask(self, host: str) -> bool:
+        """Whether a host may be asked as far as its text tells: a name may, until it is resolved."""
+        try:
+            address = ipaddress.ip_address(host.split("%", maxsplit=1)[0])
+        except ValueError:
+            return True
+        return self.has(address)
+
+    def has(self, address: Address) -> bool:
+        """Whether a connection to this address is allowed."""
+        if any(address in network for network in self._allowed if network.version == address.version):
+            return True
+        inner = _inner(address)
+        if inner is not None:
+            return self.has(inner)
+        return address.is_global and not address.is_multicast
+
+
+def _inner(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped, 6to4, or behind NAT64."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class CheckedNames(AbstractResolver):
+    """Resolves host names to allowed addresses only; connections go to just these, so no second look-up can differ.
+
+    The hosts of proxies that the environment names are exempt: they are the user's own. Behind a proxy it is the proxy
+    that resolves and connects, so only addresses written as numbers are checked here.
+    """
+
+    def __init__(self, networks: Networks, names: AbstractResolver | None = None) -> None:
+        self._networks = networks
+        self._names = names or ThreadedResolver()
+        self._proxies = {urlsplit(proxy).hostname for proxy in urllib.request.getproxies().values()}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The allowed addresses of a name.
+
+        Raises:
+            PrivateAddressError: it has others only.
+            OSError: it has none.
+        """
+        found = await self._names.resolve(host, port, family)
+        if host in self._proxies:
+            return found
+        good = [one for one in found if self._networks.may_ask(one["host"])]
+        if found and not good:
+            raise PrivateAddressError
+        return good
+
+    async def close(self) -> None:
+        """Close what resolves."""
+        await self._names.close()
