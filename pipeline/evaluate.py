@@ -1,6 +1,7 @@
 """Score the test images against seen and unseen labels, and write what the scores are worth beside chance.
 
-Writes runs/<run>/metrics.json, per_label.parquet and examples.parquet. Changes nothing that training left.
+Writes runs/<run>/metrics.json, per_label.parquet, examples.parquet, and missing.csv: the images of the splits that are
+not there. Changes nothing that training left.
 """
 
 import json
@@ -19,17 +20,19 @@ from schemas.status import ImageSplit, LabelCode
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.batches.coverage import Coverage
     from pipeline.batches.label_space import LabelSpace
     from pipeline.batches.selection import Selection
     from pipeline.metrics.protocols import Section
     from pipeline.training.scoring import Scored, Scorer
     from pipeline.training.weights import SavedModel
 
-VERSION = 1
+VERSION = 2
 
 METRICS = "metrics.json"
 PER_LABEL = "per_label.parquet"
 EXAMPLES = "examples.parquet"
+MISSING = "missing.csv"
 
 logger = logging.getLogger("biam_pipe.evaluate")
 
@@ -61,6 +64,7 @@ class _Evaluated:
         space: the columns.
         selection: the images.
         unlabelled: images of the whole data set that nobody labelled.
+        coverage: how much of all splits is there.
         saved: the model and how it was built.
         scorer: the model on its device.
         scored: scores and codes.
@@ -69,6 +73,7 @@ class _Evaluated:
     space: "LabelSpace"
     selection: "Selection"
     unlabelled: int
+    coverage: "Coverage"
     saved: "SavedModel"
     scorer: "Scorer"
     scored: "Scored"
@@ -95,7 +100,7 @@ def run(task: Task) -> list[Output]:
         _write_metrics(task, done, sections)
         _write_per_label(task, done, sections)
         _write_examples(task, done)
-    files = tuple(task.path("evaluate", name) for name in (METRICS, PER_LABEL, EXAMPLES))
+    files = tuple(task.path("evaluate", name) for name in (METRICS, PER_LABEL, EXAMPLES, MISSING))
     facts = {f"{name}_map": section.measured.map for name, section in sections.items()}
     facts |= {f"{name}_chance_map": section.chance["map"] for name, section in sections.items()}
     return [Output(files=files, rows=len(done.selection), facts=facts | {"without_vector": done.space.without_vector})]
@@ -105,6 +110,7 @@ def _score(task: Task, device: "torch.device") -> _Evaluated:
     """Scores and codes of all test images."""
     import torch
 
+    from pipeline.batches.coverage import cover
     from pipeline.batches.label_space import read_label_space
     from pipeline.batches.selection import select
     from pipeline.batches.shards import open_features
@@ -128,7 +134,9 @@ def _score(task: Task, device: "torch.device") -> _Evaluated:
     model = saved.model.to(device).to(memory_format=torch.channels_last)
     vectors = torch.from_numpy(space.vectors).to(device)
     scorer = Scorer(model, vectors, features, task.settings.evaluate.batch_images, check)
-    return _Evaluated(space, test, selections.unlabelled, saved, scorer, scorer.score(test))
+    with task.storage.commit(task.path("evaluate", MISSING)) as missing:
+        coverage = cover(task, features, space, missing)
+    return _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, scorer.score(test))
 
 
 def _model(task: Task, sizes: tuple[int, int, int]) -> "SavedModel":
@@ -192,6 +200,8 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section
             "fraction": len(test) / test.expected,
             "unlabelled": done.unlabelled,
             "failed": dict(test.failed),
+            **done.coverage.as_json(done.space),
+            "warning": done.coverage.warning(task.settings.evaluate.min_coverage),
         },
     }
     document |= {name: section.as_json() for name, section in sections.items()}

@@ -19,7 +19,7 @@ from schemas.status import ImageSplit
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 1
+VERSION = 2
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
@@ -80,6 +80,7 @@ def _page(task: Task) -> Page:
     return Page(
         title=f"{metrics['model']} on {metrics['dataset']}",
         run=task.folder,
+        warning=metrics.get("coverage", {}).get("warning"),
         random_weights=str(metrics["weights"]).startswith("random"),
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
         sections=sections(metrics),

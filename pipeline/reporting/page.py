@@ -17,6 +17,7 @@ class Page:
     Attributes:
         title: what was run on what.
         run: folder of the run.
+        warning: that too few images are there; None where enough are.
         random_weights: whether the backbone's weights are random numbers.
         identity: (name, value) lines under the title.
         sections: the results.
@@ -35,6 +36,7 @@ class Page:
 
     title: str
     run: str
+    warning: str | None
     random_weights: bool
     identity: Sequence[tuple[str, str]]
     sections: Sequence[Section]

@@ -25,6 +25,7 @@ from schemas.status import ImageSplit, ImageStatus, LabelRole
 
 FOLDERS = {
     "index": "index",
+    "download": "downloads",
     "split": "splits/default",
     "embed": "embeddings",
     "train": "runs/small",
@@ -119,6 +120,7 @@ def make(root: Path, recipe: Recipe | None = None) -> SmallWork:
     work = SmallWork(str(root), recipe, _spec(recipe), {}, regions, global_features, positives, negatives, vectors)
     index = [_index_shard(work, shard) for shard in range(recipe.shards)]
     work.receipts["index"] = (*index, _labels(work))
+    work.receipts["download"] = tuple(_download_shard(work, shard) for shard in range(recipe.shards))
     work.receipts["extract"] = tuple(_feature_shard(work, shard) for shard in range(recipe.shards))
     splits = [_split_shard(work, shard) for shard in range(recipe.shards)]
     work.receipts["split"] = (*splits, _roles(work))
@@ -214,6 +216,19 @@ def _index_shard(work: SmallWork, shard: int) -> Receipt:
         _commit(work, f"index/{name}", listed, tables.INDEX),
         _commit(work, f"annotations/{name}", known, tables.ANNOTATIONS),
     )
+
+
+def _download_shard(work: SmallWork, shard: int) -> Receipt:
+    """Every other image came from the bucket, the others from Flickr."""
+    images = _images(work, shard)
+    empty = {field.name: [None] * len(images) for field in tables.DOWNLOADS}
+    told = {
+        "image_id": [image_id(image) for image in images],
+        "status": [str(work.recipe.status(image)) for image in images],
+        "source": [("bucket", "flickr")[image % 2] for image in images],
+    }
+    path = f"downloads/{shard_name(shard)}.parquet"
+    return _receipt(work, "download", shard, _commit(work, path, {**empty, **told}, tables.DOWNLOADS))
 
 
 def _labels(work: SmallWork) -> Receipt:

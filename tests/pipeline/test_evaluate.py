@@ -1,6 +1,8 @@
 """Evaluation counts every test image, agrees with slow loops, and shows what it claims."""
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from schemas.status import ImageStatus
 from schemas.tables import EXAMPLES, PER_LABEL
 
 MODEL = "runs/small/model.safetensors"
-FILES = ("metrics.json", "per_label.parquet", "examples.parquet")
+FILES = ("metrics.json", "per_label.parquet", "examples.parquet", "missing.csv")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,7 +42,9 @@ def trained(root: Path, recipe: Recipe | None = None) -> SmallWork:
 
 
 def settings(**changes: Any) -> evaluate.Settings:
-    config = EvaluateConfig(**({"ks": (2, 3), "batch_images": 5, "draws": 4, "device": "cpu"} | changes))
+    config = EvaluateConfig(
+        **({"ks": (2, 3), "batch_images": 5, "draws": 4, "device": "cpu", "min_coverage": 0.99} | changes)
+    )
     return evaluate.Settings(config, dataset="small", examples=4, threads=1)
 
 
@@ -133,9 +137,35 @@ def test_metrics_say_what_was_evaluated(work: SmallWork):
     assert told["features"] == "features/tiny-00000000/parquet"
     assert told["recipe"] == "r" * 64
     failed = {"empty": 1, "gone": 1}
-    assert told["coverage"] == {
+    coverage = told["coverage"]
+    assert {key: coverage[key] for key in ("expected", "evaluated", "fraction", "unlabelled", "failed")} == {
         "expected": 12, "evaluated": 10, "fraction": 10 / 12, "unlabelled": 0, "failed": failed,
     }  # fmt: skip
+
+
+def test_coverage_is_that_of_a_slow_loop_and_what_is_missing_is_listed(work: SmallWork):
+    coverage = json.loads(work.path("evaluate", "metrics.json").read_text())["coverage"]
+    recipe, images = work.recipe, range(work.recipe.shards * work.recipe.shard_images)
+    listed = [image for image in images if recipe.split(image) and work.positives[image] is not None]
+    there = [image for image in listed if recipe.status(image) == "ok"]
+    for split in ("train", "validation", "test"):
+        told = coverage["splits"][split]
+        assert told["expected"] == sum(recipe.split(image) == split for image in listed)
+        assert told["obtained"] == sum(recipe.split(image) == split for image in there)
+    assert coverage["sources"] == dict(Counter(("bucket", "flickr")[image % 2] for image in there))
+    lost = Counter(label for image in listed for label in work.positives[image])
+    lost.subtract(label for image in there for label in work.positives[image])
+    told = {one["name"]: one["expected"] - one["obtained"] for one in coverage["labels"]["worst"]}
+    assert told == {f"label {label}": count for label, count in lost.items() if count}
+    assert coverage["warning"] == (
+        f"coverage is {len(there) / len(listed):.1%} ({len(there)} of {len(listed)} labelled images), below "
+        "evaluate.min_coverage = 99.0%: the figures are not those of the whole data set"
+    )
+    with work.path("evaluate", "missing.csv").open(newline="") as file:
+        missing = {row["image_id"]: (row["split"], row["status"]) for row in csv.DictReader(file)}
+    gone = [image for image in listed if image not in there]
+    assert missing == {image_id(image): (recipe.split(image), recipe.status(image)) for image in gone}
+    assert gone
 
 
 def test_labels_are_listed_with_their_counts(work: SmallWork):

@@ -240,3 +240,9 @@ def test_importing_the_stage_imports_nothing_heavy() -> None:
     code = "import sys, pipeline.report; print(*sorted({'torch', 'matplotlib', 'jinja2'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("warning", [None, "coverage is 81.0%"])
+def test_a_warning_about_coverage_stands_at_the_top(work: Work, warning: str | None) -> None:
+    work.change("metrics.json", coverage={"warning": warning})
+    assert ("Warning: coverage is 81.0%." in Reader(work.run()).text) is (warning is not None)

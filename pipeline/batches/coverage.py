@@ -1,0 +1,128 @@
+"""How much of a data set is really there: labelled images with features against those that the index lists.
+
+Published copies of a data set lack images, and each lacks others. Figures of two copies can only be compared by someone
+who knows how much each was computed from.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batches.annotations import from_table
+from pipeline.batches.label_space import LabelSpace
+from pipeline.batches.shards import FeatureShards, shard_receipts
+from pipeline.core.task import Task
+from schemas.status import ImageStatus
+
+_COLUMNS = ("image_id", "split", "status", "error")
+_WORST_LABELS = 10
+
+
+@dataclass
+class Coverage:
+    """Labelled images that are in a split: how many are listed, and how many of them can be used.
+
+    Attributes:
+        expected: by split.
+        obtained: by split, those with features.
+        sources: the obtained ones by the kind of place they came from.
+        positives: int64 [2, label], images that bear each label: listed, and obtained.
+    """
+
+    positives: NDArray[np.int64]
+    expected: Counter[str] = field(default_factory=Counter)
+    obtained: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def fraction(self) -> float:
+        """Of all splits together, in [0, 1]."""
+        return self.obtained.total() / max(self.expected.total(), 1)
+
+    def as_json(self, space: LabelSpace) -> dict[str, Any]:
+        """As it stands in metrics.json."""
+        listed, there = self.positives
+        share = there / np.maximum(listed, 1)
+        worst = [int(column) for column in np.argsort(share, kind="stable") if listed[column] > there[column]]
+        return {
+            "splits": {
+                split: {
+                    "expected": expected,
+                    "obtained": self.obtained[split],
+                    "fraction": self.obtained[split] / expected,
+                }
+                for split, expected in sorted(self.expected.items())
+            },
+            "sources": dict(sorted(self.sources.items())),
+            "labels": {
+                "without_any_positive_left": int(((there == 0) & (listed > 0)).sum()),
+                "below_half_of_their_positives": int(((share < 0.5) & (listed > 0)).sum()),
+                "worst": [
+                    {"name": space.name[column], "expected": int(listed[column]), "obtained": int(there[column])}
+                    for column in worst[:_WORST_LABELS]
+                ],
+            },
+        }
+
+    def warning(self, least: float) -> str | None:
+        """What to tell where less than this share is there; None where enough is."""
+        if self.fraction >= least:
+            return None
+        counted = f"{self.obtained.total()} of {self.expected.total()} labelled images"
+        return (
+            f"coverage is {self.fraction:.1%} ({counted}), below evaluate.min_coverage = {least:.1%}: "
+            "the figures are not those of the whole data set"
+        )
+
+
+def cover(task: Task, features: FeatureShards, space: LabelSpace, missing: Path) -> Coverage:
+    """Count shard by shard; the images that are not there go to a CSV file, in index order.
+
+    Args:
+        task: names the receipts of index, download and split.
+        missing: written anew: image_id, split, status, error.
+    """
+    stages = {stage: shard_receipts(task, stage, features.numbers) for stage in ("index", "download", "split")}
+    coverage = Coverage(np.zeros((2, len(space)), dtype=np.int64))
+    with missing.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for position, number in enumerate(features.numbers):
+            tables = {
+                "known": features.files.table(stages["index"][number].files[1], ["positive", "negative"]),
+                "found": features.files.table(stages["download"][number].files[0], ["source"]),
+                "split": features.files.table(stages["split"][number].files[0], ["split"]),
+            }
+            _add(coverage, tables, features, position, space, writer)
+    return coverage
+
+
+def _add(
+    coverage: Coverage,
+    tables: Mapping[str, Any],
+    features: FeatureShards,
+    position: int,
+    space: LabelSpace,
+    writer: Any,
+) -> None:
+    """Count the images of one shard, and write those that are not there."""
+    with features.peek(position) as reader:
+        ids, status, errors = reader.image_ids(), np.array(reader.statuses(), dtype=np.str_), reader.errors()
+    split = tables["split"]["split"].fill_null("").to_numpy().astype(np.str_)
+    source = tables["found"]["source"].fill_null("").to_numpy().astype(np.str_)
+    listed, fine = split != "", status == ImageStatus.OK
+    positive = from_table(tables["known"], space.column_of, len(space)).positive
+    for row, images in enumerate((listed, listed & fine)):
+        columns = positive.pairs(np.flatnonzero(images))[1]
+        coverage.positives[row] += np.bincount(columns, minlength=len(space))
+    coverage.expected.update(split[listed].tolist())
+    coverage.obtained.update(split[listed & fine].tolist())
+    coverage.sources.update(source[listed & fine].tolist())
+    for image in np.flatnonzero(listed & ~fine):
+        writer.writerow((ids[image], split[image], status[image], errors[image] or ""))
