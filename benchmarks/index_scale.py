@@ -7,20 +7,18 @@ Nine million images take about 9 GB below the folder.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 
 from benchmarks.measured import biam_pipe
-from benchmarks.openimages_files import Size, write_files
+from benchmarks.openimages_files import Size, write_files, write_toml
 
 
 def index(folder: Path, images: int, verifications: int) -> None:
     """Write the files, index them, and print what it took."""
     settings = write_files(folder / "files", {"train": Size(images, verifications)})
-    file = folder / "biam-pipe.toml"
-    file.write_text("[dataset]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items()))
+    file = write_toml(folder / "biam-pipe.toml", settings)
     took = biam_pipe(
         "index", "--dataset", "openimages", "--config", str(file), "--work", str(folder / "work"), "--json"
     )
@@ -33,12 +31,6 @@ def shards(folder: Path) -> dict[str, int]:
     return {
         entry.path: entry.stat().st_mtime_ns for name in ("index", "annotations") for entry in os.scandir(root / name)
     }
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
-    return json.dumps(value)
 
 
 def main() -> None:

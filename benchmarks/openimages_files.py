@@ -8,6 +8,7 @@ Everything follows from row numbers, so that more rows are the same rows and the
 """
 
 import argparse
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ def write_files(folder: Path, sizes: Mapping[str, Size]) -> dict[str, object]:
         settings["images"][split], settings["annotations"][split] = str(images), str(annotations)  # type: ignore[index]
         start += size.images
     return settings
+
+
+def write_toml(path: Path, settings: Mapping[str, object]) -> Path:
+    """A configuration with these settings of the data set."""
+    path.write_text("[dataset]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items()))
+    return path
 
 
 def write_images(path: Path, split: str, start: int, rows: int) -> None:
@@ -186,6 +193,12 @@ def _cycled(values: tuple[str, ...], numbers: NDArray[np.uint64] | NDArray[np.in
 def _bytes(lines: pa.Array) -> bytes:
     joined = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")[0]
     return joined.as_buffer().to_pybytes()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from schemas.errors import PipelineError
 from schemas.status import LabelRole
 from schemas.tables import embeddings
 
-VERSION = 1
+VERSION = 2
 
 Label = Mapping[str, Any]
 

@@ -9,8 +9,7 @@ import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-# Label name -> the words to look up in its place. Of the tags of NUS-WIDE, GloVe lacks this one only.
-OVERRIDES: Mapping[str, str] = {"interestingness": "interesting"}
+from pipeline.vectors.overrides import OVERRIDES
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _SEPARATORS = re.compile(r"['’]s\b|[\s\-/,]+")

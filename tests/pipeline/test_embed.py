@@ -210,3 +210,20 @@ def test_labels_of_nus_wide_get_the_released_vectors(tmp_path: Path, shared: Pat
     assert (output.facts["labels"], output.facts["complete"]) == (1006, 1006)
     expected = released / np.linalg.norm(released, axis=1, keepdims=True)
     np.testing.assert_allclose(np.array(table["vector"].to_pylist()), expected, rtol=0, atol=1e-7)
+
+
+def test_the_label_matrix_of_nuswide_is_the_released_one(tmp_path: Path, shared: Path) -> None:
+    real = shared / "data"
+    tags = (real / "metadata/nuswide/TagList1k.txt").read_text().split()
+    concepts = (real / "metadata/nuswide/Concepts81.txt").read_text().split()
+    released = dict(zip(tags, np.load(real / "glove/nus_tags_1000x300.npy"), strict=True))
+    released |= dict(zip(concepts, np.load(real / "glove/nus_concepts_81x300.npy"), strict=True))
+    names = [tag for tag in tags if tag not in set(concepts)] + concepts
+    config = EmbedConfig(vectors=str(real / "glove/glove.6B.300d.excerpt.txt.gz"))
+
+    (output,) = run(task_for(tmp_path, names, config))
+
+    found = np.array(read_table(Storage(str(tmp_path / "work")), output.files[0])["vector"].to_pylist())
+    expected = np.array([released[name] / np.linalg.norm(released[name]) for name in names])
+    assert found.shape == (1006, 300)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
