@@ -131,12 +131,6 @@ class DownloadConfig(Section):
     placeholder_md5: Texts = ("e60b98765d26e34bfbb797c1a5f378f2",)  # pictures that say "unavailable": Flickr's GIF
 
 
-class ImagesConfig(Section):
-    """What becomes of image bytes once they are used."""
-
-    keep: bool = True  # false: each shard of images is dropped once its features are committed
-
-
 class BackboneConfig(Section):
     """The network that turns an image into maps."""
 
@@ -255,7 +249,6 @@ class Config(Section):
 
     dataset: Dataset
     download: DownloadConfig = DownloadConfig()
-    images: ImagesConfig = ImagesConfig()
     backbone: BackboneConfig = BackboneConfig()
     extract: ExtractConfig = ExtractConfig()
     store: StoreConfig = StoreConfig()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -208,14 +209,37 @@ def _readme(language: str) -> list[str]:
     ]
 
 
-def test_the_commands_of_the_readme_run(shell: Shell) -> None:
+def _readme_commands() -> list[str]:
     lines = [
         line.removeprefix("$ ").split("#")[0].strip() for block in _readme("console") for line in block.splitlines()
     ]
-    commands = [line.removeprefix("biam-pipe ") for line in lines if line.startswith("biam-pipe ")]
+    return [line.removeprefix("biam-pipe ") for line in lines if line.startswith("biam-pipe ")]
+
+
+def _fetches(command: str) -> bool:
+    """Whether it wants a data set that is fetched, which no test can."""
+    return "openimages" in command or "nuswide" in command
+
+
+def test_the_commands_of_the_readme_run(shell: Shell) -> None:
+    commands = [command for command in _readme_commands() if not _fetches(command)]
     assert len(commands) >= 5
     for command in commands:
         shell(command)
+
+
+def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_settings_that_exist(tmp_path: Path) -> None:
+    from dags.settings import configuration
+
+    commands = [shlex.split(command) for command in _readme_commands() if _fetches(command)]
+    assert len(commands) >= 3
+    for verb, *options in commands:
+        assert verb in {*cli.STAGES, "run"}
+        pairs = list(pairwise(options))
+        sets = [value for option, value in pairs if option == "--set"]
+        (name,) = (value for option, value in pairs if option == "--dataset")
+        assert configuration(name, None, {}, sets, tmp_path).dataset.name == name
+        assert {one for one in options if one.startswith("--")} <= {"--dataset", "--set", "--retry-failed"}
 
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_nearly_all_names_of_open_images_have_words_in_glove(shared: Path) -> No
         without = sum(not words.found for words in found)
         partial = sum(bool(words.found and words.missing) for words in found)
         told[kind] = (len(found) - partial - without, partial, without)
-    # Without the shipped overrides 6779, 96, 311 and 350, 17, 33 (of the unseen). Splitting at other punctuation too ("kids'",
-    # "b.e.2") would give 6784, 92, 310 of the seen ones; the rule does not.
+    # Without the shipped overrides 6779, 96, 311 seen and 350, 17, 33 unseen ones. Splitting at other punctuation too
+    # ("kids'", "b.e.2") would give 6784, 92, 310 of the seen ones; the rule does not.
     assert told == {"seen": (6857, 96, 233), "unseen": (360, 18, 22)}
 
 
