@@ -206,11 +206,14 @@ def status_command(where: Where, as_json: bool) -> None:
             str(line.rows),
             _bytes(line.size_bytes),
             _duration(line.seconds),
+            "" if line.images_per_s is None else f"{line.images_per_s:.0f}",
+            "" if line.bytes_per_s is None else f"{line.bytes_per_s / 1e6:.1f}",
+            "" if line.left_s is None else _duration(line.left_s),
             _counts(line.counts),
         )
         for line in lines
     ]
-    _print_table(("stage", "shards", "rows", "size", "work", "counts"), rows)
+    _print_table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
 
 
 @app.command("verify")

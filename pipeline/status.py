@@ -18,6 +18,9 @@ class StageStatus:
         size_bytes: of the files they name.
         counts: rows by status.
         seconds: of work, added up over all pieces.
+        images_per_s: while at least one shard was under way; None of a stage without shards.
+        bytes_per_s: the same of the bytes that were fetched; None of a stage that fetches none.
+        left_s: until all shards are done, if they go on as they went; None where nothing is left, or nothing known.
     """
 
     name: str
@@ -26,19 +29,30 @@ class StageStatus:
     size_bytes: int
     counts: dict[str, int]
     seconds: float
+    images_per_s: float | None = None
+    bytes_per_s: float | None = None
+    left_s: float | None = None
 
 
 def status(graph: Graph) -> list[StageStatus]:
     """One line for each stage, in order."""
-    return [line(node.name, node.kept.values()) for node in graph.values()]
+    listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
+    return [line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values()]
 
 
-def line(name: str, receipts: Collection[Receipt]) -> StageStatus:
-    """What these receipts of a stage add up to."""
+def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:
+    """What these receipts of a stage add up to.
+
+    Args:
+        expected: shards that there will be, 0 where it is not known.
+    """
     counts: Counter[str] = Counter()
     for receipt in receipts:
         counts.update(receipt.counts)
-    shards = [receipt for receipt in receipts if receipt.shard is not None] or receipts
+    numbered = [receipt for receipt in receipts if receipt.shard is not None]
+    shards = numbered or receipts
+    busy_s = _busy_s(numbered) if expected else 0.0
+    fetched = sum(receipt.facts.get("bytes", 0) for receipt in numbered)
     return StageStatus(
         name=name,
         shards=len(shards),
@@ -46,4 +60,18 @@ def line(name: str, receipts: Collection[Receipt]) -> StageStatus:
         size_bytes=sum(file.size_bytes for receipt in receipts for file in receipt.files),
         counts=dict(counts.most_common()),
         seconds=round(sum(receipt.seconds for receipt in receipts), 1),
+        images_per_s=round(sum(receipt.rows for receipt in numbered) / busy_s, 1) if busy_s else None,
+        bytes_per_s=round(fetched / busy_s) if busy_s and fetched else None,
+        left_s=round(busy_s / len(numbered) * (expected - len(numbered)), 1)
+        if busy_s and expected > len(numbered)
+        else None,
     )
+
+
+def _busy_s(receipts: Collection[Receipt]) -> float:
+    """Seconds in which at least one of these pieces was under way."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted((one.started_at, one.started_at + one.seconds) for one in receipts):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
