@@ -37,13 +37,14 @@ def open_table_spool(folder: Path, tables: Iterator[pa.Table], schema: pa.Schema
                     starts.append(starts[-1] + batch.num_rows)
         file.flush()
         with pa.OSFile(file.name) as whole, pa.ipc.open_file(whole) as reader:
-            yield TableSpool(reader, starts)
+            yield TableSpool(file.name, reader, starts)
 
 
 class TableSpool:
     """Rows by number, from 0 in the order they came."""
 
-    def __init__(self, reader: pa.ipc.RecordBatchFileReader, starts: Sequence[int]) -> None:
+    def __init__(self, path: str, reader: pa.ipc.RecordBatchFileReader, starts: Sequence[int]) -> None:
+        self._path = path
         self._reader = reader
         self._starts = np.asarray(starts, dtype=np.int64)
         self._batch = lru_cache(_BATCHES_HELD)(reader.get_batch)
@@ -52,9 +53,14 @@ class TableSpool:
         return int(self._starts[-1])
 
     def column(self, name: str) -> Iterator[pa.Array]:
-        """One column of all rows, a batch at a time."""
-        for number in range(self._reader.num_record_batches):
-            yield self._reader.get_batch(number).column(name)
+        """One column of all rows, a batch at a time.
+
+        The others are not read: a column cut out of a whole batch would keep all of its bytes in memory.
+        """
+        only = pa.ipc.IpcReadOptions(included_fields=[self._reader.schema.get_field_index(name)])
+        with pa.OSFile(self._path) as whole, pa.ipc.open_file(whole, options=only) as reader:
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number).column(0)
 
     def rows(self, numbers: Sequence[int] | np.ndarray) -> pa.Table:
         """The rows with these numbers, in the order asked for. Fast where neighbours here came as neighbours."""
