@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -41,11 +42,17 @@ class Shell:
     folder: Path
 
     def __call__(self, command: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
         arguments = [sys.executable, "-m", "cli", *shlex.split(command)]
-        done = subprocess.run(arguments, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=200)
-        assert done.returncode == code, done.stderr
-        return done
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(arguments, cwd=self.folder, env=environment, start_new_session=True, **pipes)
+        try:
+            stdout, stderr = process.communicate(timeout=200)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGABRT)  # each process of the run says where each of its threads is
+            stdout, stderr = process.communicate()
+        assert process.returncode == code, stderr
+        return subprocess.CompletedProcess(arguments, code, stdout, stderr)
 
     def json(self, command: str, *, code: int = 0) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self(f"{command} --json", code=code).stdout)

@@ -1,14 +1,14 @@
 """A Dask cluster: the embedded one, or a connection to a user's.
 
-Embedded: scheduler in this process, bound to loopback; one worker process a kind of work, so that fetching, computing
-and Python's lock do not wait for each other. The workers end when this process ends, also when it is killed: each
-watches the pipe its nanny holds.
+Embedded: scheduler in this process, bound to loopback; worker processes for each kind of work that the run may ask for,
+so that fetching, computing and Python's lock do not wait for each other. The workers end when this process ends, also
+when it is killed: each watches the pipe its nanny holds.
 """
 
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Pieces that one worker of the embedded cluster runs at once, by resource. Two network pieces, so that one commits
 # while the other fetches; a compute piece has all cores.
 _SLOTS = {"network": 2, "compute": 1, "GPU": 1}
+
+_START_S = 60  # a worker takes 1 s; on a machine that is short of everything, perhaps 20
 
 # Failures come back as exceptions; what workers log beside that is noise. Threads of torch that wait must not spin: on
 # 2 cores they held up decoding (a small network ran at 242 images/s, and at 303 without).
@@ -61,11 +63,13 @@ class Pool:
 
     Args:
         scheduler: address of a user's Dask scheduler; None for the embedded cluster.
+        places: where the pieces to come may want to run; the embedded cluster has workers for these only.
     """
 
-    def __init__(self, scheduler: str | None, settings: EngineConfig) -> None:
+    def __init__(self, scheduler: str | None, settings: EngineConfig, places: Collection[Place]) -> None:
         self._scheduler = scheduler
         self._settings = settings
+        self._places = places
         self._stack = ExitStack()
         self._client: Client | None = None
         self._declared: set[str] = set()
@@ -94,9 +98,7 @@ class Pool:
                 "a stage wants a GPU (extract.device=cuda), and no worker has one. Set extract.device=cpu, or start a "
                 "worker that offers it: dask worker ADDRESS --resources GPU=1"
             )
-        if place in ("gpu", "gpu-or-compute"):
-            return "GPU" if self._capacity["GPU"] else "compute"
-        return place
+        return _resource(place, self._capacity["GPU"])
 
     def slots(self, lane: str) -> int:
         """Pieces that can run at once."""
@@ -110,7 +112,7 @@ class Pool:
 
     def _open(self) -> "Client":
         if self._client is None:
-            opened = _connected(self._scheduler) if self._scheduler else _embedded(self._settings)
+            opened = _connected(self._scheduler) if self._scheduler else _embedded(self._settings, self._places)
             with stopping.sparing_children():
                 self._client = self._stack.enter_context(opened)
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
@@ -123,19 +125,35 @@ class Pool:
         return self._client
 
 
+def _resource(place: Place, gpus: int) -> str:
+    if place in ("gpu", "gpu-or-compute"):
+        return "GPU" if gpus else "compute"
+    return place
+
+
 @contextmanager
-def _embedded(settings: EngineConfig) -> Iterator["Client"]:
-    """A client of a cluster that lives as long as this block."""
+def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Client"]:
+    """A client of a cluster that lives as long as this block.
+
+    Raises:
+        PipelineError: the workers do not start.
+    """
     import dask
     from distributed import Client, SpecCluster
 
-    with TemporaryDirectory(prefix="biam-pipe-") as scratch, dask.config.set(_DASK):
-        scheduler, workers = _layout(settings, scratch)
-        with (
-            SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory(prefix="biam-pipe-"))
+        stack.enter_context(dask.config.set(_DASK))
+        scheduler, workers = _layout(settings, places, scratch)
+        try:
+            cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+            client = Client(stack.enter_context(cluster), set_as_default=False)
+        except (AssertionError, OSError, RuntimeError, TimeoutError) as error:  # which of them is chance
+            raise PipelineError(
+                f"the worker processes did not start within {_START_S:g} s ({type(error).__name__}). Is the machine "
+                "short of memory, processes or open files? Run the same command again"
+            ) from error
+        yield stack.enter_context(client)
 
 
 @contextmanager
@@ -155,18 +173,26 @@ def _connected(address: str) -> Iterator["Client"]:
         yield client
 
 
-def _layout(settings: EngineConfig, scratch: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _layout(
+    settings: EngineConfig, places: Collection[Place], scratch: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     from distributed import Nanny, Scheduler
 
     # Dask serves metrics on every interface unless told otherwise, with or without a dashboard.
     loopback = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
-    def worker(resource: str, env: dict[str, str]) -> dict[str, Any]:
+    def worker(resource: str, **environment: str) -> dict[str, Any]:
         slots = _SLOTS[resource]
-        options = {"nthreads": slots, "resources": {resource: slots}, "env": env, "memory_limit": 0}
-        return {"cls": Nanny, "options": {**loopback, **options, "local_directory": scratch}}
+        options = {"nthreads": slots, "resources": {resource: slots}, "env": environment, "memory_limit": 0}
+        limits = {"local_directory": scratch, "death_timeout": _START_S}
+        return {"cls": Nanny, "options": {**loopback, **options, **limits}}
 
-    workers = {f"network-{i}": worker("network", {}) for i in range(settings.network_workers)}
-    workers |= {f"compute-{i}": worker("compute", {}) for i in range(settings.compute_workers)}
-    workers |= {f"gpu-{gpu}": worker("GPU", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in visible_gpus()}
-    return {"cls": Scheduler, "options": {**loopback, "port": 0}}, workers
+    gpus = visible_gpus()
+    workers = {
+        "network": [worker("network") for _ in range(settings.network_workers)],
+        "compute": [worker("compute") for _ in range(settings.compute_workers)],
+        "GPU": [worker("GPU", CUDA_VISIBLE_DEVICES=gpu) for gpu in gpus],
+    }
+    wanted = sorted({_resource(place, len(gpus)) for place in places} & set(workers))
+    named = {f"{name}-{number}": one for name in wanted for number, one in enumerate(workers[name])}
+    return {"cls": Scheduler, "options": {**loopback, "port": 0}}, named

@@ -69,7 +69,7 @@ class Engine:
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
-        self._pool = Pool(self.scheduler, self.settings)
+        self._pool = Pool(self.scheduler, self.settings, {node.stage.place for node in self.graph.values()})
 
     def run(self) -> None:
         """Bring every stage of the graph up to date.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core import cluster
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
 from pipeline.core.plan import plan
@@ -135,6 +136,12 @@ def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_pat
         run(tmp_path, [3, -1])
     assert not (tmp_path / "sum").exists()
     assert plan(graph_of(tmp_path, [3, -1]))[0].up_to_date
+
+
+def test_workers_that_do_not_start_are_an_error_and_not_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_START_S", 0.01)
+    with pytest.raises(PipelineError, match="worker processes did not start within 0.01 s"):
+        run(tmp_path, [1])
 
 
 def test_a_run_on_a_cluster_that_somebody_else_started_needs_no_resources_of_ours(tmp_path: Path) -> None:
