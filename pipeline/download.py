@@ -7,10 +7,9 @@ what to make of it. Images on a local disk are read and checked, not copied. Pix
 import asyncio
 import hashlib
 import re
-import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from stat import S_ISREG
@@ -24,12 +23,12 @@ from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task
 from pipeline.images.header import inspect
 from pipeline.images.problem import ImageProblem
-from pipeline.web.spool import Spool, open_spool
+from pipeline.images.shard import ImageShard, open_shard
 from schemas.config import DownloadConfig
 from schemas.errors import PipelineError
 from schemas.receipts import FileReceipt
 from schemas.status import ImageStatus
-from schemas.tables import DOWNLOADS, IMAGES
+from schemas.tables import DOWNLOADS
 
 if TYPE_CHECKING:
     from pipeline.web.client import Client
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
 VERSION = 2
 
 _IMAGES = "images"
-_GROUP_ROWS = 64
-_GROUP_BYTES = 64 * 2**20  # a row group ends here too: 64 images at the cap of 64 MiB would be 4 GiB
+_ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
+_CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
 _STOP_POLL_S = 0.25
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL, _HTTP = "local", "http"
@@ -83,42 +82,45 @@ def run(task: Task) -> list[Output]:
     rows = read_table(task.storage, task.inputs["index"][0].files[0].path).to_pylist()
     _require_bases(task, rows)
     images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (_IMAGES, task.folder))
-    started = time.perf_counter()
-    with open_spool(task.storage.local(_IMAGES)) as spool:
-        known = _standing(task, rows, spool)
-        outcomes = asyncio.run(_unless_stopped(_fetch_shard(task, rows, known, spool), task.deadline))
-        seconds_fetch = time.perf_counter() - started
-        _write_images(task, images_path, [row["image_id"] for row in rows], spool)
+    known = _standing(task, rows)
+    with (
+        ThreadPoolExecutor(_FILE_THREADS) as threads,
+        open_shard(task.storage, images_path, [row["image_id"] for row in rows], threads) as images,
+    ):
+        work = _fetch_shard(task, rows, known, images)
+        outcomes = asyncio.run(_unless_stopped(work, task.deadline))
+        facts = {"bytes": images.spool.size_bytes}
     _write_downloads(task, downloads_path, rows, outcomes)
-    facts = {"bytes": spool.size_bytes, "seconds_fetch": round(seconds_fetch, 3)}
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
     files = (downloads_path, images_path)
     return [Output(files, len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)]
 
 
-def _standing(task: Task, rows: Sequence[Row], spool: Spool) -> dict[int, _Outcome]:
-    """Outcomes of rows that need not be fetched again, by position; their bytes go to the spool.
+def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
+    """Outcomes of rows that need not be fetched again, by position.
 
     Files that are gone, dropped or not what their receipt says are no help: then all is fetched again.
     """
     standing = task.standing
     if standing is None or standing.pruned or any(not _as_receipted(task, file) for file in standing.files):
         return {}
-    table, images = standing.files
-    outcomes = read_table(task.storage, table.path).to_pylist()
-    keep = {
+    outcomes = read_table(task.storage, standing.files[0].path).to_pylist()
+    return {
         position: _Outcome(ImageStatus(one.pop("status")), **{name: one[name] for name in one if name != "image_id"})
         for position, (row, one) in enumerate(zip(rows, outcomes, strict=True))
         if one["image_id"] == row["image_id"] and one["status"] not in task.redo
     }
-    position = 0
-    with pq.ParquetFile(task.storage.local(images.path)) as file:
-        for batch in file.iter_batches(_GROUP_ROWS, columns=["data"]):
-            for data in batch["data"].to_pylist():
-                if data and position in keep:
-                    spool.put(position, data)
-                position += 1
-    return keep
+
+
+def _standing_images(task: Task, known: Mapping[int, _Outcome]) -> Iterator[tuple[int, bytes]]:
+    """Positions of the known rows and their bytes, from the shard that stands."""
+    if not known:
+        return
+    assert task.standing is not None
+    with pq.ParquetFile(task.storage.local(task.standing.files[1].path)) as file:
+        batches = file.iter_batches(_ROWS_READ, columns=["data"])
+        data = (one for batch in batches for one in batch["data"].to_pylist())
+        yield from ((position, one or b"") for position, one in enumerate(data) if position in known)
 
 
 def _as_receipted(task: Task, file: FileReceipt) -> bool:
@@ -147,8 +149,10 @@ async def _unless_stopped(work: Awaitable[list[_Outcome]], deadline: float | Non
     return task.result()
 
 
-async def _fetch_shard(task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], spool: Spool) -> list[_Outcome]:
-    """One outcome a row, in order; the bytes of fetched images go to the spool."""
+async def _fetch_shard(
+    task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], images: ImageShard
+) -> list[_Outcome]:
+    """One outcome a row, in order; the bytes of fetched images go to the shard."""
     from pipeline.web.client import open_client
 
     config: DownloadConfig = task.settings.download
@@ -158,13 +162,13 @@ async def _fetch_shard(task: Task, rows: Sequence[Row], known: Mapping[int, _Out
     async def fetch_on() -> None:
         for position, row in numbered:  # shared: each of the runners takes the next row that nobody has
             outcomes[position], data = await fetcher.image(row)
-            if data:
-                spool.put(position, data)
+            await images.put(position, data)
 
-    with ThreadPoolExecutor(_FILE_THREADS) as pool:
-        async with open_client(config, max(1, config.host_concurrency // task.settings.pieces_at_once)) as client:
-            fetcher = _Fetcher(config, task.bases, client, pool)
-            await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
+    for position, data in _standing_images(task, known):
+        await images.put(position, data)
+    async with open_client(config, max(1, config.host_concurrency // task.settings.pieces_at_once)) as client:
+        fetcher = _Fetcher(config, task.bases, client, images.threads)
+        await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
     return outcomes
 
 
@@ -186,7 +190,7 @@ class _Fetcher:
     config: DownloadConfig
     bases: Mapping[str, str]
     client: "Client"
-    pool: ThreadPoolExecutor
+    threads: Executor
 
     async def image(self, row: Row) -> tuple[_Outcome, bytes]:
         """The outcome of a row, and its bytes where they have to be kept.
@@ -212,7 +216,7 @@ class _Fetcher:
         source, address = location["source"], location["address"] or ""
         loop = asyncio.get_running_loop()
         if source == _LOCAL:
-            return await loop.run_in_executor(self.pool, _check_file, address, self.config), b""
+            return await loop.run_in_executor(self.threads, _check_file, address, self.config), b""
         if not _whole(location):
             address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
         answer = await self.client.fetch(address, budget_s)
@@ -220,7 +224,9 @@ class _Fetcher:
             return _Outcome(answer.status, answer.error, source), b""
         if (mismatch := _mismatch(answer.data, location)) is not None:
             return _Outcome(ImageStatus.HASH_MISMATCH, mismatch, source, len(answer.data)), b""
-        return await loop.run_in_executor(self.pool, _check, answer.data, source, self.config), answer.data
+        if len(answer.data) <= _CHECKED_AT_ONCE_BYTES:
+            return _check(answer.data, source, self.config), answer.data
+        return await loop.run_in_executor(self.threads, _check, answer.data, source, self.config), answer.data
 
 
 def _whole(location: Row) -> bool:
@@ -264,16 +270,6 @@ def _check(data: bytes, source: str, config: DownloadConfig) -> _Outcome:
     except ImageProblem as problem:
         return replace(known, status=problem.status, error=str(problem))
     return replace(known, width=header.width, height=header.height)
-
-
-def _write_images(task: Task, path: str, image_ids: Sequence[str], spool: Spool) -> None:
-    # JPEG does not compress again, and no two images are equal: both would only cost time.
-    options = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
-    with task.storage.commit(path) as temporary, pq.ParquetWriter(temporary, IMAGES, **options) as writer:
-        for rows in spool.groups(len(image_ids), _GROUP_ROWS, _GROUP_BYTES):
-            data = [spool.take(row) for row in rows]
-            group = pa.table({"image_id": image_ids[rows.start : rows.stop], "data": data}, schema=IMAGES)
-            writer.write_table(group, row_group_size=len(rows))
 
 
 def _write_downloads(task: Task, path: str, rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> None:

@@ -8,10 +8,13 @@ import ipaddress
 import socket
 import urllib.request
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+_HOSTS_KNOWN = 1024  # a few serve all images, and each is asked for again with every image
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -29,8 +32,9 @@ class Networks:
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = [ipaddress.ip_network(text, strict=False) for text in allowed]
+        self.may_ask = lru_cache(_HOSTS_KNOWN)(self._may_ask)
 
-    def may_ask(self, host: str) -> bool:
+    def _may_ask(self, host: str) -> bool:
         """Whether a host may be asked as far as its text tells: a name may, until it is resolved."""
         try:
             address = ipaddress.ip_address(host.split("%", maxsplit=1)[0])

@@ -140,7 +140,7 @@ def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_pat
 
 def test_workers_that_do_not_start_are_an_error_and_not_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_START_S", 0.01)
-    with pytest.raises(PipelineError, match="worker processes did not start within 0.01 s"):
+    with pytest.raises(PipelineError, match=r"worker processes did not start within 0\.01 s"):
         run(tmp_path, [1])
 
 
