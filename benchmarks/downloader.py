@@ -92,11 +92,15 @@ def ceiling(base: str, images: int) -> float:
     return asyncio.run(run())
 
 
-def ours(base: str, images: int, folder: Path) -> tuple[float, Measured]:
+def ours(base: str, images: int, folder: Path, workers: int) -> tuple[float, Measured]:
     """Images/s while shards were under way, and what the command took."""
     labels = folder / "labels.csv"
     labels.write_text("image,labels\n" + "".join(f"{base}/{number}.jpg,x\n" for number in range(images)))
-    sets = {"dataset.labels": labels, "download.allowed_networks": '["127.0.0.0/8"]'}
+    sets = {
+        "dataset.labels": labels,
+        "download.allowed_networks": '["127.0.0.0/8"]',
+        "engine.network_workers": workers,
+    }
     took = biam_pipe("download", "--dataset", "folder", "--work", str(folder / "work"), "--json", sets=sets)
     record = pq.read_table(folder / "work/folder/downloads/stage.parquet")["receipt"].to_pylist()
     receipts = [json.loads(text) for text in record]
@@ -128,6 +132,7 @@ def main() -> None:
     """Serve, measure the ceiling, then both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=1, help="engine.network_workers of ours; theirs has 2 processes")
     parser.add_argument("--peer", type=Path, default=Path(tempfile.gettempdir(), "img2dataset-1.47"))
     arguments = parser.parse_args()
     pipe, end = multiprocessing.Pipe()
@@ -136,7 +141,7 @@ def main() -> None:
     base = f"http://127.0.0.1:{pipe.recv()}"
     print(f"{psutil.cpu_count()} CPUs, {arguments.images} images; server's ceiling {ceiling(base, 5000):.0f} images/s")
     with tempfile.TemporaryDirectory() as name:
-        rate, took = ours(base, arguments.images, Path(name))
+        rate, took = ours(base, arguments.images, Path(name), arguments.workers)
         print(f"biam-pipe: {rate:.0f} images/s; {took}", flush=True)
         peer_rate, peer_took = theirs(base, arguments.images, Path(name), arguments.peer)
         print(f"img2dataset: {peer_rate:.0f} images/s; {peer_took}")

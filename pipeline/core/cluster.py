@@ -22,15 +22,21 @@ from schemas.errors import PipelineError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# Pieces that one worker of the embedded cluster runs at once, by resource. Two network pieces, so that one commits
-# while the other fetches; a compute piece has all cores.
+# Pieces that one worker of the embedded cluster runs at once, by resource. Two network pieces, so that one fetches
+# while the other waits for its last slow servers; a compute piece has all cores.
 _SLOTS = {"network": 2, "compute": 1, "GPU": 1}
 
 _START_S = 60  # a worker takes 1 s; on a machine that is short of everything, perhaps 20
 
 # Failures come back as exceptions; what workers log beside that is noise. Threads of torch that wait must not spin: on
-# 2 cores they held up decoding (a small network ran at 242 images/s, and at 303 without).
-_WORKER_ENVIRONMENT = {"DASK_LOGGING__DISTRIBUTED": "critical", "OMP_WAIT_POLICY": "PASSIVE"}
+# 2 cores they held up decoding (a small network ran at 242 images/s, and at 303 without). Memory that is free goes back
+# to the system: images come and go in many threads, and glibc would keep an arena for each.
+_WORKER_ENVIRONMENT = {
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
 
 # A piece is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
 _DASK = {

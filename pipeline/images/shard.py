@@ -14,7 +14,7 @@ from pipeline.images.spool import Limits, Spool, open_spool
 from schemas.tables import IMAGES
 
 # 64 images at the cap of 64 MiB would be a row group of 4 GiB, so bytes end one too.
-_LIMITS = Limits(group_rows=64, group_bytes=64 * 2**20, held_bytes=32 * 2**20)
+_LIMITS = Limits(group_rows=64, group_bytes=64 * 2**20, held_bytes=16 * 2**20)
 
 # JPEG does not compress again, and no two images are equal: both would only cost time.
 _OPTIONS = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
