@@ -16,6 +16,14 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
+    """In the order of the model, so that equal models have equal recipes."""
+    known = ("rcb", "scb")
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is no block, expected some of: {', '.join(known)}")
+    return tuple(name for name in known if name in names)
+
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -188,11 +196,30 @@ class ModelConfig(Section):
     top_k: Positive = 6
     attention_dropout: Fraction = 0.1
     global_dropout: Fraction = 0.2
+    # What the paper compares itself with; the defaults are BiAM.
+    classification: Literal["region", "pooled"] = "region"  # pooled: the mean of all regions meets the labels (fig. 5)
+    blocks: Annotated[Texts, AfterValidator(_known_blocks)] = ("rcb", "scb")  # () leaves the bare regions (tab. 3)
+    region_attention: Literal["self", "non-local", "criss-cross"] = "self"  # the block in RCB's place (tab. 4)
+    region_weighting: Literal["softmax", "sigmoid"] = "softmax"  # of RCB (tab. 4)
+    region_norm: Literal["none", "layer"] = "none"  # of RCB (tab. 4)
+    scene_weighting: Literal["sigmoid", "softmax"] = "sigmoid"  # of SCB (tab. 4)
+    grid_side: Positive | None = None  # the region map is averaged to so many rows and columns (fig. 7); null: as it is
 
     @model_validator(mode="after")
     def _heads_share_channels(self) -> Self:
         if self.channels % self.heads:
             raise ValueError(f"model.channels = {self.channels} cannot be shared out among model.heads = {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_set_in_vain(self) -> Self:
+        without_rcb = "rcb" not in self.blocks or self.region_attention != "self"
+        if without_rcb and (self.region_weighting, self.region_norm) != ("softmax", "none"):
+            raise ValueError("model.region_weighting and model.region_norm are of RCB, which this model does without")
+        if "rcb" not in self.blocks and self.region_attention != "self":
+            raise ValueError(f"model.region_attention = {self.region_attention!r} wants 'rcb' among model.blocks")
+        if "scb" not in self.blocks and self.scene_weighting != "sigmoid":
+            raise ValueError("model.scene_weighting is of SCB, which is not among model.blocks")
         return self
 
 

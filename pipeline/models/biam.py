@@ -1,7 +1,10 @@
 """BiAM: score every region against every label, then pool the scores of the best regions.
 
 Two presets. `paper` follows the equations; `released` follows the authors' code, which differs in several places (the
-docstrings of `_paper` and `_released` say where). Widths, heads, top-k and dropouts come from the configuration.
+docstrings of `_paper` and `_released` say where). Widths, heads, top-k and dropouts come from the configuration, and so
+does every ablation of the paper: what is classified (figure 5), heads, top-k and grid (figure 7), which blocks there
+are (table 3), and what they are made of (table 4; "Non-Local" and "Criss-Cross" there stand alone: `model.blocks` =
+`rcb`).
 
 Source: Narayan, Gupta et al., "Discriminative Region-based Multi-Label Zero-Shot Learning", ICCV 2021.
 """
@@ -11,7 +14,9 @@ from collections import OrderedDict
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
+from pipeline.models.attention import CrissCross, NonLocal
 from pipeline.models.blocks import RegionContext, SceneContext, conv_relu_norm, pointwise_leaky
 from pipeline.models.sizes import FeatureSizes
 from schemas.config import ModelConfig
@@ -19,22 +24,23 @@ from schemas.errors import UsageError
 
 
 class BiAM(nn.Module):
-    """The bi-level attention module with its region-level classifier.
+    """The bi-level attention module with its region-level classifier, and what the paper compares it with.
 
     Symbols, ours -> the paper's: stem -> the first 3x3 convolution, region_context -> RCB, scene_context -> SCB,
     fusion -> c^f, label_projection -> W_a (seen from the labels' side), top_k -> k.
 
     Args:
-        parts: `stem`, `region_context`, `scene_context`, `fusion` and `label_projection`.
-        top_k: regions whose scores are averaged, the best of each label.
+        parts: `stem`, `fusion`, `label_projection`, and those of `region_context` and `scene_context` that it has.
+        config: `classification`, `top_k`, `grid_side`.
     """
 
-    def __init__(self, parts: dict[str, nn.Module], top_k: int) -> None:
+    def __init__(self, parts: dict[str, nn.Module], config: ModelConfig) -> None:
         super().__init__()
-        self.top_k = top_k
+        self.top_k, self.grid_side = config.top_k, config.grid_side
+        self.pooled = config.classification == "pooled"
         self.stem = parts["stem"]
-        self.region_context = parts["region_context"]
-        self.scene_context = parts["scene_context"]
+        self.region_context = parts.get("region_context")
+        self.scene_context = parts.get("scene_context")
         self.fusion = parts["fusion"]
         self.label_projection = parts["label_projection"]
 
@@ -47,19 +53,16 @@ class BiAM(nn.Module):
         """Score of each label in each image, float32; larger means more likely, only the order matters.
 
         Raises:
-            UsageError: `model.top_k` is more than the map has regions.
+            UsageError: `model.top_k` is more than the map has regions, or `model.grid_side` more than it has rows.
 
-        Source: section 2.3: the mean of the k largest responses.
+        Source: section 2.3: the mean of the k largest responses. Figure 5: the score of the mean of all regions.
         """
-        regions = region.shape[1] * region.shape[2]
-        if self.top_k > regions:
-            raise UsageError(
-                f"model.top_k is {self.top_k}, but the region map has {regions} regions "
-                f"({region.shape[1]} x {region.shape[2]}); expected at most {regions}. "
-                f"Run: biam-pipe train --set model.top_k={regions}"
-            )
-        responses = self.response_maps(region, global_feature, label_vectors).flatten(2)
-        return responses.topk(self.top_k, dim=2, sorted=False).values.mean(dim=2).float()
+        enriched = self._enriched(region, global_feature).flatten(2)
+        labels = self._labels(label_vectors)
+        if self.pooled:
+            return (enriched.mean(dim=2) @ labels.T).float()
+        self._check_top_k(enriched.shape[2])
+        return (labels @ enriched).topk(self.top_k, dim=2, sorted=False).values.mean(dim=2).float()
 
     def response_maps(
         self,
@@ -67,7 +70,7 @@ class BiAM(nn.Module):
         global_feature: Float[Tensor, "image global"],
         label_vectors: Float[Tensor, "label word"],
     ) -> Float[Tensor, "image label height width"]:
-        """Response of each label at each region.
+        """Response of each label at each region of the grid.
 
         Args:
             region: the backbone's region map, of any float type.
@@ -76,23 +79,61 @@ class BiAM(nn.Module):
 
         Source: equations 1 and 9.
         """
+        enriched = self._enriched(region, global_feature)
+        responses: Tensor = self._labels(label_vectors) @ enriched.flatten(2)
+        return responses.unflatten(2, enriched.shape[2:])
+
+    def _enriched(
+        self, region: Float[Tensor, "image height width channel"], global_feature: Float[Tensor, "image global"]
+    ) -> Float[Tensor, "image joint height width"]:
+        """The regions e_f, which labels are compared with."""
         dtype = next(self.parameters()).dtype
         # One pass over the regions, most often a float16 to float32 cast that copies anyway. Left channels-last, they
         # meet a batch normalisation that on CPUs is 10 times noisier and depends on the number of threads: on the
         # reference training curve 6e-3 off after four steps instead of 3e-6, and not faster.
         by_channel = region.permute(0, 3, 1, 2).to(dtype, memory_format=torch.contiguous_format)
-        source = self.stem(by_channel)
-        contexts = (self.region_context(source), self.scene_context(source, global_feature.to(dtype)))
-        enriched = self.fusion(torch.cat(contexts, dim=1))
-        labels = self.label_projection(label_vectors.to(dtype))
-        responses: Tensor = labels @ enriched.flatten(2)
-        return responses.unflatten(2, enriched.shape[2:])
+        source = self.stem(self._on_grid(by_channel))
+        contexts = []
+        if self.region_context is not None:
+            contexts.append(self.region_context(source))
+        if self.scene_context is not None:
+            contexts.append(self.scene_context(source, global_feature.to(dtype)))
+        enriched: Tensor = self.fusion(torch.cat(contexts or [source], dim=1))
+        return enriched
+
+    def _labels(self, label_vectors: Float[Tensor, "label word"]) -> Float[Tensor, "label joint"]:
+        labels: Tensor = self.label_projection(label_vectors.to(next(self.parameters()).dtype))
+        return labels
+
+    def _on_grid(
+        self, by_channel: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image channel height width"]:
+        """The map averaged to a coarser grid where one is asked for. Rows may take part in two of the grid's."""
+        height, width = by_channel.shape[2:]
+        if self.grid_side is None:
+            return by_channel
+        if self.grid_side > min(height, width):
+            raise UsageError(
+                f"model.grid_side is {self.grid_side}, but the region map has {height} x {width} regions; expected at "
+                f"most {min(height, width)}. Run: biam-pipe train --set model.grid_side={min(height, width)}"
+            )
+        return functional.adaptive_avg_pool2d(by_channel, self.grid_side)
+
+    def _check_top_k(self, regions: int) -> None:
+        if self.top_k > regions:
+            raise UsageError(
+                f"model.top_k is {self.top_k}, but the region map has {regions} regions; expected at most {regions}. "
+                f"Run: biam-pipe train --set model.top_k={regions}"
+            )
 
 
 def build(config: ModelConfig, sizes: FeatureSizes) -> BiAM:
-    """A BiAM with fresh weights, drawn from torch's global random state."""
-    parts = {"paper": _paper, "released": _released}[config.preset](config, sizes)
-    return BiAM(parts, config.top_k)
+    """A BiAM with fresh weights, drawn from torch's global random state.
+
+    A model without one of the blocks keeps the fusion layer, over what is left, so that nothing but the enrichment of
+    the regions differs (table 3).
+    """
+    return BiAM({"paper": _paper, "released": _released}[config.preset](config, sizes), config)
 
 
 def _paper(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
@@ -102,19 +143,22 @@ def _paper(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     gives no width for the two layers of c_r: they keep the channels.
     """
     channels = config.channels
-    return {
-        "stem": conv_relu_norm(sizes.region_channels, channels, nn.BatchNorm2d(channels)),
-        "region_context": RegionContext(channels, config.heads, hidden=channels, bias=False, dropout=0.0),
-        "scene_context": SceneContext(
+    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.region_channels, channels, nn.BatchNorm2d(channels))}
+    if "rcb" in config.blocks:
+        parts["region_context"] = _region_context(config, hidden=channels, bias=False, dropout=0.0)
+    if "scb" in config.blocks:
+        parts["scene_context"] = SceneContext(
             key=nn.Conv2d(sizes.global_size, channels, kernel_size=1, bias=False),
             shared=nn.Identity(),
             refine=conv_relu_norm(channels, channels, nn.BatchNorm2d(channels)),
             source_residual=True,
             dropout=0.0,
-        ),
-        "fusion": nn.Sequential(OrderedDict(conv=nn.Conv2d(2 * channels, channels, kernel_size=1))),
-        "label_projection": nn.Linear(sizes.word_size, channels, bias=False),
-    }
+            weighting=config.scene_weighting,
+        )
+    fused = nn.Conv2d(_fused_channels(config), channels, kernel_size=1)
+    parts["fusion"] = nn.Sequential(OrderedDict(conv=fused))
+    parts["label_projection"] = nn.Linear(sizes.word_size, channels, bias=False)
+    return parts
 
 
 def _released(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
@@ -126,21 +170,35 @@ def _released(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     label vectors reach through a layer with a bias; batch normalisation keeps almost nothing but the last batch.
     """
     channels = config.channels
-    return {
-        "stem": conv_relu_norm(sizes.region_channels, channels, _released_norm(channels)),
-        "region_context": RegionContext(
-            channels, config.heads, hidden=2 * channels, bias=True, dropout=config.attention_dropout
-        ),
-        "scene_context": SceneContext(
+    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.region_channels, channels, _released_norm(channels))}
+    if "rcb" in config.blocks:
+        parts["region_context"] = _region_context(config, 2 * channels, bias=True, dropout=config.attention_dropout)
+    if "scb" in config.blocks:
+        parts["scene_context"] = SceneContext(
             key=nn.Conv2d(sizes.global_size, channels, kernel_size=1),
             shared=pointwise_leaky(channels, channels),
             refine=conv_relu_norm(channels, channels, _released_norm(channels)),
             source_residual=False,
             dropout=config.global_dropout,
-        ),
-        "fusion": pointwise_leaky(2 * channels, config.joint_size),
-        "label_projection": nn.Linear(sizes.word_size, config.joint_size),
-    }
+            weighting=config.scene_weighting,
+        )
+    parts["fusion"] = pointwise_leaky(_fused_channels(config), config.joint_size)
+    parts["label_projection"] = nn.Linear(sizes.word_size, config.joint_size)
+    return parts
+
+
+def _region_context(config: ModelConfig, hidden: int, bias: bool, dropout: float) -> nn.Module:
+    """RCB, or what stands in its place."""
+    if config.region_attention == "non-local":
+        return NonLocal(config.channels)
+    if config.region_attention == "criss-cross":
+        return CrissCross(config.channels)
+    return RegionContext(config, hidden, bias, dropout)
+
+
+def _fused_channels(config: ModelConfig) -> int:
+    """Of both contexts side by side, of one of them, or of the bare regions."""
+    return max(1, len(config.blocks)) * config.channels
 
 
 def _released_norm(channels: int) -> nn.BatchNorm2d:

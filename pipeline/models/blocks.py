@@ -9,7 +9,9 @@ from collections import OrderedDict
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+
+from pipeline.models.attention import sigmoid_attention, softmax_attention
+from schemas.config import ModelConfig
 
 LEAKY_SLOPE = 0.2
 
@@ -33,20 +35,22 @@ class RegionContext(nn.Module):
     """Each region enriched by what it attends to among all regions of its image.
 
     Args:
-        channels: of the input and the output.
-        heads: attention heads; divides `channels`.
+        config: `channels` of the input and the output, `heads`, `region_weighting`, `region_norm`.
         hidden: channels between the two 1x1 convolutions that follow the attention.
         bias: whether query, key, value and output projections have one.
         dropout: share of attention weights, and of the attention's output, set to zero while training.
 
-    Source: BiAM (ICCV 2021), section 2.2.1, equations 2 to 5.
+    Source: BiAM (ICCV 2021), section 2.2.1, equations 2 to 5; table 4 for `region_weighting` and `region_norm`.
     Differs from the paper: it does not say what stands between the two convolutions of c_r. Two linear maps in a row
-        are one, so a ReLU does, as in the released code.
+        are one, so a ReLU does, as in the released code. Nor does it say where LayerNorm stood in its comparison: after
+        both residuals, over the channels of a region, as in the attention that it builds on.
     """
 
-    def __init__(self, channels: int, heads: int, hidden: int, bias: bool, dropout: float) -> None:
+    def __init__(self, config: ModelConfig, hidden: int, bias: bool, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
+        channels = config.channels
+        self.heads = config.heads
+        self.attend = {"softmax": softmax_attention, "sigmoid": sigmoid_attention}[config.region_weighting]
         self.query = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
         self.key = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
         self.value = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
@@ -54,19 +58,22 @@ class RegionContext(nn.Module):
         self.widen = nn.Conv2d(channels, hidden, kernel_size=1)
         self.narrow = nn.Conv2d(hidden, channels, kernel_size=1)
         self.dropout = nn.Dropout(dropout)
+        layer_norm = config.region_norm == "layer"
+        self.context_norm = RegionNorm(channels) if layer_norm else nn.Identity()
+        self.enriched_norm = RegionNorm(channels) if layer_norm else nn.Identity()
 
     def forward(
         self, source: Float[Tensor, "image channel height width"]
     ) -> Float[Tensor, "image channel height width"]:
         """The enriched regions e_r."""
-        attended = functional.scaled_dot_product_attention(
+        attended = self.attend(
             self._split(self.query(source)),
             self._split(self.key(source)),
             self._split(self.value(source)),
-            dropout_p=self.dropout.p if self.training else 0.0,
+            self.dropout.p if self.training else 0.0,
         )
-        context = source + self.dropout(self.output(_join(attended, source)))
-        enriched: Tensor = context + self.narrow(torch.relu(self.widen(context)))
+        context = self.context_norm(source + self.dropout(self.output(_join(attended, source))))
+        enriched: Tensor = self.enriched_norm(context + self.narrow(torch.relu(self.widen(context))))
         return enriched
 
     def _split(
@@ -83,6 +90,17 @@ def _join(
     return attended.transpose(2, 3).flatten(1, 2).unflatten(2, like.shape[2:])
 
 
+class RegionNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each region."""
+
+    def forward(
+        self,
+        input: Float[Tensor, "image channel height width"],  # noqa: A002
+    ) -> Float[Tensor, "image channel height width"]:
+        """The regions, each with mean 0 and variance 1 before weight and bias."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class SceneContext(nn.Module):
     """Each channel of the regions weighted by how well it agrees with the global feature of the image.
 
@@ -92,18 +110,26 @@ class SceneContext(nn.Module):
         refine: maps the weighted regions to what is added to the residual.
         source_residual: whether the residual is the input (the paper), or the weighted regions (the released code).
         dropout: share of the global feature set to zero while training.
+        weighting: `sigmoid`, or `softmax` over the channels.
 
-    Source: BiAM (ICCV 2021), section 2.2.2, equations 6 to 8.
+    Source: BiAM (ICCV 2021), section 2.2.2, equations 6 to 8; table 4 for the softmax.
     """
 
     def __init__(
-        self, key: nn.Conv2d, shared: nn.Module, refine: nn.Module, source_residual: bool, dropout: float
+        self,
+        key: nn.Conv2d,
+        shared: nn.Module,
+        refine: nn.Module,
+        source_residual: bool,
+        dropout: float,
+        weighting: str,
     ) -> None:
         super().__init__()
         self.key = key
         self.shared = shared
         self.refine = refine
         self.source_residual = source_residual
+        self.weigh: nn.Module = {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=1)}[weighting]
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -113,6 +139,6 @@ class SceneContext(nn.Module):
         value = self.shared(source)
         query = value.mean(dim=(2, 3), keepdim=True)
         key = self.key(self.dropout(global_feature)[:, :, None, None])
-        weighted = value * torch.sigmoid(query * key)
+        weighted = value * self.weigh(query * key)
         enriched: Tensor = self.refine(weighted) + (source if self.source_residual else weighted)
         return enriched

@@ -29,6 +29,9 @@ def released_state(model: nn.Module) -> dict[str, Tensor]:
     """The state dict of a BiAM under the released names, shapes unchanged.
 
     Preset `released` has all of them, preset `paper` a part.
+
+    Raises:
+        UsageError: the model has a part that the released code does not know.
     """
     return {_released_key(key): value for key, value in model.state_dict().items()}
 
@@ -55,4 +58,9 @@ def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _released_key(key: str) -> str:
     prefix, _, name = key.rpartition(".")
+    if prefix not in _PREFIXES:
+        raise UsageError(
+            f"the released code of BiAM has no part {prefix!r}, expected some of: {', '.join(_PREFIXES)}. "
+            "Its weights are those of model.region_attention = 'self' and model.region_norm = 'none'"
+        )
     return f"{_PREFIXES[prefix]}.{name}"

@@ -94,7 +94,7 @@ def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(
     text = as_toml(before)
     assert load(tmp_path, toml=text) == before
     assert "# lr = 0.001" in text
-    assert "# Not set: embed.sha256, train.run" in text
+    assert "# Not set: embed.sha256, model.grid_side, train.run" in text
     other = load(tmp_path, "model.preset=paper", toml=text)
     assert (other.train.loss, other.train.weight_decay, other.train.final_lr) == ("paper", 0.0, None)
     assert (other.model.top_k, other.train.epochs) == (9, 7)
@@ -103,6 +103,20 @@ def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(
 def test_null_takes_a_value_of_the_preset_back(tmp_path: Path) -> None:
     assert load(tmp_path).train.final_lr == 5e-4
     assert load(tmp_path, "train.final_lr=null").train.final_lr is None
+
+
+def test_an_ablation_that_would_change_nothing_is_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, "model.blocks=[]").model.blocks == ()
+    assert load(tmp_path, 'model.blocks=["scb", "rcb"]').model == load(tmp_path).model
+    for sets, said in (
+        (["model.blocks=rbc"], "'rbc' is no block, expected some of: rcb, scb"),
+        (["model.blocks=scb", "model.region_norm=layer"], "are of RCB, which this model does without"),
+        (["model.region_attention=non-local", "model.region_weighting=sigmoid"], "which this model does without"),
+        (["model.blocks=scb", "model.region_attention=criss-cross"], "wants 'rcb' among model.blocks"),
+        (["model.blocks=rcb", "model.scene_weighting=softmax"], "is of SCB, which is not among"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            load(tmp_path, *sets)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_equal_seeds_build_equal_weights():
 
 def test_more_top_regions_than_regions_are_refused():
     model = small_model("released", top_k=13)
-    with pytest.raises(UsageError, match=r"model\.top_k is 13.*12 regions \(3 x 4\).*--set model\.top_k=12"):
+    with pytest.raises(UsageError, match=r"model\.top_k is 13.*12 regions.*--set model\.top_k=12"):
         model(*inputs())
 
 
@@ -222,3 +222,80 @@ def test_the_registry_suggests_the_nearest_model():
     assert MODELS.load("biam").build is build
     with pytest.raises(UsageError, match="Did you mean 'biam'"):
         MODELS.load("bian")
+
+
+ABLATIONS = [
+    {"classification": "pooled"},
+    {"blocks": ("rcb",)},
+    {"blocks": ("scb",)},
+    {"blocks": ()},
+    {"region_weighting": "sigmoid"},
+    {"region_norm": "layer"},
+    {"scene_weighting": "softmax"},
+    {"region_attention": "non-local"},
+    {"region_attention": "criss-cross", "blocks": ("rcb",)},
+    {"heads": 4},
+    {"top_k": 1},
+    {"grid_side": 2},
+]
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+@pytest.mark.parametrize("changes", ABLATIONS, ids=str)
+def test_every_ablation_is_a_model_of_its_own_that_can_learn(preset, changes):
+    model = small_model(preset, **changes).train()
+    if changes.get("region_attention") == "non-local":
+        nn.init.normal_(model.region_context.output.weight)  # it begins as the identity
+    side = changes.get("grid_side")
+    assert model.response_maps(*inputs()).shape == (IMAGES, LABELS, side or HEIGHT, side or WIDTH)
+    scores = model(*inputs())
+    assert scores.shape == (IMAGES, LABELS)
+    scores.square().sum().backward()
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
+    with torch.no_grad():
+        evaluated = model.eval()(*inputs())
+        assert not torch.allclose(evaluated, small_model(preset)(*inputs()))
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_a_pooled_score_is_that_of_the_mean_region(preset):
+    model = small_model(preset, classification="pooled")
+    maps = model.response_maps(*inputs())
+    torch.testing.assert_close(model(*inputs()), maps.mean(dim=(2, 3)).float())
+
+
+def test_without_blocks_the_classifier_sees_the_bare_regions():
+    model, (region, global_feature, labels) = small_model("paper", blocks=()), inputs()
+    regions = model.fusion(model.stem(region.permute(0, 3, 1, 2)))
+    expected = torch.einsum("bchw,lc->blhw", regions, model.label_projection(labels))
+    torch.testing.assert_close(model.response_maps(region, global_feature, labels), expected)
+    assert torch.equal(model(region, 9 * global_feature, labels), model(region, global_feature, labels))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_the_grid_holds_means_of_the_regions_that_it_covers(side):
+    model, (region, global_feature, labels) = small_model("released", grid_side=side), inputs()
+    coarse = torch.empty(IMAGES, side, side, region.shape[3], dtype=torch.float64)
+    for y, x in np.ndindex(side, side):
+        rows = slice(y * HEIGHT // side, -((y + 1) * HEIGHT // -side))
+        columns = slice(x * WIDTH // side, -((x + 1) * WIDTH // -side))
+        coarse[:, y, x] = region[:, rows, columns].mean(dim=(1, 2))
+    whole = small_model("released")
+    torch.testing.assert_close(
+        model.response_maps(region, global_feature, labels), whole.response_maps(coarse, global_feature, labels)
+    )
+
+
+def test_a_grid_finer_than_the_map_is_refused():
+    with pytest.raises(UsageError, match=r"grid_side is 4.*3 x 4 regions.*--set model\.grid_side=3"):
+        small_model("released", grid_side=4)(*inputs())
+
+
+@pytest.mark.parametrize(("region", "size"), [(1024, 2048), (512, 4096)])
+def test_channels_and_sizes_are_those_of_the_features(region, size):
+    sizes = FeatureSizes(region_channels=region, global_size=size, word_size=5)
+    for preset in ("paper", "released"):
+        model = build(small_config(preset=preset), sizes).train()
+        scores = model(torch.randn(2, 3, 4, region), torch.randn(2, size), torch.randn(6, 5))
+        scores.sum().backward()
+        assert scores.shape == (2, 6)

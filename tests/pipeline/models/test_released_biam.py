@@ -96,3 +96,9 @@ def test_paper_preset_has_a_part_of_the_released_names():
         for preset in ("paper", "released")
     )
     assert paper < released
+
+
+def test_a_part_that_the_release_does_not_have_cannot_go_out():
+    model = build(ModelConfig(channels=8, heads=2, region_norm="layer"), FeatureSizes(6, 10, 5))
+    with pytest.raises(UsageError, match=r"has no part 'region_context\.context_norm'"):
+        released_state(model)
