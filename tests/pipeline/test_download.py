@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fault_server import FaultServer, header_of_900_megapixels, picture, serving
 
+from benchmarks.fault_server import FaultServer, header_of_900_megapixels, picture, serving
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pytest
-from fault_server import serving
 
+from benchmarks.fault_server import serving
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task

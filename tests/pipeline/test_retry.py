@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from fault_server import FaultServer, picture, serving
 
+from benchmarks.fault_server import FaultServer, picture, serving
 from dags.settings import configuration
 from pipeline import flow
 from pipeline.outcome import Result

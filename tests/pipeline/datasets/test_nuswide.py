@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fault_server import serving
 from benchmarks.nuswide_files import PREFIX, NusWideFiles
 from pipeline import download, index
 from pipeline.core.task import Task
@@ -18,7 +19,6 @@ from schemas.config import DownloadConfig, NusWideDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.receipts import FileReceipt, Receipt
 from schemas.status import LabelRole
-from tests.pipeline.fault_server import serving
 
 TAGS, CONCEPTS = ("nature", "sky", "blue", "cat", "red"), ("cat", "fire", "sky")
 SEEN = ("nature", "blue", "red")

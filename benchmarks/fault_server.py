@@ -35,7 +35,7 @@ def header_of_900_megapixels() -> bytes:
 
 @dataclass
 class FaultServer:
-    """What the tests see of the server.
+    """What tests and benchmarks see of the server.
 
     Attributes:
         base: its address.
