@@ -1,13 +1,15 @@
 """Score the test images against seen and unseen labels, and write what the scores are worth beside chance.
 
 Writes runs/<run>/metrics.json, per_label.parquet, examples.parquet, and missing.csv: the images of the splits that are
-not there. Changes nothing that training left.
+not there. Changes nothing that training left. Scores that are too many for memory lie in a file of the run's folder
+while the stage runs.
 """
 
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +26,19 @@ if TYPE_CHECKING:
     from pipeline.batches.label_space import LabelSpace
     from pipeline.batches.selection import Selection
     from pipeline.metrics.protocols import Section
-    from pipeline.training.scoring import Scored, Scorer
+    from pipeline.metrics.score_table import ScoreTable
+    from pipeline.training.scoring import Scorer
     from pipeline.training.weights import SavedModel
 
-VERSION = 2
+VERSION = 3
 
 METRICS = "metrics.json"
 PER_LABEL = "per_label.parquet"
 EXAMPLES = "examples.parquet"
 MISSING = "missing.csv"
+
+# Protocols under which the AP of a label does not depend on the others, so that mAPs of parts give that of the whole.
+_RANKS_LABELS_APART = ("nuswide", "openimages")
 
 logger = logging.getLogger("biam_pipe.evaluate")
 
@@ -67,7 +73,7 @@ class _Evaluated:
         coverage: how much of all splits is there.
         saved: the model and how it was built.
         scorer: the model on its device.
-        scored: scores and codes.
+        table: scores and codes.
     """
 
     space: "LabelSpace"
@@ -76,7 +82,20 @@ class _Evaluated:
     coverage: "Coverage"
     saved: "SavedModel"
     scorer: "Scorer"
-    scored: "Scored"
+    table: "ScoreTable"
+
+
+def settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:
+    """The settings with a protocol and K: where they are null, the data set's own and that protocol's own.
+
+    Raises:
+        UsageError: no such protocol; better told now than after an hour.
+    """
+    from pipeline.metrics import PROTOCOLS
+
+    protocol = config.protocol or own_protocol
+    ks = PROTOCOLS.load(protocol).KS if config.ks is None else config.ks
+    return config.model_copy(update={"protocol": protocol, "ks": ks})
 
 
 def run(task: Task) -> list[Output]:
@@ -84,19 +103,16 @@ def run(task: Task) -> list[Output]:
 
     Raises:
         PipelineError: no test image, a model that does not fit the features, or a stop asked for.
-        UsageError: no such protocol or device.
+        UsageError: no such device.
         IntegrityError: a shard or the model file is damaged.
     """
     from pipeline.core.device import resolve_device
-    from pipeline.metrics import PROTOCOLS
     from pipeline.training.computing import repeatable
 
     settings: Settings = task.settings
-    PROTOCOLS.load(settings.evaluate.protocol)  # a wrong name is better told now than after an hour
     device = resolve_device(settings.evaluate.device, "evaluate.device")
-    with repeatable(settings.evaluate.seed, settings.threads, device):
-        done = _score(task, device)
-        sections = _sections(settings.evaluate, done)
+    with repeatable(settings.evaluate.seed, settings.threads, device), _scored(task, device) as done:
+        sections = _sections(settings, done)
         _write_metrics(task, done, sections)
         _write_per_label(task, done, sections)
         _write_examples(task, done)
@@ -106,8 +122,9 @@ def run(task: Task) -> list[Output]:
     return [Output(files=files, rows=len(done.selection), facts=facts | {"without_vector": done.space.without_vector})]
 
 
-def _score(task: Task, device: "torch.device") -> _Evaluated:
-    """Scores and codes of all test images."""
+@contextmanager
+def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
+    """The scores and codes of all test images."""
     import torch
 
     from pipeline.batches.coverage import cover
@@ -136,7 +153,27 @@ def _score(task: Task, device: "torch.device") -> _Evaluated:
     scorer = Scorer(model, vectors, features, task.settings.evaluate.batch_images, check)
     with task.storage.commit(task.path("evaluate", MISSING)) as missing:
         coverage = cover(task, features, space, missing)
-    return _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, scorer.score(test))
+    with _table(task, len(test), len(space)) as table:
+        with closing(scorer.stream(test)) as stream:
+            for batch, scores in stream:
+                table.append(scores, batch.codes)
+        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, table)
+
+
+@contextmanager
+def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable]":
+    """An empty table of scores; says where it lies if that is not in memory."""
+    from pipeline.metrics.score_table import open_score_table, score_bytes
+
+    folder, most = task.storage.local(task.folder), task.settings.evaluate.scores_in_memory_bytes
+    if (size_bytes := score_bytes(num_images, num_labels)) > most:
+        logger.info(
+            "%d images x %d labels: %.1f GB of scores are put aside in %s, as they are more than "
+            "evaluate.scores_in_memory_bytes = %.1f GB",
+            *(num_images, num_labels, size_bytes / 1e9, folder, most / 1e9),
+        )
+    with open_score_table(folder, num_images, num_labels, most) as table:
+        yield table
 
 
 def _model(task: Task, sizes: tuple[int, int, int]) -> "SavedModel":
@@ -160,26 +197,28 @@ def _model(task: Task, sizes: tuple[int, int, int]) -> "SavedModel":
     return saved
 
 
-def _sections(config: EvaluateConfig, done: _Evaluated) -> "dict[str, Section]":
+def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Section]":
     """Zero-shot and generalised figures; the standard ones where no label is unseen."""
-    from pipeline.metrics.protocols import Baselines, Section, combined_map, evaluate, measure
+    from pipeline.metrics.computing import Computing
+    from pipeline.metrics.protocols import Baselines, Section, combined_map, evaluate
+    from pipeline.training.scoring import sorted_on
 
-    scores, codes, seen = done.scored.scores, done.scored.codes, done.space.num_seen
+    config, seen = settings.evaluate, done.space.num_seen
     baselines = Baselines(config.draws, config.seed % 2**64)
+    computing = Computing(settings.threads, sorted_on(done.scorer.label_vectors.device))
 
     def section(name: str, first: int) -> Section:
-        found = evaluate(config.protocol, scores[:, first:], codes[:, first:], config.ks, baselines)
+        found = evaluate(str(config.protocol), done.table.section(first), config.ks or (), baselines, computing)
         logger.info("%s: mAP %.4f (chance %.4f)", name, found.measured.map, found.chance["map"])
         return found
 
     if done.space.num_unseen == 0:
         return {"standard": section("standard", 0)}
     sections = {"zsl": section("zsl", seen), "gzsl": section("gzsl", 0)}
-    if config.protocol == "nuswide":
-        measured = measure(config.protocol, scores[:, :seen], codes[:, :seen], ())
-        of_seen = Section(measured, seen, chance={}, permuted_map=None)
-        together = combined_map(of_seen, sections["zsl"])
-        assert math.isclose(together, sections["gzsl"].measured.map, rel_tol=1e-9), "GZSL mAP is the mean of its parts"
+    everything = sections["gzsl"].measured
+    if config.protocol in _RANKS_LABELS_APART:
+        together = combined_map(everything.per_label[:seen], sections["zsl"])
+        assert math.isclose(together, everything.map, rel_tol=1e-9), "GZSL mAP is the mean of its parts"
     return sections
 
 
@@ -217,18 +256,17 @@ def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Secti
     from pipeline.core.tables import write_table
     from schemas.tables import PER_LABEL as SCHEMA
 
-    space, codes = done.space, done.scored.codes
+    space, codes = done.space, done.table.codes
     everything = sections["standard" if "standard" in sections else "gzsl"]
-    precision = everything.measured.per_label
+    figures = {"average_precision": everything.measured.per_label, "chance": everything.chance_per_label}
     columns = {
         "label_index": space.label_index,
         "label_id": space.label_id,
         "name": space.name,
         "role": [str(space.role(column)) for column in range(len(space))],
-        "positives": np.count_nonzero(codes == LabelCode.PRESENT, axis=0),
-        "negatives": np.count_nonzero(codes == LabelCode.ABSENT, axis=0),
-        "average_precision": pa.array(precision, mask=np.isnan(precision)),
-    }
+        "positives": np.count_nonzero(codes == LabelCode.PRESENT, axis=1),
+        "negatives": np.count_nonzero(codes == LabelCode.ABSENT, axis=1),
+    } | {name: pa.array(values, mask=np.isnan(values)) for name, values in figures.items()}
     write_table(task.storage, task.path("evaluate", PER_LABEL), pa.table(columns, schema=SCHEMA))
 
 
@@ -239,7 +277,7 @@ def _write_examples(task: Task, done: _Evaluated) -> None:
     from pipeline.training.examples import Examples
     from schemas.tables import EXAMPLES as SCHEMA
 
-    examples = Examples(done.space, done.scorer, done.selection, done.scored)
+    examples = Examples(done.space, done.scorer, done.selection, done.table)
     images = examples.choose(task.settings.examples, task.settings.examples_seed)
     table = pa.Table.from_pylist(list(examples.rows(images)), schema=SCHEMA)
     write_table(task.storage, task.path("evaluate", EXAMPLES), table)

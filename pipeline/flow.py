@@ -68,6 +68,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
         f"runs/{config.train.run}" if config.train.run else f"runs/{config.model.name}-{config.model.preset}-{{train}}"
     )
     threads = config.engine.threads
+    scoring = evaluate.settled(config.evaluate, config.dataset.own_protocol)
     features = extract.Settings(config.backbone, config.extract, config.store, config.download.max_pixels, threads)
     return [
         Stage(
@@ -149,9 +150,9 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
         Stage(
             name="evaluate",
             version=evaluate.VERSION,
-            recipe=_keys("evaluate", config.evaluate, _EVALUATE_RECIPE) | _keys("report", config.report),
+            recipe=_keys("evaluate", scoring, _EVALUATE_RECIPE) | _keys("report", config.report),
             settings=evaluate.Settings(
-                config.evaluate, config.dataset.name, config.report.examples, config.report.seed, threads
+                scoring, config.dataset.name, config.report.examples, config.report.seed, threads
             ),
             run=evaluate.run,
             upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train"), "all"),
@@ -175,7 +176,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 
 # Settings that steer how work is done, not what comes out, stay outside of recipes.
 _TRAIN_RECIPE = set(TrainConfig.model_fields) - {"run", "device", "checkpoint_every_s"}
-_EVALUATE_RECIPE = set(EvaluateConfig.model_fields) - {"device", "batch_images"}
+_EVALUATE_RECIPE = set(EvaluateConfig.model_fields) - {"device", "batch_images", "scores_in_memory_bytes"}
 
 
 def run(config: Config, work: Path, request: Request) -> Result:

@@ -19,11 +19,11 @@ from schemas.status import ImageSplit
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 2
+VERSION = 3
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
-_EACH_END = 10  # labels shown from either end of a long list
+_EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
 
 
@@ -83,6 +83,7 @@ def _page(task: Task) -> Page:
         warning=metrics.get("coverage", {}).get("warning"),
         random_weights=str(metrics["weights"]).startswith("random"),
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
+        protocol=metrics["protocol"],
         sections=sections(metrics),
         stages=stage_rows(task.inputs),
         images=images(task, _used(training, metrics)),

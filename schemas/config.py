@@ -5,7 +5,7 @@ that order. Nothing here reads a file.
 """
 
 from ipaddress import ip_network
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -44,7 +44,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DemoDataset(Section):
+class DatasetSection(Section):
+    """Base of the data sets."""
+
+    own_protocol: ClassVar[str] = "nuswide"  # by which the data set is evaluated where the settings name none
+
+
+class DemoDataset(DatasetSection):
     """Pictures drawn on the spot from a seed, served over loopback http."""
 
     name: Literal["demo"] = "demo"
@@ -53,7 +59,7 @@ class DemoDataset(Section):
     seed: int = 0
 
 
-class FolderDataset(Section):
+class FolderDataset(DatasetSection):
     """A user's own images: folders on disk and addresses in a CSV file."""
 
     name: Literal["folder"] = "folder"
@@ -64,8 +70,10 @@ class FolderDataset(Section):
     limit: Positive | None = None  # the first so many images only
 
 
-class OpenImagesDataset(Section):
+class OpenImagesDataset(DatasetSection):
     """Open Images V4 (release 2018_04): the official CSVs, each a path or an http(s) address, plain or .gz."""
+
+    own_protocol: ClassVar[str] = "openimages"
 
     name: Literal["openimages"] = "openimages"
     shard_images: Positive = 1024
@@ -96,7 +104,7 @@ class OpenImagesDataset(Section):
     }
 
 
-class NusWideDataset(Section):
+class NusWideDataset(DatasetSection):
     """NUS-WIDE: the extracted archives of lists, tags and ground truth, and images on disk or at Flickr."""
 
     name: Literal["nuswide"] = "nuswide"
@@ -247,10 +255,11 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """Which numbers are computed, and how they are called."""
 
-    protocol: Literal["nuswide"] = "nuswide"
-    ks: tuple[Positive, ...] = (3, 5)
+    protocol: str | None = None  # nuswide, openimages or openimages-biam; null: the data set's own
+    ks: tuple[Positive, ...] | None = None  # of F1@K, precision@K, recall@K; null: the protocol's own
     batch_images: Positive = 64
     device: Device = "auto"
+    scores_in_memory_bytes: Positive = 2**30  # more than that lie in a file of the run's folder meanwhile
     draws: Positive = 20  # random score matrices behind the chance level, and permutations behind the control
     seed: int = 0
     min_coverage: Fraction = 0.95  # fewer of the listed images than this in use, and the evaluation warns

@@ -93,7 +93,8 @@ PER_LABEL = pa.schema(
         pa.field("role", pa.string(), nullable=False),
         pa.field("positives", pa.int64(), nullable=False),
         pa.field("negatives", pa.int64(), nullable=False),
-        pa.field("average_precision", pa.float64()),  # null where no image is positive
+        pa.field("average_precision", pa.float64()),  # null where the protocol gives the label none
+        pa.field("chance", pa.float64()),  # average precision of random scores under the same protocol
     ]
 )
 

@@ -1,12 +1,21 @@
 """How good scores are. NumPy only, so that nothing here imports torch.
 
-The room's contract: a protocol is a module with `measure(scores, codes, ks) -> Measurement`, which decides which cells,
-images and labels count and what a label without positives is worth. `protocols` calls it by name, with the baselines.
+The room's contract: a protocol is a module with `KS`, the K of F1@K where the settings name none, and `ranking(table)`,
+a `pipeline.metrics.ranking.Ranking`, which decides which cells, images and labels count. `protocols` calls it by name,
+and adds the means, the best K, chance and the permuted control.
 
-Everywhere `scores` is [image, label], float, larger means more likely; `codes` is [image, label], int8, +1 present, -1
-absent, 0 unknown. Both are read in blocks and may be memory maps. All sums run in float64.
+A `ScoreTable` holds scores [image, label], float32, larger means more likely, and codes, int8, +1 present, -1 absent, 0
+unknown, in memory or with the scores in a file. All sums run in float64. Equal scores are one step of a ranking by
+label; in a ranking by image the lower label index goes first.
 """
 
 from pipeline.core.registry import Registry
 
-PROTOCOLS = Registry("protocol", {"nuswide": "pipeline.metrics.nuswide"})
+PROTOCOLS = Registry(
+    "protocol",
+    {
+        "nuswide": "pipeline.metrics.nuswide",
+        "openimages": "pipeline.metrics.openimages",
+        "openimages-biam": "pipeline.metrics.openimages_biam",
+    },
+)

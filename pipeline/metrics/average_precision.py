@@ -32,15 +32,42 @@ def average_precision(
     for start in range(0, scores.shape[1], _LABELS_AT_ONCE):
         block = slice(start, start + _LABELS_AT_ONCE)
         columns = np.ascontiguousarray(scores[:, block].T), np.ascontiguousarray(codes[:, block].T)
-        result[block] = [_of_label(*column) for column in zip(*columns, strict=True)]
+        result[block] = [of_label(*column) for column in zip(*columns, strict=True)]
     return result
 
 
-def _of_label(scores: Float[np.ndarray, " image"], codes: Int8[np.ndarray, " image"]) -> float:
-    positive = np.sort(scores[codes == LabelCode.PRESENT])
+def of_label(scores: Float[np.ndarray, " image"], codes: Int8[np.ndarray, " image"]) -> float:
+    """AP of one label; NaN where it has no positive image."""
+    return of_ranking(np.sort(scores[codes == LabelCode.PRESENT]), np.sort(scores[codes != LabelCode.UNKNOWN]))
+
+
+def of_ranking(positive: Float[np.ndarray, " cell"], known: Float[np.ndarray, " cell"]) -> float:
+    """AP of a ranking.
+
+    Args:
+        positive: the scores of what is right, ascending.
+        known: the scores of all that is ranked, `positive` among them, ascending.
+
+    Returns:
+        NaN where there is nothing right.
+    """
     if not positive.size:
         return float("nan")
-    known = np.sort(scores[codes != LabelCode.UNKNOWN])
     positives_above = positive.size - np.searchsorted(positive, positive)
     known_above = known.size - np.searchsorted(known, positive)
     return float(np.mean(positives_above / known_above))
+
+
+def of_random_ranking(positives: int, known: int, generator: np.random.Generator) -> float:
+    """AP of a ranking by random scores without ties.
+
+    Such scores give the positives a random set of ranks, each set equally likely, and AP depends on nothing else. So
+    the ranks are drawn, not the scores of all that is ranked: NUS-WIDE has 108,000 images and 2,000 positives a label.
+
+    Returns:
+        NaN where there is nothing right.
+    """
+    if not positives:
+        return float("nan")
+    ranks = np.sort(generator.choice(known, positives, replace=False, shuffle=False)) + 1
+    return float(np.mean(np.arange(1, positives + 1) / ranks))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from pipeline.metrics.topk import TopK
 
@@ -17,7 +17,7 @@ class Measurement:
         map: mean average precision.
         weighted_map: the mean weighted by each label's number of positives.
         topk: by K.
-        per_label: AP of each label; NaN where a label has no positive.
+        per_label: AP of each label; NaN where the protocol gives it none.
     """
 
     map: float
@@ -31,6 +31,17 @@ class Measurement:
         for k, scores in sorted(self.topk.items()):
             values |= {f"f1@{k}": scores.f1, f"precision@{k}": scores.precision, f"recall@{k}": scores.recall}
         return values
+
+
+def mean_average_precision(per_label: Float[np.ndarray, " label"], keeps_empty_labels: bool) -> float:
+    """The mean over labels; one without AP counts as 0, or is left out. 0 where no label is left."""
+    counted = np.nan_to_num(per_label, nan=0.0) if keeps_empty_labels else per_label[~np.isnan(per_label)]
+    return float(counted.mean()) if counted.size else 0.0
+
+
+def weighted_average_precision(per_label: Float[np.ndarray, " label"], positives: Int64[np.ndarray, " label"]) -> float:
+    """The mean over labels, weighted by their positives; 0 where there are none."""
+    return float(np.nan_to_num(per_label, nan=0.0) @ positives / max(1, positives.sum()))
 
 
 def mean_figures(measurements: Sequence[Measurement]) -> dict[str, float]:

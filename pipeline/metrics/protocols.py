@@ -1,15 +1,25 @@
 """A protocol's figures beside the two baselines that give them a meaning: chance, and the permuted control."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int8, Int64
+from jaxtyping import Float, Int64
 
 from pipeline.metrics import PROTOCOLS
-from pipeline.metrics.measurement import Measurement, mean_figures
+from pipeline.metrics.computing import Computing
+from pipeline.metrics.measurement import (
+    Measurement,
+    mean_average_precision,
+    mean_figures,
+    weighted_average_precision,
+)
+from pipeline.metrics.ranking import Ranking
+from pipeline.metrics.score_table import ScoreTable
+from pipeline.metrics.topk import Hits, random_hits, table_hits
 from schemas.errors import PipelineError
+from schemas.status import LabelCode
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,10 @@ class Baselines:
     draws: int = 20
     seed: int = 0
 
+    def generators(self) -> list[np.random.Generator]:
+        """Random numbers of each draw."""
+        return [np.random.default_rng([self.seed, draw]) for draw in range(self.draws)]
+
 
 @dataclass(frozen=True)
 class Section:
@@ -33,12 +47,14 @@ class Section:
         measured: the model's figures.
         labels: columns that were ranked.
         chance: the same figures for random scores.
+        chance_per_label: AP of each label for random scores; NaN where the protocol gives it none.
         permuted_map: mAP with the labels' scores exchanged; None where there is only one label.
     """
 
     measured: Measurement
     labels: int
     chance: Mapping[str, float]
+    chance_per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
     permuted_map: float | None
 
     def as_json(self) -> dict[str, Any]:
@@ -48,80 +64,104 @@ class Section:
 
 
 def evaluate(
-    protocol: str,
-    scores: Float[np.ndarray, "image label"],
-    codes: Int8[np.ndarray, "image label"],
-    ks: Sequence[int],
-    baselines: Baselines,
+    protocol: str, table: ScoreTable, ks: Sequence[int], baselines: Baselines, computing: Computing | None = None
 ) -> Section:
     """The figures of a score matrix, with both baselines.
 
+    `permuted_map` is the mean over random exchanges in which every label gets another one's scores: the same as
+    exchanging the labels' word vectors, since a score depends on its own label's vector only. Scores that carry no more
+    than how frequent labels are keep their mAP; a transfer by meaning loses it.
+
+    Args:
+        ks: how many best labels of each image are looked at; none asks for the mAP only.
+
     Raises:
         UsageError: no such protocol.
-        PipelineError: no image or no label, or a score is NaN or infinite.
+        PipelineError: no image or no label.
     """
+    computing = computing or Computing()
+    judge = _Judge(table, _ranking(protocol, table), tuple(ks))
+    own = np.arange(table.num_labels)[None]
+    exchanged = [derangement(table.num_labels, one) for one in baselines.generators() if table.num_labels > 1]
+    each, *others = judge.ranking.average_precisions(
+        np.concatenate([own, *(order[None] for order in exchanged)]), computing
+    )
+    random = judge.ranking.random_average_precisions(baselines.generators(), computing)
     return Section(
-        measured=measure(protocol, scores, codes, ks),
-        labels=scores.shape[1],
-        chance=chance(protocol, codes, ks, baselines),
-        permuted_map=permuted(protocol, scores, codes, baselines),
+        measured=judge.measurement(each, judge.hits(computing)),
+        labels=table.num_labels,
+        chance=judge.chance(random, baselines, computing),
+        chance_per_label=random.mean(axis=0),
+        permuted_map=float(np.mean([judge.map(other) for other in others])) if others else None,
     )
 
 
-def measure(
-    protocol: str,
-    scores: Float[np.ndarray, "image label"],
-    codes: Int8[np.ndarray, "image label"],
-    ks: Sequence[int],
-) -> Measurement:
-    """The figures of a score matrix alone; an empty `ks` asks for the mAP only.
+def measure(protocol: str, table: ScoreTable, ks: Sequence[int], computing: Computing | None = None) -> Measurement:
+    """The figures of a score matrix alone, as `evaluate` gives them.
 
     Raises:
         UsageError: no such protocol.
-        PipelineError: no image or no label, or a score is NaN or infinite.
+        PipelineError: no image or no label.
     """
-    assert scores.shape == codes.shape, (scores.shape, codes.shape)
-    if not scores.size:
+    computing = computing or Computing()
+    judge = _Judge(table, _ranking(protocol, table), tuple(ks))
+    (each,) = judge.ranking.average_precisions(np.arange(table.num_labels)[None], computing)
+    return judge.measurement(each, judge.hits(computing))
+
+
+def _ranking(protocol: str, table: ScoreTable) -> Ranking:
+    module = PROTOCOLS.load(protocol)
+    if not table.codes.size:
         raise PipelineError(
-            f"nothing to evaluate: {scores.shape[0]} images x {scores.shape[1]} labels; expected at least one of each. "
-            "Run: biam-pipe split, with a larger split.test_fraction or more labels"
+            f"nothing to evaluate: {table.num_images} images x {table.num_labels} labels; expected at least one of "
+            "each. Run: biam-pipe split, with a larger split.test_fraction or more labels"
         )
-    # The sum is finite just when all cells are, and takes no second matrix; float64 cannot overflow on float32 cells.
-    if not np.isfinite(scores.sum(dtype=np.float64)):
-        raise PipelineError(
-            f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores are not finite; expected numbers. "
-            "Run: biam-pipe train, with a smaller train.lr"
-        )
-    result: Measurement = PROTOCOLS.load(protocol).measure(scores, codes, ks)
-    return result
+    ranking: Ranking = module.ranking(table)
+    return ranking
 
 
-def chance(
-    protocol: str, codes: Int8[np.ndarray, "image label"], ks: Sequence[int], baselines: Baselines
-) -> dict[str, float]:
-    """Mean of each figure over score matrices of uniform random numbers."""
-    draws = (_generator(baselines, draw).random(codes.shape, dtype=np.float32) for draw in range(baselines.draws))
-    return mean_figures([measure(protocol, scores, codes, ks) for scores in draws])
+@dataclass(frozen=True)
+class _Judge:
+    """One table under one protocol."""
 
+    table: ScoreTable
+    ranking: Ranking
+    ks: tuple[int, ...]
 
-def permuted(
-    protocol: str,
-    scores: Float[np.ndarray, "image label"],
-    codes: Int8[np.ndarray, "image label"],
-    baselines: Baselines,
-) -> float | None:
-    """Mean mAP over random exchanges in which every label gets another one's scores.
+    def map(self, per_label: Float[np.ndarray, " label"]) -> float:
+        return mean_average_precision(per_label, self.ranking.keeps_empty_labels)
 
-    The same as exchanging the labels' word vectors, since a score depends on its own label's vector only. Scores that
-    carry no more than how frequent labels are keep their mAP; a transfer by meaning loses it.
+    def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
+        positives = np.count_nonzero(self.table.codes == LabelCode.PRESENT, axis=1)
+        topk = {} if hits is None else hits.figures(self.ks)
+        return Measurement(self.map(per_label), weighted_average_precision(per_label, positives), topk, per_label)
 
-    Returns:
-        None for a single label, which has no other to exchange with.
-    """
-    if scores.shape[1] < 2:
-        return None
-    orders = [derangement(scores.shape[1], _generator(baselines, draw)) for draw in range(baselines.draws)]
-    return float(np.mean([measure(protocol, scores[:, order], codes, ()).map for order in orders]))
+    def hits(self, computing: Computing) -> Hits | None:
+        if not self.ks:
+            return None
+        return table_hits(self.table, max(self.ks), self.ranking.counted_images, computing)
+
+    def chance(
+        self, each: Float[np.ndarray, "draw label"], baselines: Baselines, computing: Computing
+    ) -> dict[str, float]:
+        """Mean of each figure over random score matrices, of whose labels the AP is given.
+
+        What a figure sees of a matrix is drawn, not the matrix: rankings by label from one stream of random numbers,
+        the best labels of each image from another. Each figure is distributed as over whole matrices; that figures of
+        one draw would share a matrix leaves no trace in their means.
+        """
+        positives = np.count_nonzero(self.table.codes == LabelCode.PRESENT, axis=0)
+        if self.ranking.counted_images is not None:
+            positives = positives[self.ranking.counted_images]
+
+        def drawn(number: int) -> Hits | None:
+            if not self.ks:
+                return None
+            generator = np.random.default_rng([baselines.seed, number, 1])
+            return random_hits(positives, self.table.num_labels, self.ks, generator)
+
+        hits = computing.each(drawn, range(baselines.draws))
+        return mean_figures([self.measurement(*pair) for pair in zip(each, hits, strict=True)])
 
 
 def derangement(size: int, generator: np.random.Generator) -> Int64[np.ndarray, " size"]:
@@ -135,14 +175,11 @@ def derangement(size: int, generator: np.random.Generator) -> Int64[np.ndarray, 
     return order
 
 
-def combined_map(seen: Section, unseen: Section) -> float:
-    """The mAP over the labels of both sections.
+def combined_map(seen: Float[np.ndarray, " seen"], unseen: Section) -> float:
+    """The mAP over seen labels, of which the AP of each is given, and the unseen ones of a section.
 
-    Under `nuswide` it is that of the generalised section exactly: a label's AP does not depend on the other labels.
+    Where each label ranks by itself it is that of the generalised section exactly.
     """
-    labels = seen.labels + unseen.labels
-    return (seen.labels * seen.measured.map + unseen.labels * unseen.measured.map) / labels
-
-
-def _generator(baselines: Baselines, draw: int) -> np.random.Generator:
-    return np.random.default_rng([baselines.seed, draw])
+    return float(
+        (np.nan_to_num(seen, nan=0.0).sum() + unseen.labels * unseen.measured.map) / (len(seen) + unseen.labels)
+    )

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int8, Int64
+from jaxtyping import Bool, Float, Int8, Int64
 
+from pipeline.metrics.computing import Computing
+from pipeline.metrics.score_table import ScoreTable
 from schemas.status import LabelCode
 
 # Scores copied at once: 4 MiB of float32.
 _CELLS_AT_ONCE = 1 << 20
+# Scores read from a table at once: 64 MiB, so that what a file gives of one label is not a few bytes.
+_CELLS_READ_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,32 @@ class TopK:
     recall: float
 
 
+@dataclass(frozen=True)
+class Hits:
+    """Right predictions of some images.
+
+    Attributes:
+        by_rank: int64 [rank], how many of the best, second best ... labels are right.
+        images: how many there are.
+        positives: cells that are present.
+    """
+
+    by_rank: Int64[np.ndarray, " rank"]
+    images: int
+    positives: int
+
+    def figures(self, ks: Sequence[int]) -> dict[int, TopK]:
+        """Precision = right / predicted, recall = right / positives, F1 = their harmonic mean; 0 for 0/0."""
+        most = len(self.by_rank)
+        return {k: _micro(int(self.by_rank[:k].sum()), self.images * min(k, most), self.positives) for k in ks}
+
+
 def top_labels(scores: Float[np.ndarray, "image label"], k: int) -> Int64[np.ndarray, "image k"]:
     """The k labels with the largest scores, best first; of equal scores the lower label index. All, where k is more."""
     k = min(k, scores.shape[1])
     result = np.empty((scores.shape[0], k), dtype=np.int64)
     for images in _image_blocks(*scores.shape):
-        left = np.array(scores[images])
+        left = np.array(scores[images], order="C")
         rows = np.arange(left.shape[0])
         for rank in range(k):
             best = left.argmax(axis=1)
@@ -42,27 +66,55 @@ def topk_scores(scores: Float[np.ndarray, "image label"], codes: Int8[np.ndarray
         scores: only the order within an image matters; finite.
         codes: an unknown cell among the best counts as wrong.
         k: labels predicted for each image; all of them where there are fewer.
-
-    Returns:
-        Precision = right / predicted, recall = right / positives, F1 = their harmonic mean; 0 for 0/0.
     """
-    return topk_table(scores, codes, (k,))[k]
+    return hits(scores, codes, k).figures((k,))[k]
 
 
-def topk_table(
-    scores: Float[np.ndarray, "image label"], codes: Int8[np.ndarray, "image label"], ks: Sequence[int]
-) -> dict[int, TopK]:
-    """What `topk_scores` gives for several k, ranking once."""
-    if not ks:
-        return {}
-    best = top_labels(scores, max(ks))
-    right = np.zeros(best.shape[1], dtype=np.int64)
-    positives = 0
-    for images in _image_blocks(*scores.shape):
-        present = np.asarray(codes[images]) == LabelCode.PRESENT
-        right += np.take_along_axis(present, best[images], axis=1).sum(axis=0)
-        positives += int(present.sum())
-    return {k: _micro(int(right[:k].sum()), best[:, :k].size, positives) for k in ks}
+def hits(scores: Float[np.ndarray, "image label"], codes: Int8[np.ndarray, "image label"], most: int) -> Hits:
+    """Right predictions among the `most` best labels of each image."""
+    best = top_labels(scores, most)
+    right = np.take_along_axis(codes, best, axis=1) == LabelCode.PRESENT
+    return Hits(right.sum(axis=0), len(scores), int(np.count_nonzero(codes == LabelCode.PRESENT)))
+
+
+def table_hits(table: ScoreTable, most: int, images: Bool[np.ndarray, " image"] | None, computing: Computing) -> Hits:
+    """Right predictions among the `most` best labels of those images of a table, of all where None."""
+    rows_read = max(1, _CELLS_READ_AT_ONCE // table.num_labels)
+
+    def count(rows: range) -> Hits:
+        chosen = slice(None) if images is None else images[rows.start : rows.stop]
+        codes = table.codes[:, rows.start : rows.stop].T
+        return hits(table.rows(rows)[chosen], codes[chosen], most)
+
+    last = table.num_images
+    parts = computing.each(count, [range(n, min(n + rows_read, last)) for n in range(0, last, rows_read)])
+    return Hits(
+        np.sum([part.by_rank for part in parts], axis=0),
+        sum(part.images for part in parts),
+        sum(part.positives for part in parts),
+    )
+
+
+def random_hits(
+    positives: Int64[np.ndarray, " image"], num_labels: int, ks: Sequence[int], generator: np.random.Generator
+) -> Hits:
+    """Right predictions of one random score matrix.
+
+    Such a matrix puts a random set of labels on top of each image, each set equally likely. How many of k such labels
+    are right follows the hypergeometric distribution, so the sets themselves are not drawn.
+
+    Args:
+        positives: present labels of each image.
+        num_labels: among which the best are sought.
+        ks: the ranks at which hits are looked at; those between two are counted at the later one.
+    """
+    by_rank = np.zeros(min(max(ks), num_labels), dtype=np.int64)
+    left, before = positives, 0
+    for k in sorted({min(k, num_labels) for k in ks}):
+        right = generator.hypergeometric(left, num_labels - before - left, k - before)
+        by_rank[k - 1] = right.sum()
+        left, before = left - right, k
+    return Hits(by_rank, len(positives), int(positives.sum()))
 
 
 def _micro(right: int, predicted: int, positives: int) -> TopK:

@@ -56,7 +56,10 @@ class Section:
 
 def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
     """The sections that metrics.json has, unseen labels first."""
-    return tuple(_section(title, note, metrics[key]) for key, (title, note) in _SECTIONS.items() if key in metrics)
+    counted = f", counted by protocol {metrics['protocol']}"
+    return tuple(
+        _section(title, note + counted, metrics[key]) for key, (title, note) in _SECTIONS.items() if key in metrics
+    )
 
 
 def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:

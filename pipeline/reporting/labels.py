@@ -1,7 +1,7 @@
 """Labels on the page: their names, the word vectors found for them, and how well each was ranked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
@@ -80,18 +80,14 @@ def label_matrix(embeddings: pa.Table, space: LabelSpace) -> LabelMatrix:
 
 @dataclass(frozen=True)
 class RankedLabel:
-    """One label's average precision beside the share of positive images, which random scores come close to."""
+    """One label's average precision beside that of random scores under the same protocol."""
 
     name: str
     label_id: str
     positives: int
     negatives: int
     average_precision: float
-
-    @property
-    def prevalence(self) -> float:
-        """Share of positive images among those whose code is known."""
-        return self.positives / (self.positives + self.negatives)
+    chance: float
 
 
 @dataclass(frozen=True)
@@ -123,10 +119,7 @@ def ranked_labels(per_label: pa.Table, each_end: int) -> list[RankedLabels]:
 def _ranked(role: str, rows: list[dict], each_end: int) -> RankedLabels:
     scored = [row for row in rows if row["average_precision"] is not None]
     scored.sort(key=lambda row: (-row["average_precision"], row["label_index"]))
-    labels = tuple(
-        RankedLabel(row["name"], row["label_id"], row["positives"], row["negatives"], row["average_precision"])
-        for row in scored
-    )
+    labels = tuple(RankedLabel(**{one.name: row[one.name] for one in fields(RankedLabel)}) for row in scored)
     without = len(rows) - len(labels)
     if len(labels) <= 2 * each_end:
         return RankedLabels(role, labels, (), 0, without)

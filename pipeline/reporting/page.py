@@ -20,6 +20,7 @@ class Page:
         warning: that too few images are there; None where enough are.
         random_weights: whether the backbone's weights are random numbers.
         identity: (name, value) lines under the title.
+        protocol: how the figures were counted.
         sections: the results.
         stages: what ran.
         images: what became of the images.
@@ -39,6 +40,7 @@ class Page:
     warning: str | None
     random_weights: bool
     identity: Sequence[tuple[str, str]]
+    protocol: str
     sections: Sequence[Section]
     stages: Sequence[StageRow]
     images: Images

@@ -13,8 +13,9 @@ from pipeline.batches.label_space import LabelSpace
 from pipeline.batches.order import sequential
 from pipeline.batches.selection import Selection
 from pipeline.batches.stream import Batch, batches
+from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import top_labels
-from pipeline.training.scoring import Scored, Scorer, inputs
+from pipeline.training.scoring import Scorer, inputs
 from schemas.status import LabelCode
 
 _TOP = 5
@@ -30,17 +31,17 @@ class Examples:
         space: labels of the columns.
         scorer: the model, ready.
         selection: the test images.
-        scored: their scores and codes.
+        table: their scores and codes.
     """
 
     space: LabelSpace
     scorer: Scorer
     selection: Selection
-    scored: Scored
+    table: ScoreTable
 
     def choose(self, count: int, seed: int) -> NDArray[np.int64]:
         """Images drawn at random, those with a true unseen label first of all; in the order of the selection."""
-        unseen = (self.scored.codes[:, self.space.num_seen :] == LabelCode.PRESENT).any(axis=1)
+        unseen = (self.table.codes[self.space.num_seen :] == LabelCode.PRESENT).any(axis=0)
         drawn = np.random.default_rng(seed % 2**64).permutation(len(self.selection))
         return np.sort(np.concatenate([drawn[unseen[drawn]], drawn[~unseen[drawn]]])[:count])
 
@@ -49,18 +50,18 @@ class Examples:
         chosen = self.selection.take(images)
         features = self.scorer.features
         ids = features.image_ids(chosen.shard, chosen.row)
-        best = top_labels(self.scored.scores[images], _TOP)
         with closing(batches(features, chosen, sequential(chosen.block, 1, 1))) as stream:
             for batch in stream:
                 at = int(batch.images[0])
-                codes, scores = self.scored.codes[images[at]], self.scored.scores[images[at]]
+                codes, scores = self.table.codes[:, images[at]], self.table.rows(range(images[at], images[at] + 1))
+                (best,) = top_labels(scores, _TOP)
                 yield {
                     "image_id": ids[at],
                     "shard": features.numbers[int(chosen.shard[at])],
                     "row": int(chosen.row[at]),
                     "positive": self._indices(np.flatnonzero(codes == LabelCode.PRESENT)),
-                    "top": self._indices(best[at]),
-                    "top_scores": scores[best[at]].tolist(),
+                    "top": self._indices(best),
+                    "top_scores": scores[0, best].tolist(),
                     "maps": self._maps(batch, self._mapped(codes)),
                 }
 

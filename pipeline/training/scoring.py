@@ -1,6 +1,6 @@
-"""Scores and codes of all images of a selection, side by side."""
+"""Scores of the images of a selection: batch by batch, or all side by side with their codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from pipeline.batches.order import sequential
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.batches.stream import Batch, batches
+from pipeline.metrics.computing import sorted_rows
 
 # Blocks of rows read at a time where order does not matter: enough to read ahead, 27 MB at the defaults.
 _BLOCKS_AT_ONCE = 4
@@ -50,9 +51,18 @@ class Scorer:
     check: Callable[[int], None]
 
     def score(self, selection: Selection) -> Scored:
-        """Scores and codes of a selection. The model is in evaluation mode meanwhile, and back in its own after."""
+        """Scores and codes of a selection, all in memory."""
         shape = (len(selection), len(self.label_vectors))
         scored = Scored(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int8))
+        for batch, scores in self.stream(selection):
+            scored.scores[batch.images], scored.codes[batch.images] = scores, batch.codes
+        return scored
+
+    def stream(self, selection: Selection) -> Generator[tuple[Batch, NDArray[np.float32]]]:
+        """Batches of a selection, in its order, each with its scores [image, label].
+
+        The model is in evaluation mode meanwhile, and back in its own after.
+        """
         training = self.model.training
         self.model.eval()
         order = sequential(selection.block, _BLOCKS_AT_ONCE, self.batch_images)
@@ -60,14 +70,12 @@ class Scorer:
         try:
             with closing(batches(self.features, selection, order)) as stream:
                 for batch in stream:
-                    scored.scores[batch.images] = self._scores(batch)
-                    scored.codes[batch.images] = batch.codes
+                    yield batch, self._scores(batch)
                     done += len(batch)
                     if done < len(selection):
                         self.check(done)
         finally:
             self.model.train(training)
-        return scored
 
     @torch.no_grad()
     def _scores(self, batch: Batch) -> NDArray[np.float32]:
@@ -78,3 +86,14 @@ class Scorer:
 def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """Region map and global feature of a batch on a device, in the type of the store: models cast by themselves."""
     return torch.from_numpy(batch.region).to(device), torch.from_numpy(batch.global_feature).to(device)
+
+
+def sorted_on(device: torch.device) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """What sorts each row of a matrix ascending: the device, or NumPy where that is the CPU. Both give equal bits."""
+    if device.type == "cpu":
+        return sorted_rows
+
+    def rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        return torch.from_numpy(matrix).to(device).sort(dim=1).values.cpu().numpy()
+
+    return rows

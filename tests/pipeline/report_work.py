@@ -155,7 +155,7 @@ def _write_run(made: Work) -> None:
     (folder / "config.toml").write_text('[train]\nlr = 0.001\n\n[dataset]\nname = "demo"\n')
     scored = [
         {"label_index": i, "label_id": f"/m/{i}", "name": name, "role": role, "positives": 1, "negatives": 3}
-        | {"average_precision": None if i == 1 else 0.5 - i / 10}
+        | {"average_precision": None if i == 1 else 0.5 - i / 10, "chance": None if i == 1 else 0.25}
         for i, (name, role) in enumerate(zip(NAMES, ROLES, strict=True))
     ]
     made.put(f"{RUN}/per_label.parquet", scored, tables.PER_LABEL)

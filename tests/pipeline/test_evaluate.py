@@ -43,7 +43,10 @@ def trained(root: Path, recipe: Recipe | None = None) -> SmallWork:
 
 def settings(**changes: Any) -> evaluate.Settings:
     config = EvaluateConfig(
-        **({"ks": (2, 3), "batch_images": 5, "draws": 4, "device": "cpu", "min_coverage": 0.99} | changes)
+        **(
+            {"protocol": "nuswide", "ks": (2, 3), "batch_images": 5, "draws": 4, "device": "cpu", "min_coverage": 0.99}
+            | changes
+        )
     )
     return evaluate.Settings(config, dataset="small", examples=4, threads=1)
 
@@ -180,6 +183,7 @@ def test_labels_are_listed_with_their_counts(work: SmallWork):
         assert row["positives"] + row["negatives"] == len(truth)
         expected = slow_average_precision(scores[:, column], truth[:, column])
         assert (row["average_precision"] or 0.0) == pytest.approx(expected, abs=1e-6)
+        assert (row["chance"] is None) == (row["average_precision"] is None)
 
 
 def test_examples_show_unseen_labels_where_the_model_sees_them(work: SmallWork):
@@ -240,10 +244,44 @@ def test_transfer_beats_chance_and_falls_with_exchanged_labels(tmp_path: Path):
     assert zsl["permuted"]["map"] < zsl["map"] - 0.05
 
 
-def test_an_unknown_protocol_suggests_the_nearest(work: SmallWork):
-    wrong = replace(settings(), evaluate=settings().evaluate.model_copy(update={"protocol": "nus-wide"}))
+def test_an_unknown_protocol_suggests_the_nearest():
     with pytest.raises(UsageError, match=r"unknown protocol 'nus-wide'\. Did you mean 'nuswide'"):
-        evaluate.run(work.task("evaluate", wrong))
+        evaluate.settled(EvaluateConfig(protocol="nus-wide"), "nuswide")
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "settled"),
+    [
+        ({}, "nuswide", ("nuswide", (3, 5))),
+        ({}, "openimages", ("openimages", (10, 20))),
+        ({"protocol": "openimages-biam"}, "nuswide", ("openimages-biam", (10, 20))),
+        ({"protocol": "nuswide", "ks": (7,)}, "openimages", ("nuswide", (7,))),
+    ],
+)
+def test_what_is_not_set_is_the_data_sets_own(given: dict[str, Any], own: str, settled: tuple[str, tuple[int, ...]]):
+    config = evaluate.settled(EvaluateConfig(**given), own)
+    assert (config.protocol, config.ks) == settled
+
+
+def test_scores_put_aside_in_a_file_give_the_same_bytes(work: SmallWork, caplog: pytest.LogCaptureFixture):
+    before = [work.path("evaluate", name).read_bytes() for name in FILES]
+    names = {path.name for path in work.path("evaluate", "metrics.json").parent.iterdir()}
+    with caplog.at_level("INFO", logger="biam_pipe"):
+        evaluate.run(work.task("evaluate", settings(scores_in_memory_bytes=1)))
+    assert [work.path("evaluate", name).read_bytes() for name in FILES] == before
+    assert {path.name for path in work.path("evaluate", "metrics.json").parent.iterdir()} == names
+    assert "10 images x 9 labels: 0.0 GB of scores are put aside in" in caplog.text
+
+
+def test_every_protocol_is_named_in_the_metrics(tmp_path: Path):
+    partly = {n: ([n % 9], [(n + 1) % 9, (n + 4) % 9]) for n in range(0, 60, 5)}
+    work = trained(tmp_path, Recipe(annotations=partly))
+    for protocol in ("openimages", "openimages-biam"):
+        evaluate.run(work.task("evaluate", settings(protocol=protocol)))
+        told = metrics(work)
+        assert told["protocol"] == protocol
+        assert 0 < told["zsl"]["map"] <= 1
+        assert 0 < told["gzsl"]["chance"]["map"] < 1
 
 
 def test_no_test_images_is_an_error_with_the_next_command(work: SmallWork, tmp_path: Path):

@@ -52,6 +52,7 @@ def test_the_page_says_each_result_beside_chance_and_the_permuted_control(work: 
     assert "mAP 22.2 % 11.1 % 19.9 %" in text
     assert "F1@3 24.4 % 12.2 % –" in text
     assert "3.00 × chance" in text
+    assert "ranked among the unseen labels only, counted by protocol nuswide" in text
 
 
 def test_a_page_without_unseen_labels_has_one_section_and_no_control(work: Work) -> None:

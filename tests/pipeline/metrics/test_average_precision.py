@@ -1,8 +1,10 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from pipeline.metrics.average_precision import average_precision
+from pipeline.metrics.average_precision import average_precision, of_random_ranking
 
 
 def slow(scores, codes):
@@ -80,3 +82,12 @@ def test_reference_values(reference):
     ap = average_precision(arrays["scores"], arrays["labels"])
     np.testing.assert_array_equal(np.isnan(ap), (arrays["labels"] != 1).all(axis=0))
     np.testing.assert_allclose(np.nan_to_num(ap), arrays["ap"], rtol=0, atol=1e-6)
+
+
+def test_random_rankings_have_the_mean_over_all_sets_of_ranks():
+    every = [np.mean([(n + 1) / (rank + 1) for n, rank in enumerate(ranks)]) for ranks in combinations(range(6), 2)]
+    generator = np.random.default_rng(0)
+    drawn = [of_random_ranking(2, 6, generator) for _ in range(4000)]
+    assert {round(one, 9) for one in drawn} == {round(one, 9) for one in every}
+    assert np.mean(drawn) == pytest.approx(np.mean(every), abs=4 * np.std(every) / np.sqrt(4000))
+    assert np.isnan(of_random_ranking(0, 6, generator))

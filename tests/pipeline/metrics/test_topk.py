@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics import topk
-from pipeline.metrics.topk import TopK, top_labels, topk_scores, topk_table
+from pipeline.metrics.topk import TopK, hits, random_hits, top_labels, topk_scores
 
 
 def slow(scores, codes, k):
@@ -55,8 +55,17 @@ def test_top_labels_come_best_first_and_leave_the_scores_alone():
 
 def test_several_k_are_those_one_by_one():
     scores, codes = table()
-    assert topk_table(scores, codes, (3, 5)) == {k: topk_scores(scores, codes, k) for k in (3, 5)}
-    assert topk_table(scores, codes, ()) == {}
+    assert hits(scores, codes, 5).figures((3, 5)) == {k: topk_scores(scores, codes, k) for k in (3, 5)}
+
+
+def test_random_hits_have_the_mean_of_random_rankings():
+    _, codes = table(num_images=40)
+    positives = (codes == 1).sum(axis=1)
+    drawn = [random_hits(positives, 12, (2, 5, 20), np.random.default_rng(seed)).by_rank for seed in range(500)]
+    reached = np.cumsum(np.mean(drawn, axis=0))
+    for k in (2, 5, 12):
+        assert reached[k - 1] == pytest.approx(positives.sum() * k / 12, rel=0.02)
+    assert {one.sum() for one in drawn} == {positives.sum()}  # 20 of 12 labels are all of them
 
 
 def test_nothing_right_is_zero_not_an_error():

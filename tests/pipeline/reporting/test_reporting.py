@@ -60,7 +60,7 @@ def test_charts_are_the_same_twice_and_share_no_id() -> None:
 def test_only_both_ends_of_a_long_list_of_labels_are_shown_and_ties_go_by_index() -> None:
     rows = [
         {"label_index": i, "label_id": str(i), "name": str(i), "role": "seen", "positives": 1, "negatives": 1}
-        | {"average_precision": None if i == 3 else round(i / 2) / 10}
+        | {"average_precision": None if i == 3 else round(i / 2) / 10, "chance": None if i == 3 else 0.1}
         for i in range(9)
     ]
     table = pa.Table.from_pylist(rows, schema=tables.PER_LABEL)
@@ -92,7 +92,12 @@ def test_labels_without_a_vector_and_labels_without_a_row_both_count_as_such() -
 
 
 def test_measures_come_whole_rankings_first_and_then_by_k() -> None:
-    (section,) = sections({"zsl": {"recall@10": 0.1, "f1@10": 0.1, "recall@3": 0.1, "f1@3": float("nan"), "map": 0.2}})
+    (section,) = sections(
+        {
+            "protocol": "nuswide",
+            "zsl": {"recall@10": 0.1, "f1@10": 0.1, "recall@3": 0.1, "f1@3": float("nan"), "map": 0.2},
+        }
+    )
     assert [measure.name for measure in section.measures] == ["mAP", "F1@3", "Recall@3", "F1@10", "Recall@10"]
     assert section.measures[1].value is None
     assert section.measures[0].times_chance is None

@@ -1,0 +1,64 @@
+"""Class-wise AP: each label ranks its own images, those whose code it knows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from pipeline.metrics.average_precision import of_label, of_random_ranking, of_ranking
+from pipeline.metrics.computing import Computing
+from pipeline.metrics.score_table import ScoreTable
+from schemas.status import LabelCode
+
+# Columns read and sorted together: 7 MB of scores of 107,859 images.
+_LABELS_AT_ONCE = 16
+
+
+class ClassWise:
+    """Every image and every label counts; a label without positives has AP 0 and stays in the mean."""
+
+    keeps_empty_labels = True
+    counted_images = None
+
+    def __init__(self, table: ScoreTable) -> None:
+        self._table = table
+        self._positives = np.count_nonzero(table.codes == LabelCode.PRESENT, axis=1)
+        self._known = np.count_nonzero(table.codes, axis=1)
+
+    def average_precisions(
+        self, orders: Int64[np.ndarray, "order label"], computing: Computing
+    ) -> Float[np.ndarray, "order label"]:
+        """AP of each label where it gets the scores of the label that an order names.
+
+        Each column of scores is read and sorted once, whatever the number of orders: where labels know all their
+        images, that is most of the work.
+        """
+        found = np.full(orders.shape, np.nan)
+        label_of = np.argsort(orders, axis=1)  # [order, column of scores] -> the label that gets it
+        complete = self._known == self._table.num_images
+
+        def rank(columns: range) -> None:
+            scores = self._table.columns(columns)
+            ascending = computing.sort(scores) if complete[label_of[:, columns.start : columns.stop]].any() else scores
+            for column, own, whole in zip(columns, scores, ascending, strict=True):
+                for order, label in enumerate(label_of[:, column]):
+                    codes = self._table.codes[label]
+                    if complete[label]:
+                        found[order, label] = of_ranking(np.sort(own[codes == LabelCode.PRESENT]), whole)
+                    else:
+                        found[order, label] = of_label(own, codes)
+
+        last = self._table.num_labels
+        computing.each(rank, [range(n, min(n + _LABELS_AT_ONCE, last)) for n in range(0, last, _LABELS_AT_ONCE)])
+        return found
+
+    def random_average_precisions(
+        self, generators: Sequence[np.random.Generator], computing: Computing
+    ) -> Float[np.ndarray, "draw label"]:
+        """AP of each label for one random score matrix a generator."""
+        counts = list(zip(self._positives.tolist(), self._known.tolist(), strict=True))
+
+        def draw(generator: np.random.Generator) -> list[float]:
+            return [of_random_ranking(positives, known, generator) for positives, known in counts]
+
+        return np.array(computing.each(draw, generators))

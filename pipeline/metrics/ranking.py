@@ -1,0 +1,31 @@
+"""What a protocol says of the labels of a table."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from pipeline.metrics.computing import Computing
+
+
+class Ranking(Protocol):
+    """How one protocol ranks for each label of one table.
+
+    Attributes:
+        keeps_empty_labels: whether a label without AP counts as 0 in the mean, or is left out of it.
+        counted_images: bool [image], those that the best K of each image are counted over; None for all.
+    """
+
+    keeps_empty_labels: bool
+    counted_images: Bool[np.ndarray, " image"] | None
+
+    def average_precisions(
+        self, orders: Int64[np.ndarray, "order label"], computing: Computing
+    ) -> Float[np.ndarray, "order label"]:
+        """AP of each label where it gets the scores of the label that an order names; NaN where it has none."""
+
+    def random_average_precisions(
+        self, generators: Sequence[np.random.Generator], computing: Computing
+    ) -> Float[np.ndarray, "draw label"]:
+        """AP of each label for one random score matrix a generator; NaN where it has none."""

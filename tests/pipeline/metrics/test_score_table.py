@@ -1,0 +1,95 @@
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from pipeline.metrics import PROTOCOLS, classwise, openimages_biam, score_table, topk
+from pipeline.metrics.computing import Computing, sorted_rows
+from pipeline.metrics.protocols import Baselines, evaluate
+from pipeline.metrics.score_table import ScoreTable, open_score_table
+from schemas.errors import PipelineError
+
+
+def drawn(num_images=50, num_labels=21, known=1.0):
+    generator = np.random.default_rng(0)
+    codes = np.where(generator.random((num_images, num_labels)) < 0.3, 1, -1).astype(np.int8)
+    codes[generator.random(codes.shape) >= known] = 0
+    return (codes + generator.standard_normal(codes.shape)).astype(np.float32), codes
+
+
+def put(table, scores, codes, batch=7):
+    for start in range(0, len(scores), batch):
+        table.append(scores[start : start + batch], codes[start : start + batch])
+
+
+@pytest.mark.parametrize("held_bytes", [1, 1000, 10**6])
+@pytest.mark.parametrize("memory_bytes", [0, 10**6])
+def test_a_table_gives_back_what_it_took_in(tmp_path, monkeypatch, memory_bytes, held_bytes):
+    monkeypatch.setattr(score_table, "_HELD_BYTES", held_bytes)
+    scores, codes = drawn()
+    with open_score_table(tmp_path / "run", *scores.shape, memory_bytes) as table:
+        put(table, scores, codes)
+        np.testing.assert_array_equal(table.codes, codes.T)
+        np.testing.assert_array_equal(table.columns(range(3, 6)), scores[:, 3:6].T)
+        np.testing.assert_array_equal(table.rows(range(40, 50)), scores[40:])
+        part = table.section(5)
+        assert (part.num_images, part.num_labels) == (50, 16)
+        np.testing.assert_array_equal(part.codes, codes[:, 5:].T)
+        np.testing.assert_array_equal(part.columns(range(1, 3)), scores[:, 6:8].T)
+        np.testing.assert_array_equal(part.rows(range(2)), scores[:2, 5:])
+        assert part.section(2).columns(range(1))[0].tolist() == scores[:, 7].tolist()
+    assert list(tmp_path.rglob("*")) == ([] if memory_bytes else [tmp_path / "run"])
+
+
+@pytest.mark.parametrize("known", [1.0, 0.4])
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_figures_are_the_same_from_memory_and_file_by_one_thread_or_many(tmp_path, monkeypatch, protocol, known):
+    scores, codes = drawn(known=known)
+    baselines = Baselines(draws=3)
+    plain = evaluate(protocol, ScoreTable.of(scores, codes), (3,), baselines, Computing(threads=1))
+    monkeypatch.setattr(classwise, "_LABELS_AT_ONCE", 2)
+    monkeypatch.setattr(topk, "_CELLS_READ_AT_ONCE", 100)
+    monkeypatch.setattr(openimages_biam, "_HELD_BYTES", 5000)
+    with open_score_table(tmp_path, *scores.shape, memory_bytes=0) as table:
+        put(table, scores, codes)
+        again = evaluate(protocol, table, (3,), baselines, Computing(threads=4))
+    assert again == plain
+    np.testing.assert_array_equal(again.measured.per_label, plain.measured.per_label)
+
+
+def test_rows_sorted_by_a_device_have_the_bits_of_numpy():
+    import torch
+
+    from pipeline.training.scoring import sorted_on
+
+    rows = np.random.default_rng(0).standard_normal((5, 1000)).astype(np.float32)
+    rows[:, ::3] = np.round(rows[:, ::3])
+    assert sorted_on(torch.device("cpu")) is sorted_rows
+    by_torch = torch.from_numpy(rows).sort(dim=1).values.numpy()  # what it does on any other device
+    np.testing.assert_array_equal(by_torch, sorted_rows(rows))
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    scores, codes = drawn()
+    with (
+        pytest.raises(
+            PipelineError, match=r"the disk is full: cannot put 4,200 bytes of scores aside in .*run the same"
+        ),
+        open_score_table(tmp_path, *scores.shape, memory_bytes=0) as table,
+    ):
+        put(table, scores, codes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_write_is_continued(tmp_path, monkeypatch):
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: write(descriptor, data[:33], offset))
+    scores, codes = drawn()
+    with open_score_table(tmp_path, *scores.shape, memory_bytes=0) as table:
+        put(table, scores, codes)
+        np.testing.assert_array_equal(table.columns(range(21)), scores.T)
