@@ -171,8 +171,8 @@ class StoreConfig(Section):
 
     name: str = "parquet"
     compression: Literal["none", "lz4", "zstd"] = "zstd"
-    compression_level: int = 1
-    row_group_rows: Positive = 32  # Parquet only
+    compression_level: int = 1  # of zstd
+    row_group_rows: Positive = 32  # that are read together; in HDF5 every row can be read alone all the same
 
 
 class EmbedConfig(Section):

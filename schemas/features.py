@@ -1,7 +1,7 @@
 """The feature spec: everything that shaped the numbers in a feature shard, carried inside every shard."""
 
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -67,3 +67,25 @@ class FeatureSpec(BaseModel):
             if one.role == role:
                 return one
         raise KeyError(role)
+
+    def difference(self, other: "FeatureSpec") -> str | None:
+        """The first field in which another spec differs, with both values; None where the numbers mean the same.
+
+        Library versions do not count: they may differ from shard to shard.
+        """
+        ours, theirs = (_fields(one.model_dump(mode="json", exclude={"versions"})) for one in (self, other))
+        for key in ours | theirs:
+            if ours.get(key) != theirs.get(key):
+                return f"{key}: {ours.get(key)}, expected {theirs.get(key)}"
+        return None
+
+
+def _fields(value: Any, key: str = "") -> dict[str, Any]:
+    """Single values by dotted key."""
+    if isinstance(value, dict):
+        inner = {f"{key}.{name}" if key else name: one for name, one in value.items()}
+    elif isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        inner = {f"{key}[{number}]": one for number, one in enumerate(value)}
+    else:
+        return {key: value}
+    return {name: one for path, nested in inner.items() for name, one in _fields(nested, path).items()}

@@ -129,14 +129,9 @@ def _read_rows(features: FeatureShards, position: int, index: Receipt, split: Re
     annotations = files.table(index.files[1], ["image_id", "positive", "negative"])
     splits = files.table(split.files[0], ["image_id", "split"])
     with features.peek(position) as reader:
+        features.require_spec(position, reader.spec)
         ids, status = reader.image_ids(), np.array(reader.statuses(), dtype=np.str_)
-        maps = reader.spec.maps
     _same_images(features.receipts[position].path, ids, {index.files[1].path: annotations, split.files[0].path: splits})
-    if maps != features.spec.maps:
-        raise IntegrityError(
-            f"{features.receipts[position].path} holds other maps than {features.receipts[0].path}, expected the same. "
-            "Remove the folder of these features, then: biam-pipe extract"
-        )
     return _Rows(
         status=status,
         split=splits.column("split").fill_null("").to_numpy().astype(np.str_),

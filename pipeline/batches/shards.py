@@ -2,12 +2,17 @@
 
 A file's bytes are compared with its receipt once, the first time they are used: a small table when it is read, a
 feature shard when its first map is read (opening one looks at its size only: a run over terabytes starts at once).
+
+Nothing here is open between two calls, so that processes of a data loader can get these objects, forked or pickled.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +22,13 @@ from pipeline.core.storage import Storage
 from pipeline.core.tables import read_table
 from pipeline.core.task import Task
 from pipeline.stores import STORES
+from pipeline.stores.batch import dtype_of
 from pipeline.stores.reader import Reader
 from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, MapSpec
 from schemas.receipts import FileReceipt, Receipt
+
+_THREADS = min(4, os.cpu_count() or 1)  # that decompress; zstd gives 0.9 GB/s on one core
 
 
 class Files:
@@ -163,6 +171,20 @@ class FeatureShards:
         with STORES.load(self.store).open_shard(self.files.sized(self.receipts[position])) as reader:
             yield reader
 
+    def require_spec(self, position: int, found: FeatureSpec) -> None:
+        """Refuse a shard whose numbers mean something else than those of the others.
+
+        Raises:
+            IntegrityError: it has another spec, or its bytes are not those of its receipt.
+        """
+        if (difference := found.difference(self.spec)) is not None:
+            file = self.receipts[position]
+            self.files.checked(file)  # a damaged spec differs, too
+            raise IntegrityError(
+                f"{file.path} holds other features than its folder says: {difference}. "
+                "Remove the file and run the same command again; it is then made anew"
+            )
+
     @contextmanager
     def open(self, position: int) -> Iterator[Reader]:
         """A shard opened for its maps, its bytes compared with the receipt at the first opening.
@@ -170,9 +192,49 @@ class FeatureShards:
         Raises:
             IntegrityError: they differ.
         """
-        self.files.checked(self.receipts[position])
-        with self.peek(position) as reader:
+        path = self.files.checked(self.receipts[position])
+        with STORES.load(self.store).open_shard(path, verified=True) as reader:
             yield reader
+
+    def read(
+        self, shard: NDArray[np.int32], row: NDArray[np.int32], maps: Sequence[MapSpec]
+    ) -> dict[str, NDArray[Any]]:
+        """Maps of some images, [image, *shape] by column, by position of their shard and row, in any order.
+
+        Each row group that has some of them is read once; several are decompressed at a time.
+
+        Raises:
+            IntegrityError: a shard does not have the bytes of its receipt.
+        """
+        found = {one.column: np.empty((len(row), *one.shape), dtype_of(one)) for one in maps}
+        positions = [int(position) for position in np.unique(shard)]
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="biam-pipe read") as threads:
+            list(threads.map(self.files.checked, [self.receipts[position] for position in positions]))
+            share = -(-_THREADS // max(len(positions), 1))
+            parts = [
+                (position, images)
+                for position in positions
+                for images in np.array_split(_by_row(shard, row, position), share)
+                if len(images)
+            ]
+            list(threads.map(lambda part: self._fill(found, part[0], part[1], row), parts))
+        return found
+
+    def _fill(
+        self, found: dict[str, NDArray[Any]], position: int, images: NDArray[np.int64], row: NDArray[np.int32]
+    ) -> None:
+        """Read the maps of some images of one shard, in the order of their rows, each straight to its place."""
+        rows = row[images]
+        with self.open(position) as reader:
+            for group in reader.row_groups:
+                first, last = np.searchsorted(rows, (group.start, group.stop))
+                if first == last:
+                    continue
+                wanted = range(int(rows[first]), int(rows[last - 1]) + 1)
+                for column, values in found.items():
+                    stored = reader.read(wanted, column)
+                    for image in images[first:last]:  # row by row: an array of rows in brackets would copy them twice
+                        values[image] = stored[row[image] - wanted.start]
 
     def image_ids(self, shard: NDArray[np.int32], row: NDArray[np.int32]) -> list[str]:
         """Ids of some images, by position of their shard and row."""
@@ -185,18 +247,31 @@ class FeatureShards:
         return found
 
 
+def _by_row(shard: NDArray[np.int32], row: NDArray[np.int32], position: int) -> NDArray[np.int64]:
+    """The images of one shard, in the order of their rows."""
+    images = np.flatnonzero(shard == position)
+    return images[np.argsort(row[images], kind="stable")]
+
+
 def open_features(task: Task) -> FeatureShards:
     """The feature shards that a task names under `extract`.
 
     Raises:
         PipelineError: there are none.
-        IntegrityError: the first is missing or has another size than its receipt says.
+        IntegrityError: the first, or the spec of all, is missing or not what its receipt says.
     """
     receipts = shard_receipts(task, "extract")
     numbers = tuple(sorted(receipts))
     files = Files(task.storage)
     store = PurePosixPath(task.folders["extract"]).name
-    first = receipts[numbers[0]].files[0]
+    shards = tuple(receipts[number].files[0] for number in numbers)
+    return FeatureShards(files, store, numbers, shards, _spec(task, files, store, shards[0]))
+
+
+def _spec(task: Task, files: Files, store: str, first: FileReceipt) -> FeatureSpec:
+    """The spec that stands beside the shards; that of the first shard where none does."""
+    for receipt in task.inputs["extract"]:
+        if receipt.shard is None:
+            return FeatureSpec.model_validate_json(files.checked(receipt.files[0]).read_bytes())
     with STORES.load(store).open_shard(files.sized(first)) as reader:
-        spec = reader.spec
-    return FeatureShards(files, store, numbers, tuple(receipts[number].files[0] for number in numbers), spec)
+        return reader.spec

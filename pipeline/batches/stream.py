@@ -62,21 +62,10 @@ def batches(features: FeatureShards, selection: Selection, order: Order) -> Gene
 
 
 def _load(features: FeatureShards, selection: Selection, images: NDArray[np.int64]) -> _Window:
-    """Read the maps of some images, each row group once, each row straight to its place."""
-    targets = {
-        spec.column: np.empty((len(images), *spec.shape), dtype=spec.dtype)
-        for spec in (features.region, features.global_feature)
-    }
-    shards, rows = selection.shard[images], selection.row[images]
-    for shard in np.unique(shards):
-        inside = np.flatnonzero(shards == shard)
-        with features.open(int(shard)) as reader:
-            for group in reader.row_groups:
-                here = inside[(rows[inside] >= group.start) & (rows[inside] < group.stop)]
-                for column, target in targets.items():
-                    if len(here):
-                        target[here] = reader.read(group, column)[rows[here] - group.start]
-    return _Window(images, targets[features.region.column], targets[features.global_feature.column])
+    """Read the maps of some images, each row group once."""
+    wanted = (features.region, features.global_feature)
+    maps = features.read(selection.shard[images], selection.row[images], wanted)
+    return _Window(images, *(maps[one.column] for one in wanted))
 
 
 def _regroup(windows: Iterator[_Window], sizes: Sequence[int]) -> Iterator[_Window]:

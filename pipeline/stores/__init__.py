@@ -1,7 +1,7 @@
 """How features lie on disk: one module a format, all with the same entry points.
 
-`SUFFIX`, `write(path, spec, options, batches)`, `open_shard(path)`, which gives a `stores.reader.Reader`, and
-`example(map)`, with which another program reads one. All hold equal bits.
+`SUFFIX`, `write(path, spec, options, batches)`, `open_shard(path, verified=...)`, which gives a
+`stores.reader.Reader`, and `example(map)`, with which another program reads one. All hold equal bits.
 """
 
 from pipeline.core.registry import Registry

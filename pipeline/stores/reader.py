@@ -36,7 +36,7 @@ class Reader(Protocol):
         """What was wrong, one a row, None where nothing was."""
 
     def read(self, rows: range, column: str) -> NDArray[Any]:
-        """Maps of consecutive rows, [row, *shape], writable and the caller's own; all zero where the image failed.
+        """Maps of consecutive rows, [row, *shape], not to be written to; all zero where the image failed.
 
         Raises:
             IntegrityError: the bytes fail their checksum.
