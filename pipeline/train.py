@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.training.checkpoint import Learner, Progress
     from pipeline.training.loop import Material
 
-VERSION = 1
+VERSION = 2
 
 CHECKPOINT = "checkpoint/last.safetensors"
 MODEL = "model.safetensors"
@@ -131,7 +131,13 @@ def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") 
     model = MODELS.load(settings.model.name).build(settings.model, sizes)
     model = model.to(device)
     config = settings.train
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=config.lr,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=device.type != "mps",
+    )
     return Learner(model, optimizer)
 
 

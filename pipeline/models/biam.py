@@ -16,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.attention import CrissCross, NonLocal
 from pipeline.models.blocks import RegionContext, SceneContext, conv_relu_norm, pointwise_leaky
+from pipeline.models.compared_blocks import CrissCross, NonLocal
+from pipeline.models.norm import BatchNorm
+from pipeline.models.pooling import top_k_scores
 from pipeline.models.sizes import FeatureSizes
 from schemas.config import ModelConfig
 from schemas.errors import UsageError
@@ -62,7 +64,7 @@ class BiAM(nn.Module):
         if self.pooled:
             return (enriched.mean(dim=2) @ labels.T).float()
         self._check_top_k(enriched.shape[2])
-        return (labels @ enriched).topk(self.top_k, dim=2, sorted=False).values.mean(dim=2).float()
+        return top_k_scores(enriched, labels, self.top_k)
 
     def response_maps(
         self,
@@ -88,10 +90,7 @@ class BiAM(nn.Module):
     ) -> Float[Tensor, "image joint height width"]:
         """The regions e_f, which labels are compared with."""
         dtype = next(self.parameters()).dtype
-        # One pass over the regions, most often a float16 to float32 cast that copies anyway. Left channels-last, they
-        # meet a batch normalisation that on CPUs is 10 times noisier and depends on the number of threads: on the
-        # reference training curve 6e-3 off after four steps instead of 3e-6, and not faster.
-        by_channel = region.permute(0, 3, 1, 2).to(dtype, memory_format=torch.contiguous_format)
+        by_channel = region.to(dtype).permute(0, 3, 1, 2)  # channels-last, as all that follows
         source = self.stem(self._on_grid(by_channel))
         contexts = []
         if self.region_context is not None:
@@ -143,14 +142,14 @@ def _paper(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     gives no width for the two layers of c_r: they keep the channels.
     """
     channels = config.channels
-    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.region_channels, channels, nn.BatchNorm2d(channels))}
+    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.region_channels, channels, BatchNorm(channels))}
     if "rcb" in config.blocks:
         parts["region_context"] = _region_context(config, hidden=channels, bias=False, dropout=0.0)
     if "scb" in config.blocks:
         parts["scene_context"] = SceneContext(
             key=nn.Conv2d(sizes.global_size, channels, kernel_size=1, bias=False),
             shared=nn.Identity(),
-            refine=conv_relu_norm(channels, channels, nn.BatchNorm2d(channels)),
+            refine=conv_relu_norm(channels, channels, BatchNorm(channels)),
             source_residual=True,
             dropout=0.0,
             weighting=config.scene_weighting,
@@ -201,6 +200,6 @@ def _fused_channels(config: ModelConfig) -> int:
     return max(1, len(config.blocks)) * config.channels
 
 
-def _released_norm(channels: int) -> nn.BatchNorm2d:
+def _released_norm(channels: int) -> BatchNorm:
     # 0.99 is Keras' share to keep, but torch's share to replace: the running statistics are those of the last batch.
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.99)
+    return BatchNorm(channels, eps=1e-3, momentum=0.99)

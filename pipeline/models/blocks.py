@@ -1,34 +1,35 @@
 """The parts of BiAM: convolution blocks, and the two ways a region gets its context.
 
-All of them map [image, channel, height, width] to the same height and width. Symbols, ours -> the paper's:
-source -> h_r, heads -> H, global feature -> x_g.
+All of them map [image, channel, height, width], channels-last in memory, to the same height and width.
+Symbols, ours -> the paper's: source -> h_r, heads -> H, global feature -> x_g.
 """
 
 from collections import OrderedDict
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.models.attention import sigmoid_attention, softmax_attention
+from pipeline.models.dropout import Dropout
+from pipeline.models.norm import BatchNorm
 from schemas.config import ModelConfig
 
 LEAKY_SLOPE = 0.2
 
 
-def conv_relu_norm(channels_in: int, channels_out: int, norm: nn.BatchNorm2d) -> nn.Sequential:
+def conv_relu_norm(channels_in: int, channels_out: int, norm: BatchNorm) -> nn.Sequential:
     """A 3x3 convolution, ReLU, then batch normalisation.
 
     Source: BiAM (ICCV 2021), section 3, "Implementation Details".
     """
     conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1)
-    return nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU(), norm=norm))
+    return nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU(inplace=True), norm=norm))
 
 
 def pointwise_leaky(channels_in: int, channels_out: int) -> nn.Sequential:
     """A 1x1 convolution and a leaky ReLU."""
     conv = nn.Conv2d(channels_in, channels_out, kernel_size=1)
-    return nn.Sequential(OrderedDict(conv=conv, leaky=nn.LeakyReLU(LEAKY_SLOPE)))
+    return nn.Sequential(OrderedDict(conv=conv, leaky=nn.LeakyReLU(LEAKY_SLOPE, inplace=True)))
 
 
 class RegionContext(nn.Module):
@@ -57,7 +58,7 @@ class RegionContext(nn.Module):
         self.output = nn.Conv2d(channels, channels, kernel_size=1, bias=bias)
         self.widen = nn.Conv2d(channels, hidden, kernel_size=1)
         self.narrow = nn.Conv2d(hidden, channels, kernel_size=1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         layer_norm = config.region_norm == "layer"
         self.context_norm = RegionNorm(channels) if layer_norm else nn.Identity()
         self.enriched_norm = RegionNorm(channels) if layer_norm else nn.Identity()
@@ -70,24 +71,18 @@ class RegionContext(nn.Module):
             self._split(self.query(source)),
             self._split(self.key(source)),
             self._split(self.value(source)),
-            self.dropout.p if self.training else 0.0,
+            self.dropout.share if self.training else 0.0,
         )
-        context = self.context_norm(source + self.dropout(self.output(_join(attended, source))))
-        enriched: Tensor = self.enriched_norm(context + self.narrow(torch.relu(self.widen(context))))
+        joined = attended.flatten(2).unflatten(1, source.shape[2:]).permute(0, 3, 1, 2)
+        context = self.context_norm(source + self.dropout(self.output(joined)))
+        enriched: Tensor = self.enriched_norm(context + self.narrow(self.widen(context).relu_()))
         return enriched
 
     def _split(
         self, projected: Float[Tensor, "image channel height width"]
-    ) -> Float[Tensor, "image head region headchannel"]:
+    ) -> Float[Tensor, "image region head headchannel"]:
         """Head h takes the h-th run of neighbouring channels."""
-        return projected.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
-
-
-def _join(
-    attended: Float[Tensor, "image head region headchannel"], like: Float[Tensor, "image channel height width"]
-) -> Float[Tensor, "image channel height width"]:
-    """The heads' channels one after the other, in the map's shape."""
-    return attended.transpose(2, 3).flatten(1, 2).unflatten(2, like.shape[2:])
+        return projected.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.heads, -1))
 
 
 class RegionNorm(nn.LayerNorm):
@@ -130,7 +125,7 @@ class SceneContext(nn.Module):
         self.refine = refine
         self.source_residual = source_residual
         self.weigh: nn.Module = {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=1)}[weighting]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, source: Float[Tensor, "image channel height width"], global_feature: Float[Tensor, "image global"]

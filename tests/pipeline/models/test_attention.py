@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.attention import CrissCross, NonLocal, sigmoid_attention, softmax_attention
+from pipeline.models.attention import sigmoid_attention, softmax_attention
 from pipeline.models.blocks import RegionNorm
+from pipeline.models.compared_blocks import CrissCross, NonLocal
 
 IMAGES, CHANNELS, HEIGHT, WIDTH = 2, 16, 3, 4
 
@@ -73,12 +74,32 @@ def test_every_region_reaches_every_other_through_criss_cross():
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 def test_weights_of_a_region_are_softmax_or_sigmoid_of_the_scaled_products(kind):
-    query, key, value = (torch.randn(2, 3, 5, 4, dtype=torch.float64) for _ in range(3))
+    query, key, value = (torch.randn(2, 5, 3, 4, dtype=torch.float64) for _ in range(3))
     found = {"softmax": softmax_attention, "sigmoid": sigmoid_attention}[kind](query, key, value, 0.0)
-    for image, head, region in np.ndindex(2, 3, 5):
-        products = np.array([float(query[image, head, region] @ other) / 2 for other in key[image, head]])
+    for image, region, head in np.ndindex(2, 5, 3):
+        products = np.array([float(query[image, region, head] @ other) / 2 for other in key[image, :, head]])
         weights = 1 / (1 + np.exp(-products)) if kind == "sigmoid" else np.exp(products) / np.exp(products).sum()
-        np.testing.assert_allclose(found[image, head, region], weights @ value[image, head].numpy(), rtol=1e-10)
+        expected = weights @ value[image, :, head].numpy()
+        np.testing.assert_allclose(found[image, region, head], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_gradients_of_attention_are_its_slopes(dropout):
+    inputs = [torch.randn(2, 5, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+
+    def attend(*arguments):
+        torch.manual_seed(0)  # the same weights dropped each time
+        return softmax_attention(*arguments, dropout)
+
+    assert torch.autograd.gradcheck(attend, inputs)
+
+
+@pytest.mark.parametrize("attend", [softmax_attention, sigmoid_attention])
+def test_dropout_of_attention_keeps_the_mean(attend):
+    query, key, value = (torch.rand(1, 4, 1, 2) for _ in range(3))
+    many = [one.expand(4000, -1, -1, -1) for one in (query, key, value)]
+    torch.manual_seed(0)
+    torch.testing.assert_close(attend(*many, 0.4).mean(dim=0), attend(query, key, value, 0.0)[0], rtol=0.05, atol=0)
 
 
 def test_region_norm_takes_mean_and_variance_of_a_region_over_its_channels():
