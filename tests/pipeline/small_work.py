@@ -112,12 +112,25 @@ class SmallWork:
         return Path(self.root, self.recipe.folders[stage], file)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a folder holds of its images and labels; rows of the vectors by label index."""
+
+    vectors: np.ndarray
+    positives: list[list[int] | None]
+    negatives: list[list[int] | None]
+    regions: np.ndarray
+    global_features: np.ndarray
+
+
 def make(root: Path, recipe: Recipe | None = None) -> SmallWork:
     recipe = recipe or Recipe()
     vectors = _vectors(recipe)
-    positives, negatives = _annotations(recipe)
-    regions, global_features = _maps(recipe, vectors)
-    work = SmallWork(str(root), recipe, _spec(recipe), {}, regions, global_features, positives, negatives, vectors)
+    return write(root, recipe, Content(vectors, *_annotations(recipe), *_maps(recipe, vectors)))
+
+
+def write(root: Path, recipe: Recipe, content: Content) -> SmallWork:
+    work = SmallWork(str(root), recipe, _spec(recipe), {}, **vars(content))
     index = [_index_shard(work, shard) for shard in range(recipe.shards)]
     work.receipts["index"] = (*index, _labels(work))
     work.receipts["download"] = tuple(_download_shard(work, shard) for shard in range(recipe.shards))
