@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.flow import Result
+    from pipeline.flow import Prediction, Result
     from schemas.config import Config
     from schemas.errors import PipelineError
 
@@ -54,6 +54,11 @@ RetryOption = Annotated[
 ]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
+
+ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
+LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
+TopOption = Annotated[int, typer.Option("--top", metavar="N", min=1, help="Labels told of each image, best first.")]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
 
 STAGES = {
     "index": "List the images, their annotations and the label space.",
@@ -238,6 +243,32 @@ def verify_command(where: Where, as_json: bool) -> None:
         _end(IntegrityError(text), as_json)
 
 
+@app.command("predict")
+@_with_common_options
+def predict_command(
+    where: Where,
+    as_json: bool,
+    images: ImagesArgument = None,
+    labels: LabelsOption = None,
+    top: TopOption = 5,
+    out: OutOption = Path("predictions"),
+) -> None:
+    """Score labels in images with the trained model, and draw where it sees the best of them.
+
+    Labels may be any words that have vectors; without --labels, all labels of the data set. Exit code 1 where no image
+    could be used.
+
+    Example: biam-pipe predict photo.jpg --labels "zebra,street protest,night"
+    """
+    from pipeline import flow
+
+    asked = None if labels is None else labels.split(",")
+    found = flow.predict(where.load(), where.work, flow.PredictRequest(images or [], asked, top, out))
+    _print_json(found.as_json()) if as_json else _print_prediction(found)
+    if found.problem is not None:
+        _end(found.problem, as_json)
+
+
 def _add_list(name: str) -> None:
     def command(as_json: JsonOption = False) -> None:
         from pipeline import flow
@@ -351,6 +382,17 @@ def _print_result(result: "Result") -> None:
     if result.report:
         page = Path(result.report)
         _print(f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}")
+
+
+def _print_prediction(found: "Prediction") -> None:
+    for image in found.images:
+        _print(image.image if image.error is None else f"{image.image}: {image.status} ({image.error})")
+        for label in image.labels:
+            _print(f"  {label.score:8.3f}  {label.label}  {label.heat_map}")
+    for name, words in found.words_missing.items():
+        _print(f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector")
+    if found.random_weights:
+        _print(f"{found.weights} weights: the scores show that the pipeline works, not what is in the pictures")
 
 
 def _metric_line(name: str, section: dict[str, Any]) -> str:

@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,6 +20,7 @@ from pipeline.core import stopping
 from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task
 from pipeline.images.header import inspect
+from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
 from pipeline.images.shard import ImageShard, open_shard
 from schemas.config import DownloadConfig
@@ -244,21 +243,11 @@ def _mismatch(data: bytes, location: Row) -> str | None:
 
 
 def _check_file(path: str, config: DownloadConfig) -> _Outcome:
-    """The outcome of an image on a local disk. Error texts carry no path: the index has it."""
+    """The outcome of an image on a local disk."""
     try:
-        seen = Path(path).stat()
-        if not S_ISREG(seen.st_mode):  # reading a pipe or a device might never end
-            return _Outcome(ImageStatus.UNREADABLE_FILE, "not a regular file", _LOCAL)
-        if seen.st_size > config.max_bytes:
-            text = f"more bytes than download.max_bytes = {config.max_bytes}"
-            return _Outcome(ImageStatus.TOO_LARGE, text, _LOCAL, seen.st_size)
-        data = Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return _Outcome(ImageStatus.MISSING_FILE, "no such file", _LOCAL)
-    except OSError as error:
-        return _Outcome(ImageStatus.UNREADABLE_FILE, (error.strerror or "input/output error").lower(), _LOCAL)
-    except ValueError:
-        return _Outcome(ImageStatus.BAD_ADDRESS, "not a path: it holds a zero byte", _LOCAL)
+        data = read_local(path, config.max_bytes)
+    except ImageProblem as problem:
+        return _Outcome(problem.status, str(problem), _LOCAL)
     return _check(data, _LOCAL, config)
 
 

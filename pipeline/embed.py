@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipeline.core.storage import sha256_file
 from pipeline.core.tables import content_hash, read_table, write_table
 from pipeline.core.task import Output, Task
-from pipeline.vectors.reader import WordVectors, read_vectors
-from pipeline.vectors.rule import Words, alternatives, choose
+from pipeline.vectors.embedding import Embedding, embedding
+from pipeline.vectors.reader import read_vectors
+from pipeline.vectors.rule import alternatives, choose
 from pipeline.vectors.source import local_file, slug, vectors_file
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
@@ -36,14 +35,6 @@ class Settings:
     """What `run` needs."""
 
     embed: EmbedConfig
-
-
-@dataclass(frozen=True)
-class _Embedding:
-    """A label's words, and the vector [word] they give, if any."""
-
-    words: Words
-    vector: NDArray[np.float32] | None
 
 
 def sources(config: EmbedConfig) -> tuple[str, ...]:
@@ -70,7 +61,7 @@ def run(task: Task) -> list[Output]:
     with vectors_file(config, task.bases) as path:
         known = read_vectors(path, {word for group in groups for words in group for word in words})
         vectors_sha256 = sha256_file(path)
-    rows = [_embedding(choose(group, known.vectors), known) for group in groups]
+    rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]
     roles = _roles(task)
     listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]
     _refuse_missing(config, listed, roles)
@@ -81,16 +72,7 @@ def run(task: Task) -> list[Output]:
     return [Output((file,), len(rows), content=content_hash(table), facts=facts)]
 
 
-def _embedding(words: Words, known: WordVectors) -> _Embedding:
-    if not words.found:
-        return _Embedding(words, None)
-    mean = np.mean([known.vectors[word].astype(np.float64) for word in words.found], axis=0)
-    norm = np.linalg.norm(mean)
-    # Words whose vectors cancel out say nothing together; dividing by their norm would only scale rounding errors.
-    return _Embedding(words, (mean / norm).astype(np.float32) if norm > np.finfo(np.float32).eps else None)
-
-
-def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, _Embedding]], roles: Mapping[int, str]) -> None:
+def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, Embedding]], roles: Mapping[int, str]) -> None:
     if config.missing == "drop":
         return
     without = [label for label, row in listed if row.vector is None]
@@ -113,7 +95,7 @@ def _roles(task: Task) -> dict[int, str]:
     return dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True))
 
 
-def _table(labels: Sequence[Label], rows: Sequence[_Embedding], dimensions: int) -> pa.Table:
+def _table(labels: Sequence[Label], rows: Sequence[Embedding], dimensions: int) -> pa.Table:
     columns = {
         "label_index": [label["label_index"] for label in labels],
         "label_id": [label["label_id"] for label in labels],
@@ -124,7 +106,7 @@ def _table(labels: Sequence[Label], rows: Sequence[_Embedding], dimensions: int)
     return pa.table(columns, schema=embeddings(dimensions))
 
 
-def _coverage(rows: Sequence[_Embedding]) -> dict[str, int]:
+def _coverage(rows: Sequence[Embedding]) -> dict[str, int]:
     without = sum(row.vector is None for row in rows)
     partial = sum(row.vector is not None and bool(row.words.missing) for row in rows)
     return {"labels": len(rows), "complete": len(rows) - partial - without, "partial": partial, "without": without}

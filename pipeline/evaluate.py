@@ -131,7 +131,9 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     from pipeline.batches.label_space import read_label_space
     from pipeline.batches.selection import select
     from pipeline.batches.shards import open_features
+    from pipeline.models.sizes import FeatureSizes
     from pipeline.training.scoring import Scorer
+    from pipeline.training.weights import trained_model
 
     space, features = read_label_space(task), open_features(task)
     selections = select(task, features, space, [ImageSplit.TEST])
@@ -141,7 +143,8 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
             f"evaluate: no test images (found 0 of {test.expected} in the split; failed {dict(test.failed)}), expected "
             "at least 1. Run: biam-pipe evaluate --set split.test_fraction=0.2"
         )
-    saved = _model(task, (features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1]))
+    sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1])
+    saved = trained_model(task, sizes)
 
     def check(images: int) -> None:
         logger.info("%d/%d images scored", images, len(test), extra={"done": images, "total": len(test)})
@@ -174,27 +177,6 @@ def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable
         )
     with open_score_table(folder, num_images, num_labels, most) as table:
         yield table
-
-
-def _model(task: Task, sizes: tuple[int, int, int]) -> "SavedModel":
-    """The trained model, its file compared with the receipt.
-
-    Args:
-        task: names the receipt of training.
-        sizes: channels of the region map, elements of the global feature and of a label vector.
-    """
-    from pipeline.batches.shards import Files, whole_file
-    from pipeline.models.sizes import FeatureSizes
-    from pipeline.training.weights import load_model
-
-    file = whole_file(task, "train")
-    saved = load_model(Files(task.storage).checked(file))
-    if saved.sizes != FeatureSizes(*sizes):
-        raise PipelineError(
-            f"evaluate: {file.path} was trained for {saved.sizes}, the features and label vectors are "
-            f"{FeatureSizes(*sizes)}; expected the same. Run: biam-pipe train"
-        )
-    return saved
 
 
 def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Section]":

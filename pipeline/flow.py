@@ -24,6 +24,7 @@ from pipeline.core.task import Place, Stage
 from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.outcome import Result, outcome
+from pipeline.predict import Prediction, PredictRequest, predict_images
 from pipeline.retry import failed_statuses, reopen
 from pipeline.status import StageStatus
 from pipeline.status import status as status_of
@@ -34,7 +35,7 @@ from schemas.config import Config, EvaluateConfig, TrainConfig
 from schemas.errors import PipelineError, UsageError
 from schemas.status import ImageStatus
 
-__all__ = ["Request", "Result", "failed_statuses", "names", "plan", "run", "stages", "status", "verify"]
+__all__ = ["Request", "Result", "failed_statuses", "names", "plan", "predict", "run", "stages", "status", "verify"]
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,13 @@ def verify(config: Config, work: Path) -> Verification:
     storage = _storage(config, work)
     graph, _ = _graph(config, storage, "report")
     return verify_files(graph, storage)
+
+
+def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
+    """What the trained model of these settings says of some images; changes nothing in the work folder."""
+    storage = _storage(config, work)
+    graph, _ = _graph(config, storage, "train")
+    return predict_images(config, storage, graph, request)
 
 
 def names(room: str) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 import cli
@@ -197,6 +198,42 @@ def test_a_mistake_is_one_line_with_what_to_do(shell: Shell, command: str, code:
     assert told in json.loads(done.stdout)["error"]
 
 
+def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(shell: Shell) -> None:
+    (run,) = shell.folder.glob("work/demo/runs/*")
+    example = pq.read_table(run / "examples.parquet").to_pylist()[0]
+    shard = shell.folder / f"work/demo/images/shard-{example['shard']:05d}.parquet"
+    (shell.folder / "a test image.jpg").write_bytes(pq.read_table(shard)["data"][example["row"]].as_py())
+    (shell.folder / "broken.jpg").write_bytes(b"no picture")
+    told = shell.json("predict 'a test image.jpg' broken.jpg nowhere.jpg --top 5 --out seen")
+    assert [image["status"] for image in told["images"]] == ["ok", "not_an_image", "missing_file"]
+    assert (told["random_weights"], told["exit_code"]) == (True, 0)
+    names = pq.read_table(shell.folder / "work/demo/labels.parquet")["name"].to_pylist()
+    labels = told["images"][0]["labels"]
+    assert [one["label"] for one in labels] == [names[label] for label in example["top"]]
+    assert [one["score"] for one in labels] == pytest.approx(example["top_scores"], abs=1e-5)
+    pictures = [shell.folder / one["heat_map"] for one in labels]
+    assert sorted(pictures) == sorted((shell.folder / "seen").iterdir())
+    with Image.open(pictures[0]) as picture, Image.open(shell.folder / "a test image.jpg") as image:
+        assert (picture.format, picture.size) == ("PNG", image.size)
+
+
+def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: Shell) -> None:
+    Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
+    told = shell.json("predict red.png --labels 'red circle, striped ,blue ring,red circle'")
+    assert {one["label"] for one in told["images"][0]["labels"]} == {"red circle", "striped", "blue ring"}
+    assert told["words_missing"] == {"blue ring": ["ring"]}
+    done = shell("predict red.png --labels red,xyzzy", code=2).stderr
+    assert "no word of 'xyzzy' has a vector in demo:vectors.txt, expected one at least" in done
+    (shell.folder / "broken.jpg").write_bytes(b"no picture")
+    done = shell("predict broken.jpg", code=1)
+    assert "broken.jpg: not_an_image" in done.stdout
+    assert "none of 1 images could be used (not_an_image 1)" in done.stderr
+    assert "no image given" in shell("predict", code=2).stderr
+    done = shell("predict red.png --set model.channels=16", code=1).stderr
+    assert "predict: no receipt of train" in done
+    assert "Run: biam-pipe train" in done
+
+
 def test_every_command_has_help_with_an_example() -> None:
     def commands(group: Any, path: str) -> list[tuple[str, Any]]:
         inner = [
@@ -231,6 +268,7 @@ def _fetches(command: str) -> bool:
 def test_the_commands_of_the_readme_run(shell: Shell) -> None:
     commands = [command for command in _readme_commands() if not _fetches(command)]
     assert len(commands) >= 5
+    Image.new("RGB", (40, 30), "red").save(shell.folder / "photo.jpg")
     for command in commands:
         shell(command)
 

@@ -1,4 +1,4 @@
-"""Example pictures: made small, with a response map laid over them, as data URIs."""
+"""Pictures: made small, with a response map laid over them, as data URIs or files."""
 
 import base64
 from io import BytesIO
@@ -47,6 +47,13 @@ def _stretched(response: Float[np.ndarray, "height width"]) -> Float[np.ndarray,
     if not np.isfinite(low) or not np.isfinite(high) or high <= low:
         return np.zeros_like(values)
     return (values - low) / (high - low)
+
+
+def png(image: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    data = BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
 
 
 def data_uri(image: Image.Image) -> str:

@@ -10,11 +10,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pipeline.batches.shards import Files, whole_file
 from pipeline.core.storage import Storage
+from pipeline.core.task import Task
 from pipeline.models import MODELS
 from pipeline.models.sizes import FeatureSizes
 from schemas.config import ModelConfig
-from schemas.errors import IntegrityError
+from schemas.errors import IntegrityError, PipelineError
 
 # One key with one JSON document: safetensors writes several keys in an order that changes from process to process.
 METADATA_KEY = "biam_pipe"
@@ -72,3 +74,24 @@ def load_model(path: Path) -> SavedModel:
     model: nn.Module = MODELS.load(config.name).build(config, sizes)
     model.load_state_dict(weights)
     return SavedModel(model.eval(), config, sizes)
+
+
+def trained_model(task: Task, sizes: FeatureSizes) -> SavedModel:
+    """The model that training left, its file compared with the receipt.
+
+    Args:
+        task: names the receipt of training.
+        sizes: of the features and label vectors that it is to score.
+
+    Raises:
+        PipelineError: there is none, or it was trained for others.
+        IntegrityError: its file is damaged.
+    """
+    file = whole_file(task, "train")
+    saved = load_model(Files(task.storage).checked(file))
+    if saved.sizes != sizes:
+        raise PipelineError(
+            f"{task.stage}: {file.path} was trained for {saved.sizes}, the features and label vectors are {sizes}; "
+            "expected the same. Run: biam-pipe train"
+        )
+    return saved

@@ -1,0 +1,110 @@
+"""What a model says of image files that no stage has seen: decoded, resized and extracted as stage `extract` does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.backbones.network import Network, network
+from pipeline.core.ahead import ahead
+from pipeline.images.decode import decode, resize
+from pipeline.images.local import read_local
+from pipeline.images.problem import ImageProblem
+from pipeline.metrics.topk import top_labels
+from schemas.config import Config
+from schemas.features import FeatureSpec
+from schemas.status import ImageStatus
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image file and what the model says of it; all but the first three are empty where the status is not `ok`.
+
+    Attributes:
+        path: of the file.
+        status: as in the status column of a feature shard.
+        error: what was found, where it is not `ok`.
+        picture: the whole image, upright.
+        pixels: the same, as the backbone takes it: [height, width, 3].
+        best: columns of the label vectors with the largest scores, best first.
+        scores: of those.
+        responses: [label, height, width], the response maps of those.
+    """
+
+    path: str
+    status: str
+    error: str | None = None
+    picture: Image.Image | None = None
+    pixels: NDArray[np.uint8] | None = None
+    best: Sequence[int] = ()
+    scores: Sequence[float] = ()
+    responses: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Seer:
+    """A backbone and a model, ready for files.
+
+    Attributes:
+        config: of the backbone, and of what images may be.
+        spec: of the features that the model learnt from.
+        model: in evaluation mode, on the device of the label vectors.
+        label_vectors: [label, word].
+    """
+
+    config: Config
+    spec: FeatureSpec
+    model: nn.Module
+    label_vectors: Tensor
+
+    def see(self, paths: Sequence[str], top: int) -> Iterator[Seen]:
+        """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
+        extract = self.config.extract
+        backbone = network(self.config.backbone, extract.device, extract.batch_images)
+        limit = 2 * backbone.batch_images  # one batch for the network, one in the making
+        with ahead(self._opened, paths, extract.decode_threads, limit) as opened:
+            while batch := list(islice(opened, backbone.batch_images)):
+                yield from self._batch(batch, top, backbone)
+
+    def _opened(self, path: str) -> Seen:
+        preprocess, limits = self.spec.preprocess, self.config.download
+        try:
+            data = read_local(path, limits.max_bytes)
+            picture = decode(data, preprocess.orientation, None, limits.max_pixels)
+        except ImageProblem as problem:
+            return Seen(path, str(problem.status), str(problem))
+        return Seen(path, str(ImageStatus.OK), None, picture, resize(picture, preprocess.resize[0]))
+
+    def _batch(self, batch: Sequence[Seen], top: int, backbone: Network) -> Iterator[Seen]:
+        """The same images, those that could be opened with what the model says."""
+        pixels = [one.pixels for one in batch if one.pixels is not None]
+        maps = backbone.run(np.stack(pixels), self.config.engine.threads) if pixels else {}
+        row = 0
+        for one in batch:
+            if one.pixels is None:
+                yield one
+                continue
+            yield self._judged(one, {column: values[row : row + 1] for column, values in maps.items()}, top)
+            row += 1
+
+    @torch.no_grad()
+    def _judged(self, one: Seen, maps: dict[str, NDArray[Any]], top: int) -> Seen:
+        for column, values in maps.items():
+            if not np.isfinite(values).all():
+                text = f"{column} holds NaN or infinity in {values.dtype.name}"
+                return Seen(one.path, str(ImageStatus.NON_FINITE), text)
+        device = self.label_vectors.device
+        columns = (self.spec.map_with_role(role).column for role in ("region", "global"))
+        inputs = [torch.from_numpy(maps[column]).to(device) for column in columns]
+        scores = self.model(*inputs, self.label_vectors).cpu().numpy()
+        best = top_labels(scores, top)[0]
+        model: Any = self.model
+        wanted = self.label_vectors[torch.from_numpy(best).to(device)]
+        responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
+        return replace(one, best=best.tolist(), scores=scores[0, best].tolist(), responses=responses)
