@@ -74,20 +74,21 @@ def serve(pipe: Connection) -> None:
 
 def ceiling(base: str, images: int) -> float:
     """Images/s of a client that does nothing with the bytes."""
-    import aiohttp
+    from pipeline.web.networks import Networks
+    from pipeline.web.transfers import Transfers
+    from schemas.config import DownloadConfig
 
     async def run() -> float:
         numbers = iter(range(images))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
+        transfers = Transfers(DownloadConfig(), 64, Networks(["127.0.0.0/8"]))
 
-            async def fetch() -> None:
-                for number in numbers:
-                    async with session.get(f"{base}/{number}.jpg") as response:
-                        await response.read()
+        async def fetch() -> None:
+            for number in numbers:
+                await transfers.get(f"{base}/{number}.jpg", None, 60)
 
-            started = time.perf_counter()
-            await asyncio.gather(*(fetch() for _ in range(64)))
-            return images / (time.perf_counter() - started)
+        started = time.perf_counter()
+        await asyncio.gather(*(fetch() for _ in range(64)))
+        return images / (time.perf_counter() - started)
 
     return asyncio.run(run())
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core import stopping
 from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task
 from pipeline.images.header import inspect
@@ -38,7 +37,6 @@ _IMAGES = "images"
 _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
-_STOP_POLL_S = 0.25
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL, _HTTP = "local", "http"
 
@@ -50,11 +48,11 @@ class Settings:
     """What `run` needs.
 
     Attributes:
-        pieces_at_once: shards that are fetched at the same time; they share `download.host_concurrency`.
+        workers: that fetch at the same time; they share `download.host_concurrency`.
     """
 
     download: DownloadConfig
-    pieces_at_once: int = 1
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,13 @@ def run(task: Task) -> list[Output]:
     _require_bases(task, rows)
     images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (_IMAGES, task.folder))
     known = _standing(task, rows)
+    from pipeline.web import loop
+
     with (
         ThreadPoolExecutor(_FILE_THREADS) as threads,
         open_shard(task.storage, images_path, [row["image_id"] for row in rows], threads) as images,
     ):
-        work = _fetch_shard(task, rows, known, images)
-        outcomes = asyncio.run(_unless_stopped(work, task.deadline))
+        outcomes = loop.run(_fetch_shard(task, rows, known, images), task.deadline)
         facts = {"bytes": images.spool.size_bytes}
     _write_downloads(task, downloads_path, rows, outcomes)
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
@@ -137,22 +136,11 @@ def _require_bases(task: Task, rows: Sequence[Row]) -> None:
         )
 
 
-async def _unless_stopped(work: Awaitable[list[_Outcome]], deadline: float | None) -> list[_Outcome]:
-    """The result of the work, or the reason to stop as soon as there is one."""
-    task = asyncio.ensure_future(work)
-    while not (await asyncio.wait({task}, timeout=_STOP_POLL_S))[0]:
-        if (why := stopping.reason(deadline)) is not None:
-            task.cancel()
-            await asyncio.wait({task})
-            raise why
-    return task.result()
-
-
 async def _fetch_shard(
     task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], images: ImageShard
 ) -> list[_Outcome]:
     """One outcome a row, in order; the bytes of fetched images go to the shard."""
-    from pipeline.web.client import open_client
+    from pipeline.web.client import shared_client
 
     config: DownloadConfig = task.settings.download
     outcomes = [known.get(position, _Outcome(ImageStatus.REMOVED)) for position in range(len(rows))]
@@ -160,14 +148,15 @@ async def _fetch_shard(
 
     async def fetch_on() -> None:
         for position, row in numbered:  # shared: each of the runners takes the next row that nobody has
-            outcomes[position], data = await fetcher.image(row)
+            async with client.slots:
+                outcomes[position], data = await fetcher.image(row)
             await images.put(position, data)
 
     for position, data in _standing_images(task, known):
         await images.put(position, data)
-    async with open_client(config, max(1, config.host_concurrency // task.settings.pieces_at_once)) as client:
-        fetcher = _Fetcher(config, task.bases, client, images.threads)
-        await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
+    client = shared_client(config, max(1, config.host_concurrency // task.settings.workers))
+    fetcher = _Fetcher(config, task.bases, client, images.threads)
+    await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
     return outcomes
 
 

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
-from pipeline.core.cluster import slots
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
 from pipeline.core.lock import writing
@@ -92,7 +91,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             name="download",
             version=download.VERSION,
             recipe=_keys("download", config.download, {"max_bytes", "max_pixels"}),
-            settings=download.Settings(config.download, slots("network", config.engine)),
+            settings=download.Settings(config.download, config.engine.network_workers),
             run=download.run,
             upstream={"index": "shard"},
             reads={"index": index.FILES},

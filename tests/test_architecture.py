@@ -33,7 +33,7 @@ def test_the_command_line_imports_only_the_door_dags_and_schemas() -> None:
 
 @pytest.mark.parametrize("module", ["cli", "pipeline.flow", "dags.settings"])
 def test_importing_loads_no_heavy_library(module: str) -> None:
-    heavy = ["torch", "torchvision", "gensim", "distributed", "dask", "h5py", "hdf5plugin", "matplotlib", "aiohttp"]
+    heavy = ["torch", "torchvision", "gensim", "distributed", "dask", "h5py", "hdf5plugin", "matplotlib", "pycurl"]
     program = f"import {module}, sys; print(*[name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.split() == []

@@ -1,84 +1,58 @@
 """Fetches one image address: redirects, caps, retries, one deadline over everything.
 
-Redirects are followed here and not by the http library: that one would follow any scheme it knows, and its errors say
-neither loop nor target. Bodies are taken as they are sent: `identity` is asked for, and an encoded body is refused, so
-that no small answer can unfold into a large one. Where a connection may lead is the business of `networks`.
+Redirects are followed here and not by the http library, whose errors say neither loop nor target. Bodies are taken as
+they are sent: `identity` is asked for, and an encoded body is refused, so that no small answer can unfold into a large
+one. Where a connection may lead is the business of `networks`.
 """
 
 import asyncio
 import hashlib
-import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
-
-import aiohttp
-from aiohttp.abc import AbstractResolver
+import re
+from functools import lru_cache
+from urllib.parse import quote, urljoin, urlsplit
 
 from pipeline.core.fetch import proxy_for
 from pipeline.web.answer import Answer, refusal
-from pipeline.web.networks import CheckedNames, Networks, PrivateAddressError
+from pipeline.web.faults import PRIVATE, answer_to
+from pipeline.web.networks import Networks
+from pipeline.web.transfers import Reply, Transfers
 from schemas.config import DownloadConfig
 from schemas.status import PASSING, ImageStatus
 
-_NAMES_KNOWN_S = 300  # a few hosts serve millions of images; each is looked up every five minutes
-_READ_BYTES = 2**18  # most photographs come whole before their reader is woken
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLACEHOLDER_NAME = "photo_unavailable"  # Flickr sends there for a photo that is gone
 _PLACEHOLDER_BYTES = 1 << 14  # those known have 2 to 9 kB; larger bodies are not hashed for it
-
-# First match wins, so the narrow kinds stand before the wide ones.
-_FAULTS: tuple[tuple[type[Exception], ImageStatus, str], ...] = (
-    (aiohttp.ClientConnectorDNSError, ImageStatus.DNS_ERROR, "the host name does not resolve"),
-    (aiohttp.ClientSSLError, ImageStatus.TLS_ERROR, "no secure connection"),
-    (TimeoutError, ImageStatus.TIMEOUT, "no connection within download.connect_timeout_s"),
-    (aiohttp.ClientPayloadError, ImageStatus.TRUNCATED_BODY, "the body ended before its announced end"),
-    (aiohttp.ClientResponseError, ImageStatus.HTTP_ERROR, "the answer is not HTTP"),
-    (aiohttp.ServerDisconnectedError, ImageStatus.CONNECTION_ERROR, "closed without an answer"),
-    (aiohttp.ClientError, ImageStatus.CONNECTION_ERROR, "no connection"),
-)
-_PRIVATE = "a private, loopback or link-local address, and download.allowed_networks does not list its network"
+_INVALID = "not a valid address"
+_EARLY_S = 0.05  # libcurl counts milliseconds from the moment it is handed a request
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_SENDABLE = re.compile(rf"[\w.{re.escape(_SAFE)}-]*", re.ASCII)
 
 
-@asynccontextmanager
-async def open_client(
-    config: DownloadConfig, host_connections: int, names: AbstractResolver | None = None
-) -> AsyncIterator["Client"]:
-    """A client that reuses connections and look-ups; for the loop that opened it.
+@lru_cache(maxsize=1)
+def shared_client(config: DownloadConfig, host_connections: int) -> "Client":
+    """The client of all pieces that a worker runs under these settings. To be called in the loop that it serves."""
+    return Client(config, host_connections)
+
+
+class Client:
+    """Asks for images, one address at a time or many at once; reuses connections and look-ups.
 
     Args:
         host_connections: at most so many at once to one host.
-        names: how host names are resolved; the system's way by default.
+
+    Attributes:
+        slots: to be held while an image is fetched, so that no deadline passes in a queue.
     """
-    networks = Networks(config.allowed_networks)
-    connector = aiohttp.TCPConnector(
-        limit=config.concurrency,
-        limit_per_host=host_connections,
-        resolver=CheckedNames(networks, names),
-        ttl_dns_cache=_NAMES_KNOWN_S,
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s),
-        headers={"User-Agent": config.user_agent, "Accept-Encoding": "identity"},
-        auto_decompress=False,
-        read_bufsize=_READ_BYTES,
-        cookie_jar=aiohttp.DummyCookieJar(),  # an image must not depend on which one was fetched before it
-    ) as session:
-        yield Client(config, session, networks)
 
-
-@dataclass(frozen=True)
-class Client:
-    """Asks for images, one address at a time or many at once."""
-
-    config: DownloadConfig
-    session: aiohttp.ClientSession
-    networks: Networks
-    _paused_until: dict[str, float] = field(default_factory=dict)  # by host, in the loop's time
-    _proxies: dict[str, str | None] = field(default_factory=dict)  # by scheme and host; a look takes 30 us
+    def __init__(self, config: DownloadConfig, host_connections: int) -> None:
+        self.config = config
+        self.slots = asyncio.Semaphore(config.concurrency)
+        self._loop = asyncio.get_running_loop()
+        self._networks = Networks(config.allowed_networks)
+        self._transfers = Transfers(config, host_connections, self._networks)
+        self._paused_until: dict[str, float] = {}  # by host, in the loop's time
+        self._proxies: dict[str, str | None] = {}  # by scheme and host; a look takes 30 us
 
     async def fetch(self, address: str, budget_s: float) -> Answer:
         """The body behind an address, or why there is none. Never raises for what a server or an address does.
@@ -90,17 +64,12 @@ class Client:
         Args:
             budget_s: for everything: attempts, redirects, waits.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         deadline = loop.time() + budget_s
         for attempt in range(self.config.attempts):
             if (pause_s := self._pause_s(address)) and loop.time() + pause_s < deadline:
                 await asyncio.sleep(pause_s)
-            try:
-                async with asyncio.timeout_at(deadline):
-                    answer = await self._attempt(address)
-            except TimeoutError:
-                text = f"no whole answer within download.timeout_s = {self.config.timeout_s:g}"
-                return Answer(ImageStatus.TIMEOUT, error=text)
+            answer = await self._attempt(address, deadline, look_up=attempt > 0)
             wait_s = max(answer.retry_after_s, self.config.backoff_s * 2**attempt * random.uniform(0.5, 1.0))
             last = attempt + 1 == self.config.attempts or loop.time() + wait_s >= deadline
             if last or answer.status not in PASSING:
@@ -114,20 +83,20 @@ class Client:
         """How long the host still wants to be left alone, and a little more, so that not all come back at once."""
         if not self._paused_until:
             return 0.0
-        left_s = self._paused_until.get(_host(address), 0.0) - asyncio.get_running_loop().time()
+        left_s = self._paused_until.get(_host(address), 0.0) - self._loop.time()
         return left_s + self.config.backoff_s * random.random() if left_s > 0 else 0.0
 
-    async def _attempt(self, address: str) -> Answer:
+    async def _attempt(self, address: str, deadline: float, *, look_up: bool) -> Answer:
         visited: set[str] = set()
         while len(visited) <= self.config.max_redirects:
             if (refused := self._refused(address, redirected=bool(visited))) is not None:
                 return refused
             visited.add(address)
             try:
-                answer = await self._request(address)
-            except (aiohttp.InvalidURL, UnicodeError):  # UnicodeError: a host name that has no IDNA form
+                answer = await self._request(address, deadline, look_up=look_up)
+            except ValueError:
                 bad = ImageStatus.BAD_REDIRECT if len(visited) > 1 else ImageStatus.BAD_ADDRESS
-                return Answer(bad, error="not a valid address")
+                return Answer(bad, error=_INVALID)
             if isinstance(answer, Answer):
                 return answer
             address = answer
@@ -142,29 +111,28 @@ class Client:
             split = urlsplit(address)
             host = split.hostname
         except ValueError:
-            return Answer(bad, error="not a valid address")
+            return Answer(bad, error=_INVALID)
         if split.scheme not in ("http", "https"):
             return Answer(bad, error=f"expected an http(s) address, got the scheme {split.scheme[:16]!r}")
         if not host:
             return Answer(bad, error="an address without a host")
-        if not self.networks.may_ask(host):
-            return Answer(ImageStatus.PRIVATE_ADDRESS, error=_PRIVATE)
+        if not self._networks.may_ask(host):
+            return PRIVATE
         if split.path.rpartition("/")[2].startswith(_PLACEHOLDER_NAME):
             return Answer(ImageStatus.PLACEHOLDER, error="sent to a picture that says that the photo is unavailable")
         return None
 
-    async def _request(self, address: str) -> Answer | str:
+    async def _request(self, address: str, deadline: float, *, look_up: bool) -> Answer | str:
         """One request: an answer, or the address that it redirects to."""
-        try:
-            async with self.session.get(address, allow_redirects=False, proxy=self._proxy(address)) as response:
-                if response.status in _REDIRECTS and "Location" in response.headers:
-                    return _redirect_target(address, response.headers["Location"])
-                refused = refusal(response.status, response.headers.get("Retry-After"))
-                return await self._body(response) if refused is None else refused
-        except aiohttp.InvalidURL:
-            raise
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return _answer_for(error)
+        budget_s = deadline - self._loop.time()
+        reply = await self._transfers.get(_as_sent(address), self._proxy(address), budget_s, look_up=look_up)
+        if reply.code in _REDIRECTS and (location := reply.header(b"location")) is not None:
+            return _redirect_target(address, location)
+        if reply.code and (refused := refusal(reply.code, reply.header(b"retry-after"))) is not None:
+            return refused
+        if reply.fault:
+            return answer_to(reply, self.config, late=self._loop.time() >= deadline - _EARLY_S)
+        return self._body(reply)
 
     def _proxy(self, address: str) -> str | None:
         place = address[: address.find("/", len("https://"))]
@@ -172,22 +140,12 @@ class Client:
             self._proxies[place] = proxy_for(address)
         return self._proxies[place]
 
-    async def _body(self, response: aiohttp.ClientResponse) -> Answer:
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
+    def _body(self, reply: Reply) -> Answer:
+        encoding = (reply.header(b"content-encoding") or "identity").lower()
+        if encoding != "identity":
             return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding[:16]!r}, expected none")
-        too_large = Answer(ImageStatus.TOO_LARGE, error=f"more bytes than download.max_bytes = {self.config.max_bytes}")
-        if (response.content_length or 0) > self.config.max_bytes:
-            return too_large
-        blocks: list[bytes] = []
-        size_bytes = 0
-        async for block in response.content.iter_any():
-            blocks.append(block)
-            size_bytes += len(block)
-            if size_bytes > self.config.max_bytes:
-                return too_large
-        data = b"".join(blocks)
-        if size_bytes <= _PLACEHOLDER_BYTES and _md5(data) in self.config.placeholder_md5:
+        data = reply.body
+        if len(data) <= _PLACEHOLDER_BYTES and _md5(data) in self.config.placeholder_md5:
             return Answer(ImageStatus.PLACEHOLDER, error="a picture that download.placeholder_md5 lists")
         return Answer(ImageStatus.OK, data=data)
 
@@ -200,18 +158,20 @@ def _host(address: str) -> str:
     return urlsplit(address).netloc
 
 
+def _as_sent(address: str) -> str:
+    """The address in the characters that a request may hold.
+
+    Raises:
+        UnicodeError: its host name has no IDNA form.
+    """
+    if _SENDABLE.fullmatch(address):
+        return address
+    split = urlsplit(address)
+    return quote(split._replace(netloc=split.netloc.encode("idna").decode()).geturl(), safe=_SAFE)
+
+
 def _redirect_target(address: str, location: str) -> str:
     try:
         return urljoin(address, location)
     except ValueError:
         return location  # the check of the next address names the fault
-
-
-def _answer_for(error: Exception) -> Answer:
-    if isinstance(getattr(error, "os_error", None), PrivateAddressError):
-        return Answer(ImageStatus.PRIVATE_ADDRESS, error=_PRIVATE)
-    status, text = next((status, text) for kind, status, text in _FAULTS if isinstance(error, kind))
-    # The library's own text names host and port; the system's words for the error number do not.
-    if isinstance(error, aiohttp.ClientOSError) and status is ImageStatus.CONNECTION_ERROR and error.errno:
-        text = f"{text}: {os.strerror(error.errno).lower()}"
-    return Answer(status, error=text)

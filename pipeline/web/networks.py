@@ -5,22 +5,12 @@ the user's own network, or a cloud's metadata service, and store what it says.
 """
 
 import ipaddress
-import socket
-import urllib.request
 from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import urlsplit
-
-from aiohttp import ThreadedResolver
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 _HOSTS_KNOWN = 1024  # a few serve all images, and each is asked for again with every image
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class PrivateAddressError(OSError):
-    """A host name has private addresses only."""
 
 
 class Networks:
@@ -62,37 +52,3 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
 
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class CheckedNames(AbstractResolver):
-    """Resolves host names to allowed addresses only; connections go to just these, so no second look-up can differ.
-
-    The hosts of proxies that the environment names are exempt: they are the user's own. Behind a proxy it is the proxy
-    that resolves and connects, so only addresses written as numbers are checked here.
-    """
-
-    def __init__(self, networks: Networks, names: AbstractResolver | None = None) -> None:
-        self._networks = networks
-        self._names = names or ThreadedResolver()
-        self._proxies = {urlsplit(proxy).hostname for proxy in urllib.request.getproxies().values()}
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The allowed addresses of a name.
-
-        Raises:
-            PrivateAddressError: it has others only.
-            OSError: it has none.
-        """
-        found = await self._names.resolve(host, port, family)
-        if host in self._proxies:
-            return found
-        good = [one for one in found if self._networks.may_ask(one["host"])]
-        if found and not good:
-            raise PrivateAddressError
-        return good
-
-    async def close(self) -> None:
-        """Close what resolves."""
-        await self._names.close()

@@ -160,7 +160,8 @@ def test_addresses_that_nothing_answers_have_a_status(server: FaultServer, tmp_p
         "http:///a.jpg": ("bad_address", "an address without a host"),
         "http://[::1/a.jpg": ("bad_address", "not a valid address"),
         "http://127.0.0.1:99999/": ("bad_address", "not a valid address"),
-        f"http://{'a' * 70}.localhost/": ("bad_address", "not a valid address"),
+        f"http://{'a' * 70}.example/": ("dns_error", "the host name does not resolve"),  # too long for a name server
+        "http://\u00e4..example/a.jpg": ("bad_address", "not a valid address"),
     }
     rows = [row(address or "none", ("http", address)) for address in expected]
     _, rows, _ = downloaded(task_for(tmp_path, [*rows, row("nowhere")]))
@@ -337,8 +338,8 @@ def test_private_addresses_are_asked_only_where_a_setting_lists_them(server: Fau
     hosts = ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "2130706433", "127.1")
     rows = [row(host, ("http", f"http://{host}:{port}/ok/1")) for host in hosts]
     _, found, _ = downloaded(task_for(tmp_path, rows, QUICK.model_copy(update={"allowed_networks": ()})))
-    # The last two are ways of writing 127.0.0.1 that the http library takes for no address at all.
-    assert [one["status"] for one in found] == ["private_address"] * 5 + ["bad_address"] * 2
+    # The last two are other ways of writing 127.0.0.1.
+    assert [one["status"] for one in found] == ["private_address"] * 7
     assert not server.requests
 
 

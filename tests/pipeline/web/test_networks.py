@@ -1,12 +1,9 @@
-import asyncio
-import socket
 from ipaddress import ip_address
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import ValidationError
 
-from pipeline.web.networks import CheckedNames, Networks, PrivateAddressError
+from pipeline.web.networks import Networks
 from schemas.config import DownloadConfig
 
 
@@ -35,33 +32,6 @@ def test_a_listed_network_may_be_asked_and_its_neighbours_may_not() -> None:
     assert networks.may_ask("fd12::1")
     assert networks.may_ask("::ffff:10.1.2.3")
     assert not networks.may_ask("10.2.0.1")
-
-
-class Names(AbstractResolver):
-    """Knows one name."""
-
-    def __init__(self, *hosts: str) -> None:
-        self.hosts = hosts
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0) for one in self.hosts
-        ]
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-def test_a_name_leads_to_its_public_addresses_only() -> None:
-    names = CheckedNames(Networks(()), Names("127.0.0.1", "8.8.8.8"))
-    assert [one["host"] for one in asyncio.run(names.resolve("images.example"))] == ["8.8.8.8"]
-
-
-def test_a_name_with_private_addresses_only_leads_nowhere() -> None:
-    with pytest.raises(PrivateAddressError):
-        asyncio.run(CheckedNames(Networks(()), Names("10.0.0.1")).resolve("images.example"))
 
 
 def test_a_network_that_is_none_is_a_wrong_setting() -> None:
