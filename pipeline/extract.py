@@ -1,11 +1,13 @@
 """Runs every image of a shard through the backbone and stores its maps: stage `extract`.
 
-Threads decode ahead of the network. An image that fails, here or in the download, costs its own row and no other.
+Threads decode ahead of the network, and the network works ahead of the store. An image that fails, here or in the
+download, costs its own row and no other.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -13,25 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.core import stopping
 from pipeline.core.ahead import ahead
-from pipeline.core.tables import read_table
+from pipeline.core.device import cores
 from pipeline.core.task import Output, Task
 from pipeline.images.decode import ANTIALIAS, DECODER, INTERPOLATION
-from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
-from pipeline.images.source import ImageSource
+from pipeline.images.ready import PixelOptions, ReadyImage, ready
+from pipeline.images.rows import image_rows
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of
 from pipeline.stores.content import ContentHash, spec_content
 from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
-from schemas.errors import IntegrityError, PipelineError
-from schemas.features import FeatureSpec, PreprocessSpec
-from schemas.receipts import Receipt
+from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
 from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
@@ -39,8 +37,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-_LOCAL = "local"
-_BATCHES_AHEAD = 2  # images decoded or being decoded while the network works: one batch for it, one in the making
+_BATCHES_AHEAD = 2  # decoded or being decoded, for each lane of the network: one batch for it, one in the making
+_ROWS_A_GOOD_IMAGE = 4  # a batch ends there too, so that a run of failed images does not gather in memory
 _LIBRARIES = ("torch", "torchvision", "pillow", "numpy")  # those whose version can show in the numbers
 
 
@@ -62,11 +60,18 @@ class Settings:
 
 @dataclass
 class _Tally:
-    """What a shard came to, gathered while it is written."""
+    """What a shard came to, gathered while it is written.
+
+    Attributes:
+        seconds_network: in the network, all lanes together.
+        seconds_wait: that the network had no images.
+        seconds_store: in which rows were checked, hashed, compressed and written.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds_network: float = 0.0
     seconds_wait: float = 0.0
+    seconds_store: float = 0.0
 
 
 def sources(settings: Settings) -> tuple[str, ...]:
@@ -77,12 +82,14 @@ def sources(settings: Settings) -> tuple[str, ...]:
 
 def recipe(settings: Settings) -> dict[str, Any]:
     """Settings that shape the numbers, by dotted key. A weights file counts by name here, by hash through `sources`."""
-    published = BACKBONES.load(settings.backbone.name).PUBLISHED
+    room = BACKBONES.load(settings.backbone.name)
     return {
         "backbone.name": settings.backbone.name,
-        "backbone.weights": weights.label(settings.backbone, published),
+        "backbone.weights": weights.label(settings.backbone, room.PUBLISHED),
         "backbone.input_px": settings.backbone.input_px,
+        "backbone.layers": list(room.OFFER.columns(settings.backbone)),
         "extract.precision": settings.extract.precision,
+        "extract.compile": settings.extract.compile,
         "extract.orientation": settings.extract.orientation,
         "images.decoder": DECODER,
         "images.resize": [INTERPOLATION, "antialias" if ANTIALIAS else "no antialias"],
@@ -114,7 +121,7 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         backbone=config.name,
         weights=weights.label(config, room.PUBLISHED),
         weights_sha256=weights.sha256(config, room.PUBLISHED),
-        maps=room.maps(config),
+        maps=room.OFFER.maps(config),
         preprocess=preprocess,
         precision=settings.extract.precision,
         recipe=recipe,
@@ -154,86 +161,72 @@ def _shard(task: Task) -> Output:
     store = STORES.load(settings.store.name)
     path = task.path(task.stage, task.shard_name + store.SUFFIX)
     described = spec(settings, task.recipe)
-    config = settings.extract
-    loaded = network(settings.backbone, config.device, config.batch_images)
+    loaded = network(settings.backbone, settings.extract)
     tally, content = _Tally(), ContentHash(described)
     started = time.perf_counter()
-    pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px)
-    make_ready = partial(ready, options=pixels)
-    limit = _BATCHES_AHEAD * config.batch_images
-    with task.storage.commit(path) as temporary, ahead(make_ready, _rows(task), config.decode_threads, limit) as images:
-        features = content.passing(_features(task, images, loaded, tally))
-        store.write(temporary, described, settings.store, features)
-    rows = tally.counts.total()
+    with task.storage.commit(path) as temporary, _computed(task, loaded, tally) as done:
+        store.write(temporary, described, settings.store, content.passing(_features(done, loaded.maps, tally)))
+    rows, seconds = tally.counts.total(), time.perf_counter() - started
     facts = {
         "device": str(loaded.device),
-        "images_per_s": round(rows / (time.perf_counter() - started), 3),
+        "batch_images": loaded.batch_images,
+        "images_per_s": round(rows / seconds, 3),
         "seconds_network": round(tally.seconds_network, 3),
         "seconds_wait": round(tally.seconds_wait, 3),
+        "seconds_store": round(tally.seconds_store, 3),
     }
     counts = dict(sorted(tally.counts.items()))
     return Output((path,), rows, counts=counts, content=content.hexdigest(), facts=facts)
 
 
-def _rows(task: Task) -> Iterator[ImageRow]:
-    """The rows of the shard in index order; image bytes are read a few at a time."""
-    index, downloads = task.inputs["index"][0], task.inputs["download"][0]
-    places = read_table(task.storage, index.files[0].path, ["image_id", "locations", "rotation"])
-    outcomes = read_table(task.storage, downloads.files[0].path)
-    if places.num_rows != outcomes.num_rows:
-        raise _mixed_up(task, f"{places.num_rows} rows in the index, {outcomes.num_rows} in downloads")
-    images = _image_rows(task, downloads)
-    for number, (place, outcome) in enumerate(zip(places.to_pylist(), outcomes.to_pylist(), strict=True)):
-        image = next(images, {"image_id": None, "data": None})
-        if not place["image_id"] == outcome["image_id"] == image["image_id"]:
-            raise _mixed_up(
-                task, f"row {number} is {place['image_id']!r} in the index, {image['image_id']!r} in images"
-            )
-        path = next((one["address"] for one in place["locations"] or () if one["source"] == _LOCAL), None)
-        if outcome["status"] == ImageStatus.OK and image["data"] is None and path is None:
-            raise _mixed_up(task, f"{place['image_id']!r} is ok, but its bytes are not there")
-        source = ImageSource(image["data"], path, outcome["size_bytes"], outcome["sha256"])
-        yield ImageRow(place["image_id"], outcome["status"], outcome["error"], source, place["rotation"])
+@dataclass(frozen=True)
+class _Done:
+    """Some consecutive images of a shard, and the maps of the good ones among them."""
+
+    images: Sequence[ReadyImage]
+    maps: Mapping[str, NDArray[Any]]
 
 
-def _image_rows(task: Task, downloads: Receipt) -> Iterator[dict[str, Any]]:
-    path = task.storage.local(downloads.files[1].path)
-    if downloads.pruned or not path.exists():
-        raise PipelineError(
-            f"extract: no images of {task.shard_name} at {path}, expected them. Run: biam-pipe download --dataset "
-            f"{_dataset(task)}"
-        )
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
-            for batch in file.iter_batches(task.settings.extract.batch_images):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise _mixed_up(task, str(error)) from error
+@contextmanager
+def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterator[_Done]]:
+    """The shard's images with their maps, in order, while threads decode and compute those that come after them."""
+    settings: Settings = task.settings
+    config = settings.extract
+    pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px)
+    make_ready = partial(ready, options=pixels)
+    threads, limit = config.decode_threads or cores(), _BATCHES_AHEAD * config.batch_images * network.lanes
+
+    def compute(images: Sequence[ReadyImage]) -> _Done:
+        started = time.perf_counter()
+        good = [image.pixels for image in images if image.pixels is not None]
+        maps = network.run(good, settings.threads) if good else {}
+        tally.seconds_network += time.perf_counter() - started
+        return _Done(images, maps)
+
+    with ahead(make_ready, image_rows(task), threads, limit, name="decode") as images:
+        batches = _batches(task, images, config.batch_images, tally)
+        with ahead(compute, batches, network.lanes, network.lanes + 1, name="network") as done:
+            yield done
 
 
-def _mixed_up(task: Task, found: str) -> IntegrityError:
-    return IntegrityError(
-        f"extract: {task.shard_name} of {_dataset(task)} does not hold together: {found}; expected the same images in "
-        f"index, downloads and images. Run: biam-pipe verify --dataset {_dataset(task)}"
-    )
-
-
-def _dataset(task: Task) -> str:
-    return Path(task.root).name
-
-
-def _features(task: Task, images: Iterator[ReadyImage], network: "Network", tally: _Tally) -> Iterator[FeatureBatch]:
-    """Rows with their maps, in order; each batch but the last holds as many good images as the network takes."""
+def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally) -> Iterator[list[ReadyImage]]:
+    """The images in order; each batch but the last holds as many good ones as the network takes."""
     waiting: list[ReadyImage] = []
-    room = network.batch_images
+    good = 0
     while (image := _next(images, tally)) is not None:
         waiting.append(image)
-        room -= image.pixels is not None
-        if not room:
-            yield _batch(waiting, network, tally, task)
-            waiting, room = [], network.batch_images
+        good += image.pixels is not None
+        if good == size or len(waiting) == _ROWS_A_GOOD_IMAGE * size:
+            yield _unless_stopped(task, waiting)
+            waiting, good = [], 0
     if waiting:
-        yield _batch(waiting, network, tally, task)
+        yield _unless_stopped(task, waiting)
+
+
+def _unless_stopped(task: Task, images: list[ReadyImage]) -> list[ReadyImage]:
+    if (why := stopping.reason(task.deadline)) is not None:
+        raise why
+    return images
 
 
 def _next(images: Iterator[ReadyImage], tally: _Tally) -> ReadyImage | None:
@@ -243,25 +236,34 @@ def _next(images: Iterator[ReadyImage], tally: _Tally) -> ReadyImage | None:
     return image
 
 
-def _batch(images: Sequence[ReadyImage], network: "Network", tally: _Tally, task: Task) -> FeatureBatch:
-    """The rows of these images; one whose maps hold NaN or infinity becomes a failed row."""
-    if (why := stopping.reason(task.deadline)) is not None:
-        raise why
-    pixels = [image.pixels for image in images if image.pixels is not None]
-    good = np.array([image.pixels is not None for image in images])
-    maps = {one.column: np.zeros((len(images), *one.shape), dtype_of(one)) for one in network.maps}
-    if pixels:
+def _features(done: Iterable[_Done], maps: Sequence[MapSpec], tally: _Tally) -> Iterator[FeatureBatch]:
+    """Rows with their maps, in order; one whose maps hold NaN or infinity becomes a failed row."""
+    for one in done:
         started = time.perf_counter()
-        found = network.run(np.stack(pixels), task.settings.threads)
-        tally.seconds_network += time.perf_counter() - started
-        for column, values in found.items():
-            maps[column][good] = values
-    outcomes = [(image.status, image.error) for image in images]
-    for row, error in _non_finite(maps).items():
+        batch = _batch(one, maps)
+        tally.counts.update(batch.statuses)
+        yield batch
+        tally.seconds_store += time.perf_counter() - started
+
+
+def _batch(done: _Done, maps: Sequence[MapSpec]) -> FeatureBatch:
+    good = np.array([image.pixels is not None for image in done.images])
+    rows = {one.column: _spread(done.maps.get(one.column), good, one) for one in maps}
+    outcomes = [(image.status, image.error) for image in done.images]
+    for row, error in _non_finite(rows).items():
         outcomes[row] = (ImageStatus.NON_FINITE, error)
-    tally.counts.update(str(status) for status, _ in outcomes)
     statuses, errors = [str(status) for status, _ in outcomes], [error for _, error in outcomes]
-    return FeatureBatch([image.image_id for image in images], statuses, errors, maps)
+    return FeatureBatch([image.image_id for image in done.images], statuses, errors, rows)
+
+
+def _spread(values: NDArray[Any] | None, good: NDArray[np.bool_], one: MapSpec) -> NDArray[Any]:
+    """The map of every row, zero where the image failed."""
+    if values is not None and good.all():
+        return values.astype(dtype_of(one), copy=False)
+    rows = np.zeros((len(good), *one.shape), dtype_of(one))
+    if values is not None:
+        rows[good] = values
+    return rows
 
 
 def _non_finite(maps: Mapping[str, NDArray[Any]]) -> dict[int, str]:

@@ -152,17 +152,21 @@ class BackboneConfig(Section):
 
     name: str = "vgg19"
     weights: str = "default"  # "default" (the published ones), a path, or "random:SEED"
-    input_px: Positive = 224
+    input_px: Positive = 224  # side of the square that an image is squeezed into
+    layers: Texts = ()  # maps to store, by column; empty: the backbone's usual ones
 
 
 class ExtractConfig(Section):
     """How images run through the backbone."""
 
-    batch_images: Positive = 16
-    precision: Literal["fp32"] = "fp32"
+    batch_images: Positive = 16  # halves itself where memory does not hold so many
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of weights and activations
+    compile: bool = (
+        False  # the network by torch.compile: slower to start, faster after; on a CPU it wants a C++ compiler
+    )
     orientation: Literal["exif", "dataset", "none"] = "exif"
     device: Device = "auto"
-    decode_threads: Positive = 2
+    decode_threads: Positive | None = None  # null: as many as cores
     max_failed_fraction: Fraction = 0.05  # more quarantined images than this, and the run ends with exit code 3
 
 

@@ -1,8 +1,13 @@
 """Runs a backbone: pixels in, maps as they are stored out. One network is in memory in each process."""
 
+import logging
 import os
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,59 +16,145 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.backbones.normalisation import Normalisation
-from pipeline.core.device import resolve_device
-from schemas.config import BackboneConfig
+from pipeline.core.device import cores, resolve_device
+from pipeline.core.memory import keep_freed_memory
+from schemas.config import BackboneConfig, ExtractConfig
+from schemas.errors import PipelineError
 from schemas.features import MapSpec
 
 _PIXEL_MAX = 255.0
+_CUDA_LANES = 3  # one batch on its way to the GPU, one computing, one on its way back
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_NO_MEMORY = ("DefaultCPUAllocator", "out of memory")  # what a CPU's failure says; CUDA's has a class of its own
+
+_log = logging.getLogger("biam_pipe.extract")
 
 
-@dataclass(frozen=True)
 class Network:
     """A backbone on a device.
 
     Attributes:
+        maps: what it gives.
         device: where it runs.
-        batch_images: every batch is filled up to that many, so that no image's numbers depend on how many came along.
+        lanes: batches that run at once, each in a caller's thread of its own. On a GPU each has a stream, so that
+            copies and computing overlap; on a CPU one batch keeps all cores busy.
+        batch_images: every pass is filled up to that many, so that no image's numbers depend on how many came along.
+            Halves where memory does not hold so many.
     """
 
-    module: nn.Module
-    normalisation: Normalisation
-    maps: tuple[MapSpec, ...]
-    device: torch.device
-    batch_images: int
-    lock: Lock
+    def __init__(self, config: BackboneConfig, extract: ExtractConfig) -> None:
+        room = BACKBONES.load(config.name)
+        self.maps: tuple[MapSpec, ...] = room.OFFER.maps(config)
+        self.device = resolve_device(extract.device, "extract.device")
+        self.batch_images = extract.batch_images
+        cuda = self.device.type == "cuda"
+        self.lanes = _CUDA_LANES if cuda else 1
+        if cuda:
+            _compute_exactly()
+        else:
+            keep_freed_memory()
+        self._dtype = _PRECISIONS[extract.precision]
+        self._module = _module(room, config, extract, self.device)
+        mean, std = (torch.tensor(one, device=self.device) for one in (room.NORMALISATION.mean, room.NORMALISATION.std))
+        # As long as a row of pixels: one of three numbers is too short for the vector units of a CPU.
+        self._offset, self._scale = (one.repeat(config.input_px) for one in (-mean / std, 1 / (_PIXEL_MAX * std)))
+        self._streams: queue.SimpleQueue[torch.cuda.Stream | None] = queue.SimpleQueue()
+        for _ in range(self.lanes):
+            self._streams.put(torch.cuda.Stream(self.device) if cuda else None)
+        if cuda:
+            torch.cuda.synchronize(self.device)  # the lanes do not wait for the stream that loaded the weights
 
-    def run(self, pixels: NDArray[np.uint8], threads: int | None = None) -> dict[str, NDArray[Any]]:
+    def run(self, images: Sequence[NDArray[np.uint8]], threads: int | None = None) -> dict[str, NDArray[Any]]:
         """Maps by column, [image, *shape], in the precision in which they are stored.
 
-        Two callers wait for each other: side by side they would need twice the memory and be no faster.
+        More callers than `lanes` wait for each other.
 
         Args:
-            pixels: [image, height, width, 3], at most `batch_images`.
+            images: each [height, width, 3].
             threads: of torch on a CPU; None for all cores.
+
+        Raises:
+            PipelineError: memory does not hold a single image, or the network cannot be compiled.
         """
-        filled = np.zeros((self.batch_images, *pixels.shape[1:]), np.uint8)
-        filled[: len(pixels)] = pixels
-        # TF32, cuDNN's default, would give 10 bits in place of 23; deterministic kernels make equal runs equal.
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with self.lock, torch.inference_mode(), exact:
-            torch.set_num_threads(threads or _cores())
-            found = self.module(self._normalised(torch.from_numpy(filled).to(self.device)))
-            return {one.column: self._stored(found[one.column][: len(pixels)], one) for one in self.maps}
+        parts: list[dict[str, NDArray[Any]]] = []
+        start = 0
+        while start < len(images):
+            size = self.batch_images
+            try:
+                parts.append(self._pass(images[start : start + size], size, threads))
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_memory(error):
+                    raise
+                self._halve(size, error)
+                continue
+            start += size
+        if len(parts) == 1:
+            return parts[0]
+        return {one.column: np.concatenate([part[one.column] for part in parts]) for one in self.maps}
+
+    def _pass(self, images: Sequence[NDArray[np.uint8]], size: int, threads: int | None) -> dict[str, NDArray[Any]]:
+        """Maps of at most `size` images; where a GPU computes, all is under way before anything is waited for."""
+        with self._lane(), torch.inference_mode():
+            torch.set_num_threads(threads or cores())  # of this thread
+            filled = torch.zeros((size, *images[0].shape), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+            for row, image in enumerate(images):
+                filled.numpy()[row] = image
+            found = self._computed(self._normalised(filled.to(self.device, non_blocking=True)))
+            stored = {one.column: self._stored(found[one.column][: len(images)], one) for one in self.maps}
+        return {column: values.numpy() for column, values in stored.items()}
+
+    @contextmanager
+    def _lane(self) -> Iterator[None]:
+        """A stream of its own for this thread; when the block ends, all that was put on it is done."""
+        stream = self._streams.get()
+        try:
+            with nullcontext() if stream is None else torch.cuda.stream(stream):
+                yield
+            if stream is not None:
+                stream.synchronize()
+        finally:
+            self._streams.put(stream)
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """[image, 3, height, width] in channels_last memory: of [image, height, width, 3] only the axes change names.
 
         On a CPU convolutions are up to twice as fast in that memory order.
         """
-        mean, std = (torch.tensor(one, device=self.device) for one in (self.normalisation.mean, self.normalisation.std))
         # One pass and not three: on a CPU every operation over all pixels waits for cores that decode the next images.
-        return torch.addcmul(-mean / std, pixels.float(), 1 / (_PIXEL_MAX * std)).permute(0, 3, 1, 2)
+        rows = torch.addcmul(self._offset, pixels.flatten(2).float(), self._scale).to(self._dtype)
+        return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
-    def _stored(self, values: torch.Tensor, one: MapSpec) -> NDArray[Any]:
-        return values.to(getattr(torch, one.dtype)).contiguous().cpu().numpy()
+    def _computed(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        from torch._dynamo.exc import BackendCompilerFailed
+
+        try:
+            return self._module(images)
+        except BackendCompilerFailed as error:
+            first = str(error.__cause__ or error).strip().splitlines()[0]
+            raise PipelineError(
+                f"extract.compile: torch cannot compile the network here ({first}). Install a C++ compiler, or run "
+                "with --set extract.compile=false"
+            ) from error
+
+    def _stored(self, values: torch.Tensor, one: MapSpec) -> torch.Tensor:
+        """The map on its way to memory of the CPU: it is there when the lane ends."""
+        narrow = values.to(getattr(torch, one.dtype)).contiguous()
+        if self.device.type != "cuda":
+            return narrow
+        return torch.empty(narrow.shape, dtype=narrow.dtype, pin_memory=True).copy_(narrow, non_blocking=True)
+
+    def _halve(self, size: int, error: Exception) -> None:
+        """Make batches smaller than one of `size`, for which memory was too small."""
+        if size == 1:
+            raise PipelineError(
+                f"extract: {self.device} has not enough memory for one image ({_first_line(error)}), expected some "
+                "hundred MB. Close other programs, or set extract.device to another"
+            ) from error
+        if self.batch_images == size:  # another lane may have halved it by now
+            self.batch_images = size // 2
+            _log.warning(
+                "extract: no memory on %s for %d images at once, going on with %d", self.device, size, size // 2
+            )
 
 
 @dataclass
@@ -78,30 +169,44 @@ _held = _Held()
 _loading = Lock()
 
 
-def network(config: BackboneConfig, device: str, batch_images: int) -> Network:
+def network(config: BackboneConfig, extract: ExtractConfig) -> Network:
     """The network with these settings: the one in memory if it is that, else loaded in its place.
 
     Raises:
-        UsageError: there is no such backbone or device.
+        UsageError: there is no such backbone, layer or device.
         PipelineError: its weights cannot be had.
         IntegrityError: they are not the published ones.
     """
-    room = BACKBONES.load(config.name)
+    found = weights.sha256(config, BACKBONES.load(config.name).PUBLISHED)
     with _loading:
-        key = (config, weights.sha256(config, room.PUBLISHED), device, batch_images)
+        key = (config, found, extract.device, extract.precision, extract.compile, extract.batch_images)
         if _held.network is None or _held.key != key:
             _held.key, _held.network = (), None  # the old one goes before the new one comes
-            _held.network = _load(config, resolve_device(device, "extract.device"), batch_images)
+            _held.network = Network(config, extract)
             _held.key = key
         return _held.network
 
 
-def _load(config: BackboneConfig, device: torch.device, batch_images: int) -> Network:
-    room = BACKBONES.load(config.name)
-    module = room.build(config).to(device=device, memory_format=torch.channels_last)
-    return Network(module, room.NORMALISATION, room.maps(config), device, batch_images, Lock())
+def _module(room: ModuleType, config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
+    built: nn.Module = room.build(config)
+    module = built.to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
+    if extract.compile:  # frozen: weights become constants in the order in which the device wants them
+        module.compile(dynamic=False, options={"freezing": True})
+    return module
 
 
-def _cores() -> int:
-    """Cores that this process may use; where the system cannot say, all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _compute_exactly() -> None:
+    """Let CUDA repeat itself to the bit, in float32 with all its digits. For good: several lanes compute at once."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # cuDNN's default, which gives 10 bits in place of 23
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def _is_memory(error: Exception) -> bool:
+    told = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return told or any(text in str(error) for text in _NO_MEMORY)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

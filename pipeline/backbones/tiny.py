@@ -7,13 +7,14 @@ good for nothing else, and no weights are published.
 from typing import TYPE_CHECKING
 
 from pipeline.backbones.normalisation import Normalisation
+from pipeline.backbones.offer import Layer, Offer
 from pipeline.backbones.weights import assemble
 from schemas.config import BackboneConfig
-from schemas.errors import UsageError
-from schemas.features import MapSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from pipeline.backbones.tapped import TappedNetwork
 
 NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 PUBLISHED = None
@@ -22,20 +23,12 @@ _STRIDE = 4  # of each convolution, and the side of its kernel
 _CHANNELS = (8, 16)
 _GLOBAL_SIZE = 32
 
-
-def maps(config: BackboneConfig) -> tuple[MapSpec, ...]:
-    """What is stored of an image of `input_px` on each side.
-
-    Raises:
-        UsageError: the convolutions would leave nothing of so small an image.
-    """
-    side = config.input_px // _STRIDE // _STRIDE
-    if not side:
-        raise UsageError(f"backbone.input_px = {config.input_px}: tiny needs at least {_STRIDE * _STRIDE}")
-    return (
-        MapSpec(column="conv2", role="region", layer="conv2", shape=(side, side, _CHANNELS[-1])),
-        MapSpec(column="fc1", role="global", layer="fc1", shape=(_GLOBAL_SIZE,), layout="C"),
-    )
+OFFER = Offer(
+    "tiny",
+    {"conv2": Layer("conv2", _CHANNELS[-1], _STRIDE * _STRIDE), "fc1": Layer("fc1", _GLOBAL_SIZE)},
+    usual=("conv2", "fc1"),
+    smallest_px=_STRIDE * _STRIDE,
+)
 
 
 def build(config: BackboneConfig) -> "nn.Module":
@@ -44,10 +37,13 @@ def build(config: BackboneConfig) -> "nn.Module":
     Raises:
         PipelineError: as `weights.assemble`.
     """
-    return assemble(_create, config, PUBLISHED)
+    from pipeline.backbones.tapped import tapped
+
+    steps = list(assemble(_create, config, PUBLISHED).steps.children())
+    return tapped(steps, {column: end for end, column in enumerate(OFFER.layers, start=1)}, OFFER.columns(config))
 
 
-def _create() -> "nn.Module":
+def _create() -> "TappedNetwork":
     from torch import nn
 
     from pipeline.backbones.tapped import TappedNetwork

@@ -4,11 +4,12 @@ Only `assemble` needs torch: a plan asks for the rest.
 """
 
 import pickle
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import is_zipfile
 
 from pipeline.core.fetch import cache_folder, fetch
@@ -28,6 +29,11 @@ RANDOM = "random:"
 _SETTING = "backbone.weights"
 _SEED_LIMIT = 2**63  # torch takes no larger seed
 
+# What a checkpoint of self-supervised training keeps its networks under, the best first, and what those wrap theirs in.
+_NETWORKS = ("teacher", "student", "state_dict")
+_WRAPPERS = ("module.", "backbone.")
+_HEADS = ("head.",)  # of the training alone
+
 
 @dataclass(frozen=True)
 class Published:
@@ -36,13 +42,13 @@ class Published:
     Attributes:
         name: as their publisher calls them.
         address: of the file; its last segment names the file in the cache.
-        sha256: the hash, or as much of it as the publisher tells.
+        sha256: the hash, or as much of it as the publisher tells; None where it tells nothing: recorded at first use.
         licence: what the publisher says about using them.
     """
 
     name: str
     address: str
-    sha256: str
+    sha256: str | None
     licence: str
 
 
@@ -106,7 +112,8 @@ def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: 
         network = create()
     found = _read(path)
     _require_fit(network.state_dict(), found, path, config.name)
-    network.load_state_dict({key: value.float() for key, value in found.items()}, assign=True)
+    wide = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
+    network.load_state_dict(wide, assign=True)
     return network.eval()
 
 
@@ -165,19 +172,36 @@ def _read(path: Path) -> "dict[str, Tensor]":
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+        with torch.serialization.safe_globals([Namespace]):  # DINO keeps its arguments in one beside the networks
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PipelineError(
             f"{_SETTING}: cannot read {path} ({first}), expected a dictionary of tensors, saved by torch or as "
             f".safetensors; no code is run from such a file. Set {_SETTING} to another"
         ) from error
+    found = _unwrapped(found)
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         held = ", ".join(map(str, list(found)[:3])) if isinstance(found, dict) else type(found).__name__
         raise PipelineError(
-            f"{_SETTING}: {path} holds {held}, expected tensors by name at its top level. Set {_SETTING} to such a file"
+            f"{_SETTING}: {path} holds {held}, expected tensors by name, at its top level or under "
+            f"{' or '.join(_NETWORKS)}. Set {_SETTING} to such a file"
         )
     return found
+
+
+def _unwrapped(found: Any) -> Any:
+    """The network's tensors out of a whole checkpoint, by the names that the network itself uses."""
+    name = next((name for name in _NETWORKS if isinstance(found, dict) and isinstance(found.get(name), dict)), None)
+    if name is None:
+        return found
+    named = {}
+    for key, value in found[name].items():
+        for wrapper in _WRAPPERS:
+            key = key.removeprefix(wrapper)  # noqa: PLW2901 - one wrapper after the other
+        if not key.startswith(_HEADS):
+            named[key] = value
+    return named
 
 
 def _require_fit(wanted: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]", path: Path, name: str) -> None:

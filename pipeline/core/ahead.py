@@ -12,13 +12,17 @@ Result = TypeVar("Result")
 
 @contextmanager
 def ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, limit: int
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, limit: int, *, name: str = "ahead"
 ) -> Iterator[Iterator[Result]]:
     """An iterator over the results in the order of the items, at most `limit` of them waiting or under way.
 
-    An exception of the function comes out in its item's place. Leaving the block early drops what has not begun.
+    An exception of the function comes out in its item's place. Leaving the block early drops what has not begun. The
+    items are taken by the thread that takes the results, so they may come from another block like this.
+
+    Args:
+        name: of the threads, for whoever looks at them.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="biam-pipe decode") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix=f"biam-pipe {name}") as pool:
         try:
             yield _in_order(pool, function, items, limit)
         finally:

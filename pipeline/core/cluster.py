@@ -30,11 +30,12 @@ _START_S = 60  # a worker takes 1 s; on a machine that is short of everything, p
 
 # Failures come back as exceptions; what workers log beside that is noise. Threads of torch that wait must not spin: on
 # 2 cores they held up decoding (a small network ran at 242 images/s, and at 303 without). Memory that is free goes back
-# to the system: images come and go in many threads, and glibc would keep an arena for each.
+# to the system: images come and go in many threads, and glibc would keep an arena for each. One arena, so that
+# `core.memory` can keep what a network on a CPU frees.
 _WORKER_ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "critical",
     "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
 }
 

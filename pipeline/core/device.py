@@ -1,11 +1,20 @@
-"""From the name in a setting to a device of torch."""
+"""What computes: the cores of this process, and from the name in a setting to a device of torch."""
 
-import torch
+import os
+from typing import TYPE_CHECKING
 
 from schemas.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
 
-def resolve_device(name: str, key: str) -> torch.device:
+
+def cores() -> int:
+    """Cores that this process may use; where the system cannot say, all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolve_device(name: str, key: str) -> "torch.device":
     """The device of a setting; "auto" is CUDA where there is one, else the CPU.
 
     Args:
@@ -15,6 +24,8 @@ def resolve_device(name: str, key: str) -> torch.device:
     Raises:
         UsageError: torch does not know the name, or the machine lacks the device.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

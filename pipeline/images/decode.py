@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from pipeline.images.header import PILLOW_ERRORS, opened, reason
 from pipeline.images.problem import ImageProblem
@@ -14,6 +14,8 @@ from schemas.status import ImageStatus
 DECODER = "pillow"
 INTERPOLATION = "bilinear"
 ANTIALIAS = True  # Pillow widens its filter by the scale when it shrinks; tensors of torch do so only on request
+
+_BLOCK_BYTES = 1 << 24
 
 Orientation = Literal["exif", "dataset", "none"]
 
@@ -34,8 +36,9 @@ def decode(data: bytes, orientation: Orientation, rotation: int | None, max_pixe
     """
     with opened(data, max_pixels) as image:
         try:
-            image.load()
-            rgb = _upright(image, orientation, rotation).convert("RGB")
+            _load(image)
+            upright = _upright(image, orientation, rotation)
+            rgb = upright if upright.mode == "RGB" else upright.convert("RGB")  # converting would copy: 0.4 ms
         except PILLOW_ERRORS as error:
             raise ImageProblem(ImageStatus.DECODE_ERROR, reason(error)) from error
         except Image.DecompressionBombError as error:  # a frame or a tile larger than the header said
@@ -50,9 +53,17 @@ def resize(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
     return np.asarray(image.resize((size_px, size_px), Image.Resampling.BILINEAR))
 
 
+def _load(image: Image.Image) -> None:
+    """Decode in one piece: handing over 64 kB at a time costs a photograph 6 %."""
+    if isinstance(image, ImageFile.ImageFile):
+        image.decodermaxblock = _BLOCK_BYTES
+    image.load()
+
+
 def _upright(image: Image.Image, orientation: Orientation, rotation: int | None) -> Image.Image:
     if orientation == "exif":
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # a copy, where the image stands upright already, takes 0.4 ms
+        return image
     if orientation == "dataset" and rotation:
         return image.rotate(rotation, expand=True)
     return image

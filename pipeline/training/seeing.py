@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.backbones.network import Network, network
 from pipeline.core.ahead import ahead
+from pipeline.core.device import cores
 from pipeline.images.decode import decode, resize
 from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
@@ -66,9 +67,9 @@ class Seer:
     def see(self, paths: Sequence[str], top: int) -> Iterator[Seen]:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
         extract = self.config.extract
-        backbone = network(self.config.backbone, extract.device, extract.batch_images)
+        backbone = network(self.config.backbone, extract)
         limit = 2 * backbone.batch_images  # one batch for the network, one in the making
-        with ahead(self._opened, paths, extract.decode_threads, limit) as opened:
+        with ahead(self._opened, paths, extract.decode_threads or cores(), limit) as opened:
             while batch := list(islice(opened, backbone.batch_images)):
                 yield from self._batch(batch, top, backbone)
 
@@ -84,7 +85,7 @@ class Seer:
     def _batch(self, batch: Sequence[Seen], top: int, backbone: Network) -> Iterator[Seen]:
         """The same images, those that could be opened with what the model says."""
         pixels = [one.pixels for one in batch if one.pixels is not None]
-        maps = backbone.run(np.stack(pixels), self.config.engine.threads) if pixels else {}
+        maps = backbone.run(pixels, self.config.engine.threads) if pixels else {}
         row = 0
         for one in batch:
             if one.pixels is None:

@@ -10,9 +10,8 @@ import torch
 
 from pipeline.backbones import BACKBONES
 from pipeline.backbones.network import network
-from schemas.config import BackboneConfig
+from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import UsageError
-from schemas.features import MapSpec
 
 INPUT_PX = 64  # smaller than the usual input: VGG-19 takes a fifteenth of the time
 
@@ -34,36 +33,63 @@ def config(name: str, input_px: int = INPUT_PX) -> BackboneConfig:
 def test_the_network_gives_the_maps_that_are_promised(name: str, room: ModuleType) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, INPUT_PX, INPUT_PX, 3), np.uint8)
 
-    found = network(config(name), "cpu", 2).run(pixels, threads=1)
+    found = network(config(name), ExtractConfig(device="cpu", batch_images=2)).run(pixels, threads=1)
 
-    promised = room.maps(config(name))
+    promised = room.OFFER.maps(config(name))
     assert {column: values.shape[1:] for column, values in found.items()} == {one.column: one.shape for one in promised}
     assert all(values.dtype == np.float16 and np.isfinite(values).all() for values in found.values())
     assert all(np.ptp(values.astype(float)) > 0 for values in found.values())
 
 
 def test_there_is_a_region_map_and_a_global_one(name: str, room: ModuleType) -> None:
-    roles = {one.role: one for one in room.maps(config(name))}
+    roles = {one.role: one for one in reversed(room.OFFER.maps(config(name)))}  # the first of each role stays
 
     assert set(roles) == {"region", "global"}
+    assert roles["region"].shape[:2] == (INPUT_PX // 16, INPUT_PX // 16)
     assert (roles["region"].layout, len(roles["region"].shape)) == ("HWC", 3)
     assert (roles["global"].layout, len(roles["global"].shape)) == ("C", 1)
 
 
-@pytest.mark.parametrize("input_px", [224, 100, 447])
-def test_the_region_map_follows_the_input_size(room: ModuleType, name: str, input_px: int) -> None:
-    def region(config: BackboneConfig) -> MapSpec:
-        return next(one for one in room.maps(config) if one.role == "region")
+@pytest.mark.parametrize("input_px", [224, 100, 127])
+def test_every_layer_on_offer_has_the_shape_that_is_promised(room: ModuleType, name: str, input_px: int) -> None:
+    chosen = config(name, input_px).model_copy(update={"layers": tuple(room.OFFER.layers)})
 
-    height, width, channels = region(config(name, input_px)).shape
+    with torch.device("meta"):  # shapes without numbers
+        found = room.build(chosen)(torch.empty(1, 3, input_px, input_px))
 
-    assert height == width == input_px // 16
-    assert channels == region(config(name)).shape[-1]
+    assert {column: tuple(values.shape[1:]) for column, values in found.items()} == {
+        one.column: one.shape for one in room.OFFER.maps(chosen)
+    }
+
+
+def test_the_settings_choose_layers_and_their_order(room: ModuleType, name: str) -> None:
+    chosen = config(name).model_copy(update={"layers": tuple(reversed(room.OFFER.usual))[:2]})
+
+    assert tuple(one.column for one in room.OFFER.maps(chosen)) == chosen.layers
+    with torch.device("meta"):
+        assert set(room.build(chosen)(torch.empty(1, 3, INPUT_PX, INPUT_PX))) == set(chosen.layers)
+
+
+def test_layers_behind_the_last_chosen_one_are_left_out(room: ModuleType, name: str) -> None:
+    first = next(iter(room.OFFER.layers))
+    with torch.device("meta"):
+        built = room.build(config(name).model_copy(update={"layers": (first,)}))
+        whole = room.build(config(name))
+
+    assert len(list(built.modules())) < len(list(whole.modules()))
+
+
+def test_an_unknown_layer_and_one_named_twice_are_refused(room: ModuleType, name: str) -> None:
+    first = next(iter(room.OFFER.layers))
+    with pytest.raises(UsageError, match=f"unknown layer of {name} in backbone.layers '{first}x'. Did you mean"):
+        room.OFFER.columns(config(name).model_copy(update={"layers": (f"{first}x",)}))
+    with pytest.raises(UsageError, match=f"backbone.layers = {first}, {first}: got a layer twice"):
+        room.OFFER.columns(config(name).model_copy(update={"layers": (first, first)}))
 
 
 def test_an_input_too_small_is_refused(room: ModuleType, name: str) -> None:
     with pytest.raises(UsageError, match=r"backbone.input_px = 8: .* needs at least"):
-        room.maps(config(name, 8))
+        room.OFFER.maps(config(name, 8))
 
 
 def test_maps_and_normalisation_need_no_torch() -> None:
@@ -74,7 +100,7 @@ def test_maps_and_normalisation_need_no_torch() -> None:
         "for name in BACKBONES:",
         "    config = BackboneConfig(name=name, weights='random:1')",
         "    room = BACKBONES.load(name)",
-        "    room.maps(config), room.NORMALISATION, weights.label(config, room.PUBLISHED)",
+        "    room.OFFER.maps(config), room.NORMALISATION, weights.label(config, room.PUBLISHED)",
         "assert 'torch' not in sys.modules",
     ]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -117,10 +117,22 @@ def test_what_cannot_be_read_is_refused_and_runs_no_code(tmp_path: Path, kind: s
         tiny.build(at(path))
 
 
-def test_tensors_below_the_top_level_are_refused_with_what_was_found(tmp_path: Path) -> None:
-    torch.save({"epoch": 3, "state_dict": state()}, tmp_path / "w.pth")
+def test_a_checkpoint_gives_the_tensors_under_state_dict(tmp_path: Path) -> None:
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state().items()}}, tmp_path / "w.pth"
+    )
 
-    with pytest.raises(PipelineError, match="holds epoch, state_dict, expected tensors by name at its top level"):
+    found = tiny.build(at(tmp_path / "w.pth")).state_dict()
+
+    assert all(torch.equal(value, state()[key]) for key, value in found.items())
+
+
+def test_tensors_under_another_key_are_refused_with_what_was_found(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "weights": state()}, tmp_path / "w.pth")
+
+    with pytest.raises(
+        PipelineError, match="holds epoch, weights, expected tensors by name, at its top level or under"
+    ):
         tiny.build(at(tmp_path / "w.pth"))
 
 
