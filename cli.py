@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.flow import Prediction, Result
+    from pipeline.flow import Prediction, Result, StagePlan
     from schemas.config import Config
     from schemas.errors import PipelineError
 
@@ -166,14 +166,14 @@ for _name, _summary in STAGES.items():
 
 @app.command("plan")
 @_with_common_options
-def plan_command(where: Where, as_json: bool) -> None:
+def plan_command(where: Where, as_json: bool, retry_failed: RetryOption = None) -> None:
     """Tell what `run` would do, and why. Changes nothing.
 
     Example: biam-pipe plan --dataset demo --set train.lr=0.0002
     """
     from pipeline import flow
 
-    lines = flow.plan(where.load(), where.work)
+    lines = flow.plan(where.load(), where.work, retry=flow.failed_statuses(retry_failed))
     if as_json:
         _print_json({"stages": [asdict(line) for line in lines]})
         return
@@ -184,7 +184,7 @@ def plan_command(where: Where, as_json: bool) -> None:
             str(line.done),
             _bytes(line.size_bytes),
             "" if line.expected_s is None or line.up_to_date else f"about {_duration(line.expected_s)}",
-            "; ".join(line.reasons) + _versions_note(line.other_versions),
+            "; ".join(line.reasons) + _again_note(line) + _versions_note(line.other_versions),
         )
         for line in lines
     ]
@@ -207,7 +207,7 @@ def status_command(where: Where, as_json: bool) -> None:
     rows = [
         (
             line.name,
-            str(line.shards),
+            f"{line.shards}, {line.pruned} pruned" if line.pruned else str(line.shards),
             str(line.rows),
             _bytes(line.size_bytes),
             _duration(line.seconds),
@@ -428,6 +428,10 @@ def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _again_note(line: "StagePlan") -> str:
+    return f" ({line.again_rows} images, {_bytes(line.again_bytes)} to fetch again)" if line.again_rows else ""
 
 
 def _versions_note(other: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -30,7 +31,8 @@ class Fault:
 
     Attributes:
         name: regular expression for the path of a file.
-        event: `os.rename`: that file is about to get its name; `open`: it is about to be opened.
+        event: `os.rename`: that file is about to get its name; `open`: it is about to be opened; `os.remove`: it is
+            about to go.
         count: how often that has to happen in one process before the signal comes.
         signal: SIGKILL goes to the main process, and the file about to be renamed is cut in half, as if it were still
             being written; any other signal goes to all processes of the run, as from a terminal.
@@ -94,9 +96,9 @@ class Demo:
             try:
                 code = main.wait(_HANGS_S)
                 ended = time.time()
-                left = _outliving(main.pid)
+                left = outliving(main.pid)
             finally:
-                _end_session(main)
+                end_session(main)
             output.seek(0)
             after = ended - mark.stat().st_mtime if mark.exists() else None
             return Ended(code, ended - started, after, left, output.read())
@@ -111,7 +113,7 @@ def _with_fault(fault: Fault, mark: Path) -> dict[str, str]:
     }
 
 
-def _outliving(leader: int) -> tuple[str, ...]:
+def outliving(leader: int) -> tuple[str, ...]:
     """Wait for all processes of a session whose leader has ended; those that do not end are told."""
     deadline = time.monotonic() + _GONE_S
     while (found := _session(leader)) and time.monotonic() < deadline:
@@ -119,7 +121,7 @@ def _outliving(leader: int) -> tuple[str, ...]:
     return tuple(str(process) for process in found)
 
 
-def _end_session(main: subprocess.Popen[str]) -> None:
+def end_session(main: subprocess.Popen[str]) -> None:
     """Leave nothing behind, whatever went wrong."""
     for process in _session(main.pid):
         process.kill()
@@ -142,7 +144,7 @@ def torn(work: Path) -> list[str]:
     return [
         f"{file['path']} is not what its receipt says"
         for file in _receipted(work / "demo")
-        if _sha256(work / "demo" / file["path"]) != file["sha256"]
+        if not file["pruned"] and _sha256(work / "demo" / file["path"]) != file["sha256"]
     ]
 
 
@@ -167,7 +169,7 @@ def _files(root: Path) -> set[str]:
     return {path for path in paths if "events.out.tfevents" not in path}
 
 
-def _receipted(root: Path) -> list[dict[str, str]]:
+def _receipted(root: Path) -> list[dict[str, Any]]:
     """Entries of all files that receipts name."""
     documents = (json.loads(path.read_bytes()) for path in sorted(root.rglob("*.json")))
     return [file for document in documents if "fingerprint" in document for file in document["files"]]

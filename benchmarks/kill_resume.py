@@ -3,6 +3,8 @@
     python -m benchmarks.kill_resume            the demo as it is: VGG-19, 400 pictures
     python -m benchmarks.kill_resume --small    80 pictures, a tiny backbone: what the tests use, in minutes
 
+With `--drop-images` all runs have images.keep = false, and two more scenarios are played.
+
 One reference run comes first. Each scenario starts from a copy of its work folder without what the stage in question
 and all stages after it wrote; `--keep-features` leaves the features there for the stages before extract: they count as
 long as the same images come again, and most of the time goes into them.
@@ -92,6 +94,11 @@ KILLS = (
     Scenario("inside evaluate", "evaluate", Fault(r"/per_label\.parquet$")),
     Scenario("inside report", "report", Fault(r"/report\.html$")),
 )
+_DROPPING = 3  # of the times that the record of download is withdrawn: before each of its two shards, then as they go
+DROPS = (
+    Scenario("between features and a drop", "extract", Fault(r"/downloads/stage\.parquet$", "os.remove", _DROPPING)),
+    Scenario("before an image shard goes", "extract", Fault(r"/images/shard-00001\.parquet$", "os.remove")),
+)
 INTERRUPTS = (
     Scenario("SIGTERM to all inside download", "download", Fault(r"/downloads/shard-00000\.json$", signal="SIGTERM")),
     Scenario("Ctrl-C inside extract", "extract", Fault(r"/features/.*/shard-00000\.json$", signal="SIGINT")),
@@ -168,10 +175,11 @@ def main() -> None:
     parser.add_argument(
         "--keep-features", action="store_true", help="what disturbs a stage before extract leaves the features there"
     )
+    parser.add_argument("--drop-images", action="store_true", help="with images.keep = false")
     parser.add_argument("--only", metavar="TEXT", default="", help="scenarios with this in their name")
     parser.add_argument("--reference", metavar="DIR", type=Path, help="an undisturbed work folder, made if not there")
     arguments = parser.parse_args()
-    demo = Demo(SMALL if arguments.small else ())
+    demo = Demo((SMALL if arguments.small else ()) + (("images.keep=false",) if arguments.drop_images else ()))
     with tempfile.TemporaryDirectory(prefix="kill-resume-") as scratch:
         reference = (arguments.reference or Path(scratch, "reference")).resolve()
         undisturbed = demo.run(reference)
@@ -179,7 +187,8 @@ def main() -> None:
             raise SystemExit(f"the undisturbed run ended with {undisturbed.code}: {undisturbed.text}")
         print(f"{'undisturbed':<36}{undisturbed.seconds:.0f} s", flush=True)
         kept = {"extract"} if arguments.keep_features else set()
-        plays = {one.name: (play, (demo, one, kept, reference)) for one in (*KILLS, *INTERRUPTS)}
+        scenarios = (*KILLS, *(DROPS if arguments.drop_images else ()), *INTERRUPTS)
+        plays = {one.name: (play, (demo, one, kept, reference)) for one in scenarios}
         plays["time budgets"] = (play_budgets, (demo, reference))
         failed = 0
         for name, (function, values) in plays.items():

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 
-_IMAGES = "images"
+IMAGES = "images"  # where the bytes lie, below the data set's folder
+
 _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
@@ -78,7 +79,7 @@ def run(task: Task) -> list[Output]:
     """
     rows = read_table(task.storage, task.inputs["index"][0].files[0].path).to_pylist()
     _require_bases(task, rows)
-    images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (_IMAGES, task.folder))
+    images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (IMAGES, task.folder))
     known = _standing(task, rows)
     from pipeline.web import loop
 
@@ -100,7 +101,7 @@ def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
     Files that are gone, dropped or not what their receipt says are no help: then all is fetched again.
     """
     standing = task.standing
-    if standing is None or standing.pruned or any(not _as_receipted(task, file) for file in standing.files):
+    if standing is None or any(not _as_receipted(task, file) for file in standing.files):
         return {}
     outcomes = read_table(task.storage, standing.files[0].path).to_pylist()
     return {

@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
 from pipeline.core.engine import Engine
-from pipeline.core.graph import Graph, resolve
+from pipeline.core.graph import Graph, reader_of, resolve
 from pipeline.core.lock import writing
 from pipeline.core.plan import StagePlan
 from pipeline.core.plan import plan as plan_graph
 from pipeline.core.progress import ProgressView
+from pipeline.core.pruning import nothing_to_drop
 from pipeline.core.sources import Sources
 from pipeline.core.stopping import watching_signals
 from pipeline.core.storage import Storage
@@ -34,7 +35,19 @@ from schemas.config import Config, EvaluateConfig, TrainConfig
 from schemas.errors import PipelineError, UsageError
 from schemas.status import ImageStatus
 
-__all__ = ["Request", "Result", "failed_statuses", "names", "plan", "predict", "run", "stages", "status", "verify"]
+__all__ = [
+    "Request",
+    "Result",
+    "StagePlan",
+    "failed_statuses",
+    "names",
+    "plan",
+    "predict",
+    "run",
+    "stages",
+    "status",
+    "verify",
+]
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,8 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             place=_place(config.extract.device),
             folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
             whole_piece=True,
+            consumes={"download": download.IMAGES},
+            prunes=not config.images.keep,
         ),
         Stage(
             name="split",
@@ -190,7 +205,8 @@ def run(config: Config, work: Path, request: Request) -> Result:
     lines = plan_graph(graph)
     if request.only:
         _refuse_missing_input(request.stage, lines, graph, config)
-    if all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values()):
+    done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
+    if done and nothing_to_drop(graph):
         return outcome(config, storage, graph, {})
     with writing(Path(storage.root)), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
@@ -201,9 +217,9 @@ def run(config: Config, work: Path, request: Request) -> Result:
     return outcome(config, storage, graph, engine.ran)
 
 
-def plan(config: Config, work: Path, stage: str = "report") -> list[StagePlan]:
+def plan(config: Config, work: Path, stage: str = "report", retry: Collection[ImageStatus] = ()) -> list[StagePlan]:
     """What `run` would do up to a stage, and why."""
-    graph, _ = _graph(config, _storage(config, work), stage)
+    graph, _ = _graph(config, _storage(config, work), stage, retry)
     return plan_graph(graph)
 
 
@@ -280,6 +296,12 @@ def _place(device: str) -> Place:
 def _refuse_missing_input(stage: str, lines: list[StagePlan], graph: Graph, config: Config) -> None:
     for line in lines:
         if line.name != stage and not line.up_to_date:
+            if line.again_rows and (reader := reader_of(graph[line.name], graph)) is not None:
+                raise PipelineError(
+                    f"{stage} --only: files of {line.name} were dropped after use (images.keep = false), and "
+                    f"{reader.name} needs them again: {line.again_rows} images, {line.again_bytes / 1e6:,.1f} MB to "
+                    f"fetch. Run: biam-pipe {reader.name} --dataset {config.dataset.name}"
+                )
             expected = graph[line.name].expected
             raise PipelineError(
                 f"{stage} --only: {line.name} is not up to date (found {line.done} pieces, expected "

@@ -23,6 +23,7 @@ VERSION = 3
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
+_DROPPED = "it was dropped once its features were there (images.keep = false)."
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
 
@@ -144,13 +145,13 @@ def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
     from pipeline.images.decode import decode
     from pipeline.images.problem import ImageProblem
 
-    index = files.image_row(task, "index", 0, example)
+    index, dropped = files.image_row(task, "index", 0, example), files.dropped(task, "download", example["shard"])
     try:
-        stored = files.image_row(task, "download", 1, example)["data"]
+        stored = None if dropped else files.image_row(task, "download", 1, example)["data"]
         data = _local_bytes(index) if stored is None else stored
         return decode(data, task.settings.orientation, index["rotation"], task.settings.max_pixels)
     except FileNotFoundError:
-        return "its bytes are no longer there."
+        return _DROPPED if dropped else "its bytes are no longer there."
     except OSError as problem:
         return f"its file cannot be read ({problem.strerror})."
     except ImageProblem as problem:

@@ -15,7 +15,8 @@ class StageStatus:
     Attributes:
         shards: receipts of shards found; for a stage without shards, of the one piece.
         rows: rows in them, failures included.
-        size_bytes: of the files they name.
+        size_bytes: of the files they name and that were not dropped.
+        pruned: shards of which files were dropped after use.
         counts: rows by status.
         seconds: of work, added up over all pieces.
         images_per_s: while at least one shard was under way; None of a stage without shards.
@@ -32,6 +33,7 @@ class StageStatus:
     images_per_s: float | None = None
     bytes_per_s: float | None = None
     left_s: float | None = None
+    pruned: int = 0
 
 
 def status(graph: Graph) -> list[StageStatus]:
@@ -57,7 +59,7 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
         name=name,
         shards=len(shards),
         rows=sum(receipt.rows for receipt in shards),
-        size_bytes=sum(file.size_bytes for receipt in receipts for file in receipt.files),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
         counts=dict(counts.most_common()),
         seconds=round(sum(receipt.seconds for receipt in receipts), 1),
         images_per_s=round(sum(receipt.rows for receipt in numbered) / busy_s, 1) if busy_s else None,
@@ -65,6 +67,7 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
         left_s=round(busy_s / len(numbered) * (expected - len(numbered)), 1)
         if busy_s and expected > len(numbered)
         else None,
+        pruned=sum(receipt.pruned for receipt in shards),
     )
 
 

@@ -23,13 +23,9 @@ class Verification:
 
 
 def verify(graph: Graph, storage: Storage) -> Verification:
-    """Read and hash every file of every stage; pruned shards are left out."""
+    """Read and hash every file of every stage; what was dropped on purpose is left out."""
     files = [
-        file
-        for node in graph.values()
-        for receipt in node.kept.values()
-        if not receipt.pruned
-        for file in receipt.files
+        file for node in graph.values() for receipt in node.kept.values() for file in receipt.files if not file.pruned
     ]
     problems = [text for file in files if (text := _problem(file, storage)) is not None]
     damaged = [path for node in graph.values() for path in node.ledger.damaged()]

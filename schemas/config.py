@@ -147,6 +147,12 @@ class DownloadConfig(Section):
     placeholder_md5: Texts = ("e60b98765d26e34bfbb797c1a5f378f2",)  # pictures that say "unavailable": Flickr's GIF
 
 
+class ImagesConfig(Section):
+    """What becomes of fetched bytes; never part of a recipe."""
+
+    keep: bool = True  # false: an image shard is dropped once its features are committed
+
+
 class BackboneConfig(Section):
     """The network that turns an image into maps."""
 
@@ -289,6 +295,7 @@ class Config(Section):
 
     dataset: Dataset
     download: DownloadConfig = DownloadConfig()
+    images: ImagesConfig = ImagesConfig()
     backbone: BackboneConfig = BackboneConfig()
     extract: ExtractConfig = ExtractConfig()
     store: StoreConfig = StoreConfig()

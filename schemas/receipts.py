@@ -13,12 +13,13 @@ class FileReceipt(BaseModel):
     path: str  # below the data set's folder
     size_bytes: int
     sha256: str
+    pruned: bool = False  # dropped on purpose: the stage that reads it has done so
 
 
 class Receipt(BaseModel):
     """Written after the files of a shard, never before. Stands beside the shard as `shard-00000.json`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")  # what another version adds is no damage
 
     stage: str
     shard: int | None  # None: the stage writes one thing, not shards
@@ -32,4 +33,13 @@ class Receipt(BaseModel):
     started_at: float  # unix time
     seconds: float
     versions: dict[str, str]
-    pruned: bool = False  # the files were dropped on purpose
+
+    @property
+    def pruned(self) -> bool:
+        """Whether files of it were dropped on purpose."""
+        return any(file.pruned for file in self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the files that are there."""
+        return sum(file.size_bytes for file in self.files if not file.pruned)

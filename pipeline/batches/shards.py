@@ -119,7 +119,7 @@ def shard_receipts(task: Task, stage: str, wanted: Iterable[int] = ()) -> dict[i
                 f"Run: biam-pipe {stage}"
             )
     for shard, receipt in found.items():
-        if receipt.pruned:
+        if receipt.files[0].pruned:
             raise PipelineError(
                 f"{task.stage}: shard {shard} of {stage} was dropped on purpose (its receipt says pruned), expected "
                 f"its files. Run: biam-pipe {stage}"

@@ -1,13 +1,14 @@
 """Runs what is not up to date, shard by shard, each piece as soon as its inputs are there.
 
 Submission is bounded: for each place only a few pieces are under way, so that a run over nine thousand shards holds a
-handful of tasks at any time. What comes back is a receipt, never data.
+handful of tasks at any time. Where files are dropped once they have been read, the stage that writes them is held back
+as well, so that a run holds a handful of them. What comes back is a receipt, never data.
 """
 
 import heapq
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.core import stopping
 from pipeline.core.cluster import Pool
-from pipeline.core.graph import Graph, Node, Piece, Walk
+from pipeline.core.graph import Graph, Node, Piece, Walk, reader_of
 from pipeline.core.progress import ProgressView
+from pipeline.core.pruning import drop
 from pipeline.core.storage import Storage
 from pipeline.core.task import Service, Task, shard_name
 from pipeline.core.work import Job, OwnProcess, Progress
 from schemas.config import EngineConfig
-from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
+from schemas.errors import PipelineError, TimeBudgetError
 from schemas.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 _QUEUED_PER_SLOT = 2  # one runs, one waits, so that no worker idles between two pieces
 _POLL_S = 0.2
 _SAVE_S = 6.0  # of the 10 s that an interruption may take
-_INTERRUPTED = InterruptedRunError.exit_code
 
 
 @dataclass
@@ -63,9 +64,8 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._walk = Walk(self.graph)
-        self._order = {name: position for position, name in enumerate(self.graph)}
-        self._waiting: dict[str, list[tuple[int, int, Node, Piece]]] = {}
-        self._under_way: dict[str, int] = {}
+        self._waiting: dict[str, list[tuple[int, Piece]]] = {name: [] for name in self.graph}  # heaps, by stage
+        self._under_way: Counter[str] = Counter()  # by stage
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
@@ -82,14 +82,13 @@ class Engine:
             self._refuse_missing_gpu()
             self._absorb(self._walk.start())
             while True:
+                self._heed_signals()
                 stop = stopping.reason(self.deadline if self.ran else None)
                 if stop is None:
                     self._submit()
-                elif stop.exit_code == _INTERRUPTED:
-                    self._end_process()
-                    raise stop
-                if not any(self._under_way.values()):
-                    if stop is not None and any(self._waiting.values()):
+                if not self._under_way.total():
+                    if any(self._waiting.values()):
+                        assert stop is not None, "pieces wait, and nothing that they wait for is under way"
                         raise stop
                     return
                 self._collect()
@@ -98,6 +97,7 @@ class Engine:
         """Sort pieces into those that are up to date and those that wait for a place."""
         todo = deque(ready)
         while todo:
+            self._heed_signals()
             node, piece = todo.popleft()
             if (receipts := node.keeps(piece)) is not None:
                 todo.extend(self._settle(node, receipts))
@@ -105,17 +105,31 @@ class Engine:
                 self._put_in_line(node, piece)
 
     def _put_in_line(self, node: Node, piece: Piece) -> None:
-        entry = (-1 if piece.shard is None else piece.shard, self._order[node.name], node, piece)
-        heapq.heappush(self._waiting.setdefault(self._lane(node), []), entry)
+        heapq.heappush(self._waiting[node.name], (-1 if piece.shard is None else piece.shard, piece))
 
     def _settle(self, node: Node, receipts: list[Receipt]) -> list[tuple[Node, Piece]]:
-        """Take receipts that are up to date; write the stage record when they are the last ones."""
+        """Take receipts that are up to date; drop what nobody needs any more; write stage records that are whole."""
+        consumed = [self.graph[name] for name in node.stage.consumes]
+        for before in consumed:
+            for receipt in receipts:
+                drop(before, node, receipt.shard)
         ready = self._walk.done(node, receipts)
         self.progress.update(node.name, len(node.valid), node.expected)
-        if node.complete and not node.recorded:
+        for one in (*consumed, node):
+            self._record(one)
+        return ready
+
+    def _record(self, node: Node) -> None:
+        """Write the stage record, when all receipts are there and none of them is about to change."""
+        reader = self._pruner(node)
+        if node.complete and not node.recorded and (reader is None or reader.complete):
             node.ledger.write_record(node.recipe, node.receipts())
             node.recorded = True
-        return ready
+
+    def _pruner(self, node: Node) -> Node | None:
+        """The stage after which files of this one are dropped."""
+        reader = reader_of(node, self.graph)
+        return reader if reader is not None and reader.stage.prunes else None
 
     def _refuse_missing_gpu(self) -> None:
         """Say before the first piece what the last would wait for in vain."""
@@ -127,12 +141,35 @@ class Engine:
         return "process" if node.stage.place == "process" else self._pool.lane(node.stage.place)
 
     def _submit(self) -> None:
-        for lane, waiting in self._waiting.items():
-            bound = 1 if lane == "process" else _QUEUED_PER_SLOT * self._pool.slots(lane)
-            while waiting and self._under_way.get(lane, 0) < bound:
-                _, _, node, piece = heapq.heappop(waiting)
-                self._under_way[lane] = self._under_way.get(lane, 0) + 1
-                self._start(node, piece)
+        """Start what there is room for: lower shards first, and of a shard the earlier stage."""
+        while lines := [node for node in self.graph.values() if self._waiting[node.name] and self._has_room(node)]:
+            node = min(lines, key=lambda node: self._waiting[node.name][0][0])
+            _, piece = heapq.heappop(self._waiting[node.name])
+            self._under_way[node.name] += 1
+            self._start(node, piece)
+
+    def _has_room(self, node: Node) -> bool:
+        """Whether a piece of this stage may start.
+
+        Where its files are dropped after use, as many shards may wait for that as may be under way, written and read,
+        at once: with fewer, workers would idle.
+        """
+        lane, reader = self._lane(node), self._pruner(node)
+        if self._busy(lane) >= self._bound(lane):
+            return False
+        if reader is None:
+            return True
+        read = len(reader.valid) - (None in reader.valid)
+        unread = self._under_way[node.name] + len(node.valid) - read
+        return unread < self._bound(lane) + self._bound(self._lane(reader))
+
+    def _busy(self, lane: str) -> int:
+        """Pieces of a lane that are under way."""
+        return sum(self._under_way[node.name] for node in self.graph.values() if self._lane(node) == lane)
+
+    def _bound(self, lane: str) -> int:
+        """Pieces of a lane that may be under way."""
+        return 1 if lane == "process" else _QUEUED_PER_SLOT * self._pool.slots(lane)
 
     def _start(self, node: Node, piece: Piece) -> None:
         node.ledger.forget_record()
@@ -161,7 +198,7 @@ class Engine:
             folders={name: self.graph[name].folder for name in node.stage.upstream},
             bases=self._service(node),
             deadline=self._deadline(node),
-            standing=node.kept.get(piece.shard) if piece.shard in node.again else None,
+            standing=node.standing(piece),
             redo=node.redo,
         )
 
@@ -188,7 +225,7 @@ class Engine:
             outcome = self._ended.get(timeout=_POLL_S)
         except queue.Empty:
             return
-        self._under_way[self._lane(outcome.node)] -= 1
+        self._under_way[outcome.node.name] -= 1
         try:
             receipts = outcome.result()
         except TimeBudgetError:  # for the next run; what else is under way may end
@@ -213,14 +250,21 @@ class Engine:
         else:
             self._ended.put(Outcome(node, piece, lambda: receipts))
 
-    def _end_process(self) -> None:
-        """Let the process of its own save and end; end it by force when it takes too long."""
-        if self._process is not None and self._under_way.get("process"):
+    def _heed_signals(self) -> None:
+        """Stop where that was asked for. A process of its own may save first; it is ended when it takes too long.
+
+        Raises:
+            InterruptedRunError: it was.
+        """
+        if (stop := stopping.reason(None)) is None:
+            return
+        if self._process is not None and self._busy("process"):
             self._process.stop()
             try:
                 self._ended.get(timeout=_SAVE_S)
             except queue.Empty:
                 self._process.kill()
+        raise stop
 
     def _show(self, progress: Progress) -> None:
         self.progress.update(progress.stage, progress.done or 0, progress.total, progress.text)

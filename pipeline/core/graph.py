@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,9 +89,16 @@ class Node:
             return None
         return receipts if all(self.on_disk(one) for one in receipts) else None
 
+    def standing(self, piece: Piece) -> Receipt | None:
+        """What the same work gave before, where some of it has to be done again all the same."""
+        receipt = self.kept.get(piece.shard)
+        if receipt is None or receipt.fingerprint != piece.fingerprint or piece.shard not in self.again:
+            return None
+        return receipt
+
     def on_disk(self, receipt: Receipt) -> bool:
         """Whether the files are there with the size the receipt says (their hashes are for `verify`)."""
-        return receipt.pruned or all(self.sizes.get(file.path) == file.size_bytes for file in receipt.files)
+        return all(file.pruned or self.sizes.get(file.path) == file.size_bytes for file in receipt.files)
 
     def why(self, piece: Piece) -> list[str]:
         """Why this piece has to run."""
@@ -110,11 +117,18 @@ class Node:
 Graph = dict[str, Node]
 
 
+def reader_of(node: Node, graph: Graph) -> Node | None:
+    """The stage that alone reads some of this one's files; None where there is none in the graph."""
+    return next((one for one in graph.values() if node.name in one.stage.consumes), None)
+
+
 def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
     """Nodes by name, in order; nothing is known to be up to date yet."""
     graph: Graph = {}
     for stage in stages:
         assert graph.keys() >= stage.upstream.keys(), f"{stage.name} stands before a stage that it reads"
+        for name in stage.consumes:  # else it might wait for a stage that waits for more shards than may be ahead of it
+            assert stage.upstream.keys() - {name} <= graph[name].stage.upstream.keys(), f"{stage.name} reads too much"
         upstream = {name: graph[name].digest for name in stage.upstream}
         recipe = recipe_document(stage, upstream)
         digest = fingerprint(recipe)
@@ -182,15 +196,21 @@ class Walk:
 
     def _offer(self, node: Node, shards: Sequence[Shard]) -> Iterator[tuple[Node, Piece]]:
         for shard in shards:
-            if shard in self._offered[node.name] or (inputs := _inputs(node, shard, self.graph)) is None:
+            if shard in self._offered[node.name] or (piece := _piece(node, shard, self.graph)) is None:
                 continue
             self._offered[node.name].add(shard)
-            contents = [
-                receipt.parts.get(node.stage.reads.get(name, ""), receipt.content)
-                for name, receipts in inputs.items()
-                for receipt in receipts
-            ]
-            yield node, Piece(shard, inputs, piece_fingerprint(node.digest, node.stage.outside, contents))
+            self._recall(node, piece)
+            yield node, piece
+
+    def _recall(self, node: Node, piece: Piece) -> None:
+        """Mark a piece to run again where files of it were dropped and the stage that reads them has to run again."""
+        receipt, reader = node.kept.get(piece.shard), reader_of(node, self.graph)
+        if receipt is None or not receipt.pruned or reader is None:
+            return
+        wanted = _piece(reader, piece.shard, self.graph, {node.name: receipt})
+        assert wanted is not None, f"{reader.name} waits for more than {node.name} does"
+        if reader.keeps(wanted) is None:
+            node.again.setdefault(piece.shard, f"dropped after use, and {reader.name} needs it again")
 
     def _root(self, node: Node) -> Node:
         """The stage that decides which shards there are."""
@@ -199,15 +219,35 @@ class Walk:
         return node
 
 
-def _inputs(node: Node, shard: Shard, graph: Graph) -> dict[str, tuple[Receipt, ...]] | None:
-    """Receipts of the inputs of a piece; None while one is missing."""
+def _piece(node: Node, shard: Shard, graph: Graph, assumed: Mapping[str, Receipt] | None = None) -> Piece | None:
+    """The piece of a shard; None while an input is missing.
+
+    Args:
+        assumed: taken as the receipt of that shard, by stage, whether it is known to be up to date or not.
+    """
+    inputs = _inputs(node, shard, graph, assumed or {})
+    if inputs is None:
+        return None
+    contents = [
+        receipt.parts.get(node.stage.reads.get(name, ""), receipt.content)
+        for name, receipts in inputs.items()
+        for receipt in receipts
+    ]
+    return Piece(shard, inputs, piece_fingerprint(node.digest, node.stage.outside, contents))
+
+
+def _inputs(
+    node: Node, shard: Shard, graph: Graph, assumed: Mapping[str, Receipt]
+) -> dict[str, tuple[Receipt, ...]] | None:
     # First of all, since it is asked after each piece upstream: putting all receipts in order would cost n x n.
     if not all(graph[name].complete for name, edge in node.stage.upstream.items() if edge == "all"):
         return None
-    inputs = {}
+    inputs: dict[str, tuple[Receipt, ...]] = {}
     for name, edge in node.stage.upstream.items():
         before = graph[name]
-        if edge == "all":
+        if name in assumed:
+            inputs[name] = (assumed[name],)
+        elif edge == "all":
             inputs[name] = before.receipts()
         elif edge == "whole" or shard is None:
             if before.stage.many or before.stage.whole_piece or not before.stage.shard_wise:

@@ -81,7 +81,7 @@ class Ledger:
                 "fingerprint": receipt.fingerprint,
                 "content": receipt.content,
                 "rows": receipt.rows,
-                "size_bytes": sum(file.size_bytes for file in receipt.files),
+                "size_bytes": receipt.size_bytes,
                 "seconds": receipt.seconds,
                 "receipt": receipt.model_dump_json(),
             }

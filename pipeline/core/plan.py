@@ -1,9 +1,10 @@
 """What a run would do, and why, without doing any of it."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.core.graph import Graph, Node, Walk
+from pipeline.core.graph import Graph, Node, Piece, Walk
 from pipeline.core.ledger import library_versions
 
 
@@ -19,6 +20,8 @@ class StagePlan:
         rows: rows in what is up to date.
         size_bytes: size of what is up to date.
         expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known.
+        again_rows: rows in files that were dropped after use and have to be made again.
+        again_bytes: size of those files.
         other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
     """
 
@@ -29,6 +32,8 @@ class StagePlan:
     rows: int
     size_bytes: int
     expected_s: float | None
+    again_rows: int
+    again_bytes: int
     other_versions: tuple[str, ...]
 
     @property
@@ -40,19 +45,21 @@ class StagePlan:
 def plan(graph: Graph) -> list[StagePlan]:
     """One line for each stage, in order. Marks what is up to date in the graph; writes nothing."""
     walk = Walk(graph)
-    reasons: dict[str, Counter[str]] = {name: Counter() for name in graph}
+    todo: dict[str, list[Piece]] = {name: [] for name in graph}
     ready = deque(walk.start())
     while ready:
         node, piece = ready.popleft()
         if (receipts := node.keeps(piece)) is not None:
             ready.extend(walk.done(node, receipts))
         else:
-            reasons[node.name].update(node.why(piece))
-    return [_line(node, reasons[node.name], graph) for node in graph.values()]
+            todo[node.name].append(piece)
+    return [_line(node, todo[node.name], graph) for node in graph.values()]
 
 
-def _line(node: Node, reasons: Counter[str], graph: Graph) -> StagePlan:
+def _line(node: Node, todo: Sequence[Piece], graph: Graph) -> StagePlan:
     receipts = list(node.valid.values())
+    reasons = Counter(text for piece in todo for text in node.why(piece))
+    dropped = [receipt for piece in todo if (receipt := node.kept.get(piece.shard)) and receipt.pruned]
     to_run = None if node.expected is None and not node.stage.many else (node.expected or 1) - len(receipts)
     if not reasons and to_run != 0:
         waits = [name for name in node.stage.upstream if not graph[name].complete]
@@ -70,8 +77,10 @@ def _line(node: Node, reasons: Counter[str], graph: Graph) -> StagePlan:
         to_run=to_run,
         reasons=tuple(text for text, _ in reasons.most_common()),
         rows=sum(receipt.rows for receipt in receipts),
-        size_bytes=sum(file.size_bytes for receipt in receipts for file in receipt.files),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
         expected_s=_expected_s(node, to_run),
+        again_rows=sum(receipt.rows for receipt in dropped),
+        again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
         other_versions=tuple(sorted(other)),
     )
 

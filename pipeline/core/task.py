@@ -121,6 +121,9 @@ class Stage:
         outside: what is read from outside the work folder, as JSON values by name: hashes of files, a listing, how many
             rows are asked for. Part of the fingerprint of each piece, not of the recipe, so that growth of a data set
             leaves what was there clean.
+        consumes: files that this stage alone needs, shard by shard: their folder, by the stage upstream that writes
+            them. Once dropped they are made again where a piece of this stage that reads them has to run again.
+        prunes: those files of a shard are dropped as soon as this stage has done the shard.
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
     """
 
@@ -138,6 +141,8 @@ class Stage:
     resumes: bool = False
     whole_piece: bool = False
     outside: Mapping[str, Any] = field(default_factory=dict)
+    consumes: Mapping[str, str] = field(default_factory=dict)
+    prunes: bool = False
     service: Service | None = None
 
     @property

@@ -51,6 +51,11 @@ def tally(task: Task, stage: str, column: str) -> Counter[str | None]:
     return total
 
 
+def dropped(task: Task, stage: str, shard: int) -> bool:
+    """Whether files of a shard were dropped on purpose."""
+    return any(receipt.pruned for receipt in shards(task, stage) if receipt.shard == shard)
+
+
 def image_row(task: Task, stage: str, file: int, example: dict[str, Any]) -> dict[str, Any]:
     """The row of an example's image in a shard file of a stage.
 
@@ -61,7 +66,7 @@ def image_row(task: Task, stage: str, file: int, example: dict[str, Any]) -> dic
         example: `image_id`, `shard`, and `row`, the position in the shard.
 
     Raises:
-        FileNotFoundError: the shard file is not there; image shards may be dropped once features are there.
+        FileNotFoundError: the shard file is not there.
         IntegrityError: the file is damaged, or another image stands in that place.
     """
     receipt = next((one for one in shards(task, stage) if one.shard == example["shard"]), None)

@@ -35,7 +35,7 @@ def _stage_row(name: str, receipts: Sequence[Receipt]) -> StageRow:
         name=name,
         shards=len(shards),
         rows=sum(receipt.rows for receipt in shards or receipts),
-        size_bytes=sum(file.size_bytes for receipt in receipts for file in receipt.files),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
         seconds=sum(receipt.seconds for receipt in receipts),
         pruned=sum(receipt.pruned for receipt in receipts),
     )

@@ -14,7 +14,8 @@ import sys
 from itertools import count
 from pathlib import Path
 
-_PATH_ARGUMENT = {"os.rename": 1, "open": 0}  # of the event: the name that the file is about to get, or has
+# Of the event: the name that the file is about to get, or has.
+_PATH_ARGUMENT = {"os.rename": 1, "open": 0, "os.remove": 0}
 
 
 def _watch(fault: dict[str, str | int]) -> None:

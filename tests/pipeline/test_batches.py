@@ -371,7 +371,8 @@ def test_a_file_cut_short_or_gone_is_named(tmp_path: Path, stage: str, which: in
 def test_a_pruned_shard_names_the_stage_that_makes_it_again(tmp_path: Path):
     work = make(tmp_path)
     first, *others = work.receipts["extract"]
-    work.receipts["extract"] = (first.model_copy(update={"pruned": True}), *others)
+    files = tuple(file.model_copy(update={"pruned": True}) for file in first.files)
+    work.receipts["extract"] = (first.model_copy(update={"files": files}), *others)
     with pytest.raises(PipelineError, match=r"shard 0 of extract was dropped on purpose .* Run: biam-pipe extract"):
         selected(work, TRAIN)
 

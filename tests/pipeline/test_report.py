@@ -205,10 +205,15 @@ def test_pictures_that_cannot_be_had_leave_their_reason(work: Work) -> None:
 
 
 def test_dropped_image_shards_leave_the_rest_of_the_page(work: Work) -> None:
-    (work.root / "images/shard-00000.parquet").unlink()
+    for shard, receipt in enumerate(work.receipts["download"]):
+        (work.root / receipt.files[1].path).unlink()
+        dropped = receipt.files[1].model_copy(update={"pruned": True})
+        work.receipts["download"][shard] = receipt.model_copy(update={"files": (receipt.files[0], dropped)})
     page = Reader(work.run())
-    assert len(page.all("img")) == 1
     assert len(page.all("article")) == 3
+    assert len(page.all("img")) == 1  # the one that lies on the user's own disk
+    assert page.text.count("No picture: it was dropped once its features were there (images.keep = false).") == 2
+    assert ", 2 pruned" in page.text
 
 
 def test_an_example_of_another_image_is_an_integrity_error(work: Work) -> None:
