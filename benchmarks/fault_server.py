@@ -1,9 +1,11 @@
 """An image server on loopback that does what servers in the wild do; the path says what."""
 
+import select
 import socket
 import ssl
 import struct
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,6 +44,8 @@ class FaultServer:
         requests: by path.
         connections: opened so far.
         mended: once set, what is mendable answers with its picture.
+        held: one more for each request that waits for `released`.
+        seconds: by path, from its first request to the end of its last answer, or until its client left.
         most_at_once: the largest number of requests that were under way together.
     """
 
@@ -53,6 +57,9 @@ class FaultServer:
     lock: threading.Lock = field(default_factory=threading.Lock)
     released: threading.Event = field(default_factory=threading.Event)
     mended: threading.Event = field(default_factory=threading.Event)
+    held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    seconds: dict[str, float] = field(default_factory=dict)
+    asked_at: dict[str, float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -100,11 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
             state.requests[self.path] += 1
             state.at_once += 1
             state.most_at_once = max(state.most_at_once, state.at_once)
+            state.asked_at.setdefault(self.path, time.monotonic())
         self.close_connection = False
         with suppress(ConnectionError):
             self._behaviour()()
         with state.lock:
             state.at_once -= 1
+            state.seconds[self.path] = time.monotonic() - state.asked_at[self.path]
 
     def handle(self) -> None:
         with suppress(ConnectionError, ssl.SSLError):
@@ -160,14 +169,39 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(picture()[:100], length=5000)
         self.close_connection = True
 
-    def _trickle(self) -> None:
-        self._send(picture()[:100], length=5000)
-        self.server_state.released.wait()
+    def _longer_than_announced(self) -> None:
+        self._send(picture() + b"more", length=len(picture()))
         self.close_connection = True
 
+    def _stalled(self) -> None:
+        self._send(picture()[:100], length=5000)
+        self._wait_for_the_client_to_leave()
+
+    def _trickle(self) -> None:
+        self._send(picture()[:1], length=5000)
+        while not self._client_leaves_within(1.0):
+            self.wfile.write(b"x")
+
     def _silent(self) -> None:
+        self._wait_for_the_client_to_leave()
+
+    def _late(self) -> None:
+        if not self._client_leaves_within(0.1):
+            self._send(picture())
+
+    def _held(self) -> None:
+        self.server_state.held.release()
         self.server_state.released.wait()
+        self._send(picture())
+
+    def _client_leaves_within(self, seconds: float) -> bool:
+        """Whether it closes the connection; nothing else comes from a client that waits for its answer."""
         self.close_connection = True
+        return self.server_state.released.is_set() or bool(select.select([self.connection], [], [], seconds)[0])
+
+    def _wait_for_the_client_to_leave(self) -> None:
+        while not self._client_leaves_within(0.05):
+            continue
 
     def _closed(self) -> None:
         self.close_connection = True

@@ -97,7 +97,7 @@ FAULTS = {
     "gzip-bomb": (ImageStatus.HTTP_ERROR, "the body is encoded as 'gzip', expected none", 1),
     "megapixels": (ImageStatus.TOO_MANY_PIXELS, None, 1),
 }
-RECOVERIES = ("limited-once", "broken-once", "reset-once", "moved/here")
+RECOVERIES = ("limited-once", "broken-once", "reset-once", "moved/here", "late", "longer-than-announced")
 
 
 def test_every_fault_costs_its_own_row_and_no_other(server: FaultServer, tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_a_body_that_is_no_image_is_still_known_by_its_hash(server: FaultServer,
 
 def test_a_server_that_trickles_or_says_nothing_costs_the_deadline_once(server: FaultServer, tmp_path: Path) -> None:
     config = QUICK.model_copy(update={"timeout_s": 0.5})
-    places = [("demo", "trickle"), ("demo", "ok/1"), ("demo", "silent")]
+    places = [("demo", name) for name in ("trickle", "stalled", "ok/1", "silent")]
     _, rows, _ = downloaded(task_for(tmp_path, [row(place[1], place) for place in places], config, server.base))
     late = ("timeout", "no whole answer within download.timeout_s = 0.5")
-    assert [(one["status"], one["error"]) for one in rows] == [late, ("ok", None), late]
-    assert (server.requests["/trickle"], server.requests["/silent"]) == (1, 1)
+    assert [(one["status"], one["error"]) for one in rows] == [late, late, ("ok", None), late]
+    assert {server.requests[f"/{name}"] for name in ("trickle", "stalled", "silent")} == {1}
 
 
 def test_addresses_that_nothing_answers_have_a_status(server: FaultServer, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Downloads that are killed or interrupted while eight shards are in flight: only those are fetched again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.disturbed import ROOT, end_session, outliving
+from benchmarks.fault_server import FaultServer, serving
+
+DONE, SHARDS, IN_FLIGHT = 2, 12, 8  # of two images each; the second one of all but the first shards is held back
+STARTS_S, STOPS_S = 120, 10
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with serving() as faults:
+        yield faults
+
+
+def start(root: Path, server: FaultServer, workers: int) -> subprocess.Popen[str]:
+    labels = root / "labels.csv"
+    paths = [path for n in range(SHARDS) for path in (f"ok/{2 * n}", f"{'ok' if n < DONE else 'held'}/{2 * n + 1}")]
+    labels.write_text("image,labels\n" + "".join(f"{server.base}/{path},x\n" for path in paths))
+    command = [sys.executable, "-m", "cli", "download", "--dataset", "folder", "--work", str(root / "work"), "--json"]
+    sets = (f"dataset.labels={labels}", "dataset.shard_images=2", 'download.allowed_networks=["127.0.0.0/8"]')
+    for setting in (*sets, f"engine.network_workers={workers}"):
+        command += ["--set", setting]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+
+
+def stop_in_flight(root: Path, server: FaultServer, number: signal.Signals) -> int:
+    """Send a signal once eight shards wait for an image, and give the exit code."""
+    process = start(root, server, workers=IN_FLIGHT // 2)
+    try:
+        for _ in range(IN_FLIGHT):
+            assert server.held.acquire(timeout=STARTS_S)
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: to every process of the run
+        else:
+            process.send_signal(number)
+        process.communicate(timeout=STOPS_S)
+        assert outliving(process.pid) == ()
+    finally:
+        end_session(process)
+    return process.returncode
+
+
+def shards_asked(server: FaultServer, times: int) -> int:
+    """How many shards had an image that was asked for so often."""
+    return len({int(path.rpartition("/")[2]) // 2 for path, count in server.requests.items() if count >= times})
+
+
+def test_only_the_shards_in_flight_are_fetched_again(server: FaultServer, tmp_path: Path) -> None:
+    folder = tmp_path / "work/folder"
+    for attempt, (number, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)), start=1):
+        assert stop_in_flight(tmp_path, server, number) == code
+        assert [path.stem for path in sorted(folder.glob("downloads/*.parquet"))] == ["shard-00000", "shard-00001"]
+        assert shards_asked(server, attempt) == (DONE if attempt == 1 else 0) + IN_FLIGHT
+
+    server.released.set()
+    process = start(tmp_path, server, workers=1)
+    told, _ = process.communicate(timeout=STARTS_S)
+    assert process.returncode == 0, told
+    assert [shards_asked(server, times) for times in (1, 2, 3, 4)] == [SHARDS, IN_FLIGHT, IN_FLIGHT, 0]
+    statuses = [pq.read_table(path)["status"].to_pylist() for path in sorted(folder.glob("downloads/shard-*.parquet"))]
+    assert statuses == [["ok", "ok"]] * SHARDS
