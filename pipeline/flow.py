@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
 from pipeline.core.engine import Engine
-from pipeline.core.graph import Graph, reader_of, resolve
+from pipeline.core.graph import Graph, resolve
 from pipeline.core.lock import writing
-from pipeline.core.plan import StagePlan
+from pipeline.core.plan import StagePlan, refuse_missing_input
 from pipeline.core.plan import plan as plan_graph
 from pipeline.core.progress import ProgressView
 from pipeline.core.pruning import nothing_to_drop
@@ -32,7 +32,7 @@ from pipeline.stores import STORES
 from pipeline.verify import Verification
 from pipeline.verify import verify as verify_files
 from schemas.config import Config, EvaluateConfig, TrainConfig
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import UsageError
 from schemas.status import ImageStatus
 
 __all__ = [
@@ -204,7 +204,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
     graph, _ = _graph(config, storage, request.stage, request.retry)
     lines = plan_graph(graph)
     if request.only:
-        _refuse_missing_input(request.stage, lines, graph, config)
+        refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
     if done and nothing_to_drop(graph):
         return outcome(config, storage, graph, {})
@@ -291,20 +291,3 @@ def _place(device: str) -> Place:
     if device == "auto":
         return "gpu-or-compute"
     return "gpu" if device.startswith("cuda") else "compute"
-
-
-def _refuse_missing_input(stage: str, lines: list[StagePlan], graph: Graph, config: Config) -> None:
-    for line in lines:
-        if line.name != stage and not line.up_to_date:
-            if line.again_rows and (reader := reader_of(graph[line.name], graph)) is not None:
-                raise PipelineError(
-                    f"{stage} --only: files of {line.name} were dropped after use (images.keep = false), and "
-                    f"{reader.name} needs them again: {line.again_rows} images, {line.again_bytes / 1e6:,.1f} MB to "
-                    f"fetch. Run: biam-pipe {reader.name} --dataset {config.dataset.name}"
-                )
-            expected = graph[line.name].expected
-            raise PipelineError(
-                f"{stage} --only: {line.name} is not up to date (found {line.done} pieces, expected "
-                f"{'an index first' if expected is None else expected}). "
-                f"Run: biam-pipe {line.name} --dataset {config.dataset.name}"
-            )

@@ -4,16 +4,11 @@ The values come from presets, the dag, a TOML file, the environment, `--set` and
 that order. Nothing here reads a file.
 """
 
-from ipaddress import ip_network
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-
-def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        ip_network(text, strict=False)  # a ValueError, whose words pydantic passes on
-    return texts
+from schemas.values import Decay, Device, FolderName, Fraction, Networks, OfficialSplit, Positive, Seconds, Texts
 
 
 def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -23,16 +18,6 @@ def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"{unknown[0]!r} is no block, expected some of: {', '.join(known)}")
     return tuple(name for name in known if name in names)
 
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-Networks = Annotated[Texts, AfterValidator(_networks)]
-FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
-Seconds = Annotated[float, Field(gt=0.0)]
-OfficialSplit = Literal["train", "validation", "test"]
 
 _OPENIMAGES = "https://storage.googleapis.com/openimages/2018_04"
 _BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"

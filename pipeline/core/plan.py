@@ -4,8 +4,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.core.graph import Graph, Node, Piece, Walk
+from pipeline.core.graph import Graph, Node, Piece, Walk, reader_of
 from pipeline.core.ledger import library_versions
+from schemas.errors import PipelineError
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,29 @@ def plan(graph: Graph) -> list[StagePlan]:
         else:
             todo[node.name].append(piece)
     return [_line(node, todo[node.name], graph) for node in graph.values()]
+
+
+def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, dataset: str) -> None:
+    """See that a stage can run alone.
+
+    Raises:
+        PipelineError: something before it is not up to date; the text names the command that makes it so.
+    """
+    line = next((line for line in lines if line.name != stage and not line.up_to_date), None)
+    if line is None:
+        return
+    node = graph[line.name]
+    if line.again_rows and (reader := reader_of(node, graph)) is not None:
+        raise PipelineError(
+            f"{stage} --only: files of {line.name} were dropped after use, and {reader.name} needs them again: "
+            f"{line.again_rows} rows, {line.again_bytes / 1e6:,.1f} MB. "
+            f"Run: biam-pipe {reader.name} --dataset {dataset}"
+        )
+    raise PipelineError(
+        f"{stage} --only: {line.name} is not up to date (found {line.done} pieces, expected "
+        f"{'an index first' if node.expected is None else node.expected}). "
+        f"Run: biam-pipe {line.name} --dataset {dataset}"
+    )
 
 
 def _line(node: Node, todo: Sequence[Piece], graph: Graph) -> StagePlan:

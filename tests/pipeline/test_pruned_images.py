@@ -88,9 +88,7 @@ def test_other_features_are_priced_by_the_plan_refused_alone_and_made_from_image
     assert " (4 images, " in folder.plan_text(OTHER_FEATURES)
     assert "to fetch again" not in folder.plan_text()
 
-    told = (
-        r"extract --only: files of download were dropped .* 4 images, .* MB .* Run: biam-pipe extract --dataset folder"
-    )
+    told = r"extract --only: files of download were dropped .* 4 rows, .* MB.* Run: biam-pipe extract --dataset folder"
     with pytest.raises(PipelineError, match=told):
         folder.run(OTHER_FEATURES, only=True)
     assert folder.server.requests["/ok/1"] == 1
