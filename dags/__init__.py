@@ -1,4 +1,7 @@
-"""Which stages with which settings: one module a data set, its `SETTINGS` over the defaults of `schemas.config`."""
+"""Which stages with which settings: one module a data set, its `SETTINGS` over the defaults of `schemas.config`.
+
+A data set on which numbers were published has `PRESETS`, too: what `paper` and `released` are there.
+"""
 
 from pipeline.core.registry import Registry
 

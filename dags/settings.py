@@ -40,8 +40,8 @@ def configuration(
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
     settings: Layer = DAGS.load(name).SETTINGS
     chosen = {"name": "biam", "preset": "released"} | settings.get("model", {}) | user.get("model", {})
-    preset = PRESETS.get((chosen["name"], chosen["preset"]), {})
-    merged = _merged(preset, settings, user, {"dataset": {"name": name}})
+    preset, own = _preset(name, chosen["name"], chosen["preset"])
+    merged = _merged(preset, settings, own, user, {"dataset": {"name": name}})
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
@@ -56,10 +56,15 @@ def as_toml(config: Config) -> str:
     import tomli_w
 
     chosen = (config.model.name, config.model.preset)
+    presets = _merged(*_preset(config.dataset.name, *chosen))
     settings: dict[str, dict[str, Any]] = config.model_dump(mode="json")
     preset = {
-        section: {key: settings[section].pop(key) for key, value in keys.items() if settings[section][key] == value}
-        for section, keys in PRESETS.get(chosen, {}).items()
+        section: {
+            key: settings[section].pop(key)
+            for key, value in keys.items()
+            if value is not None and settings[section][key] == value
+        }
+        for section, keys in presets.items()
     }
     unset = [f"{section}.{key}" for section, keys in settings.items() for key, value in keys.items() if value is None]
     given = "".join(f"# {line}\n" for line in tomli_w.dumps(preset).splitlines() if line)
@@ -70,6 +75,12 @@ def as_toml(config: Config) -> str:
         }
     )
     return f"{text}\n# From preset {chosen[1]!r}; a key above would outrank it:\n{given}# Not set: {', '.join(unset)}"
+
+
+def _preset(dataset: str, model: str, preset: str) -> tuple[Layer, Layer]:
+    """What a preset is on every data set, and what it is on this one (which outranks the dag's other settings)."""
+    chosen = (model, preset)
+    return PRESETS.get(chosen, {}), getattr(DAGS.load(dataset), "PRESETS", {}).get(chosen, {})
 
 
 def _merged(*layers: Layer) -> dict[str, Any]:

@@ -190,7 +190,9 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 
 
 # Settings that steer how work is done, not what comes out, stay outside of recipes.
-_TRAIN_RECIPE = set(TrainConfig.model_fields) - {"run", "device", "checkpoint_every_s"}
+_TRAIN_RECIPE = set(TrainConfig.model_fields) - {
+    "run", "device", "processes", "loader_workers", "resident", "checkpoint_every_s",
+}  # fmt: skip
 _EVALUATE_RECIPE = set(EvaluateConfig.model_fields) - {"device", "batch_images", "scores_in_memory_bytes"}
 
 

@@ -8,6 +8,7 @@ No annotation of an unseen label is read into anything here: the label space is 
 
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from schemas.status import ImageSplit
 
 if TYPE_CHECKING:
     import torch
+    from lightning_fabric import Fabric
 
     from pipeline.batches.label_space import LabelSpace
     from pipeline.batches.selection import Selection
@@ -59,16 +61,29 @@ def run(task: Task) -> list[Output]:
         PipelineError: nothing to learn from, a loss that is not finite, or a stop asked for (after saving).
         IntegrityError: a shard or the checkpoint is damaged.
     """
+    from pipeline.training.peers import peers
+
+    settings: Settings = task.settings
+    with peers(_train, task, settings.train.processes):
+        return _train(task)
+
+
+def _train(task: Task) -> list[Output]:
+    """What every process does. Only the first one writes, and its outputs count."""
     from pipeline.core.device import resolve_device
-    from pipeline.training.computing import repeatable
+    from pipeline.training.computing import repeatable, start_fabric
     from pipeline.training.journal import log_file
 
     settings: Settings = task.settings
-    device = resolve_device(settings.train.device, "train.device")
-    with log_file(task.storage.local(task.folder), logger), repeatable(settings.train.seed, settings.threads, device):
+    fabric = start_fabric(settings.train, resolve_device(settings.train.device, "train.device"))
+    first, device = fabric.is_global_zero, fabric.device
+    writing = log_file(task.storage.local(task.folder)) if first else nullcontext()
+    with writing, repeatable(settings.train.seed, settings.threads, device):
         material, sizes = _material(task, settings, device)
         learner = _learner(settings, sizes, device)
-        progress = _fit(task, settings.train, material, learner)
+        progress = _fit(task, settings.train, material, learner, fabric)
+        if not first:
+            return []
         facts = _write(task, learner, progress, material, sizes)
     files = tuple(task.path("train", name) for name in (MODEL, HISTORY, CONFIG))
     return [Output(files=files, rows=len(material.train), content=task.storage.sha256(files[0]), facts=facts)]
@@ -79,20 +94,24 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     import torch
 
     from pipeline.batches.label_space import read_label_space
+    from pipeline.batches.resident import resident_maps
     from pipeline.batches.selection import select
     from pipeline.batches.shards import open_features
     from pipeline.models.sizes import FeatureSizes
-    from pipeline.training.loop import Material
+    from pipeline.training.loop import Images, Material
 
     space = read_label_space(task).seen_only()
     features = open_features(task)
     selections = select(task, features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
-    train = selections[ImageSplit.TRAIN].trainable(settings.train.max_positives)
-    validation = selections[ImageSplit.VALIDATION]
+    limit, full = settings.train.max_positives, settings.train.full_epochs > 0
+    train, validation = selections[ImageSplit.TRAIN].trainable(limit), selections[ImageSplit.VALIDATION]
     _describe(space, train, validation)
+    wanted = [train, train.with_others(validation.trainable(limit))] if full else [train]
+    kept = resident_maps(features, wanted, settings.train.resident)
+    images = [Images(one, maps) for one, maps in zip(wanted, kept, strict=True)]
     vectors = torch.from_numpy(space.vectors).to(device)
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])
-    return Material(features, train, validation, vectors), sizes
+    return Material(features, images[0], validation, images[1] if full else None, vectors), sizes
 
 
 def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") -> None:
@@ -141,8 +160,10 @@ def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") 
     return Learner(model, optimizer)
 
 
-def _fit(task: Task, config: TrainConfig, material: "Material", learner: "Learner") -> "Progress":
+def _fit(task: Task, config: TrainConfig, material: "Material", learner: "Learner", fabric: "Fabric") -> "Progress":
     """All epochs that are left."""
+    import torch
+
     from pipeline.training import checkpoint, journal
     from pipeline.training.loop import Hooks, Loop
 
@@ -150,33 +171,47 @@ def _fit(task: Task, config: TrainConfig, material: "Material", learner: "Learne
     progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
     if progress is None:
         progress = checkpoint.Progress()
-        logger.info("starting: %d epochs on %s", config.epochs, material.label_vectors.device)
+        logger.info(
+            "starting: %d epochs on %s, %s, %d process(es)",
+            config.epochs + config.full_epochs,
+            fabric.device,
+            config.precision,
+            fabric.world_size,
+        )
     else:
         logger.info("going on after step %d in epoch %d", progress.step, progress.epoch + 1)
+
+    if not fabric.is_global_zero:  # other dropouts than in the first process
+        torch.manual_seed(hash((config.seed, fabric.global_rank, progress.step)) % 2**63)
+        Loop(config, material, learner, progress, Hooks(lambda: None, None, path, lambda *_: None), fabric).run()
+        return progress
 
     def save() -> None:
         checkpoint.save(task.storage, path, task.fingerprint, learner, progress)
 
-    with journal.events(task.storage.local(task.folder), progress.step) as events:
-        hooks = Hooks(save, task.deadline, path, events)
-        Loop(config, material, learner, progress, hooks).run()
+    with journal.curves(task.storage.local(task.folder), progress.step) as record:
+        Loop(config, material, learner, progress, Hooks(save, task.deadline, path, record), fabric).run()
     return progress
 
 
 def _write(
     task: Task, learner: "Learner", progress: "Progress", material: "Material", sizes: "FeatureSizes"
 ) -> dict[str, Any]:
-    """Commit the model with the best validation score (the last one without validation images) and the history."""
+    """Commit the model and the history.
+
+    The weights are those with the best validation score; without validation images, or once they were trained on, the
+    last ones.
+    """
     from pipeline.training.weights import save_model
 
     settings: Settings = task.settings
-    if progress.best_epoch is None:
-        logger.info("no validation images: the weights of the last epoch are kept")
-    selected = progress.best_epoch or progress.epoch
+    weights, selected = learner.best, progress.best_epoch
+    if selected is None or progress.full_from is not None:
+        why = "no validation images" if selected is None else "all images were trained on"
+        logger.info("%s: the weights of the last epoch are kept", why)
+        weights, selected = learner.model.state_dict(), progress.epoch
     images = {"train": len(material.train), "validation": len(material.validation)}
-    save_model(
-        task.storage, task.path("train", MODEL), learner.best or learner.model.state_dict(), settings.model, sizes
-    )
+    save_model(task.storage, task.path("train", MODEL), weights, settings.model, sizes)
     history = {"epochs": progress.history, "selected_epoch": selected, "images": images}
     task.storage.write(task.path("train", HISTORY), json.dumps(history, indent=2).encode())
     task.storage.write(task.path("train", CONFIG), settings.config_toml.encode())

@@ -232,7 +232,11 @@ class TrainConfig(Section):
     run: FolderName | None = None  # of the run's folder; null: <model>-<preset>-<recipe>
     seed: int = 0
     device: Device = "auto"
-    batch_images: Positive = 32
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the arithmetic; weights and sums are float32 in both
+    processes: Positive = 1  # each with a device of its own, or a share of the CPU; they share every batch
+    loader_workers: Annotated[int, Field(ge=0)] = 1  # threads that read windows ahead; 0 reads when they are wanted
+    resident: Literal["auto", "never"] = "auto"  # auto: features stay in memory where half of what is free holds them
+    batch_images: Positive = 32  # of all processes together
     epochs: Positive = 40
     lr: Annotated[float, Field(gt=0.0)] = 1e-3
     final_lr: Annotated[float, Field(gt=0.0)] | None = None  # cosine end value; null keeps lr constant after warm-up
@@ -243,6 +247,9 @@ class TrainConfig(Section):
     max_positives: Positive | None = None  # images with more are left out of training
     validate_every_epochs: Positive = 2
     selection_k: Positive = 5  # validation F1@K of seen labels picks the checkpoint
+    patience: Positive | None = None  # validations in a row without a better one that end it; null: all epochs
+    full_epochs: Annotated[int, Field(ge=0)] = 0  # on training and validation images, after that, from the best weights
+    full_lr: Annotated[float, Field(gt=0.0)] = 3.33e-4  # of those, with a fresh optimiser
     checkpoint_every_s: Seconds = 300.0
     shuffle_window_blocks: Positive = 64  # blocks of 32 rows of a shard, mixed with each other
 

@@ -6,7 +6,8 @@
     shards        feature shards: checked against their receipts, read by row group
     selection     which images of a split can be used, and why the others cannot
     order         in which order an epoch visits them
-    stream        the batches themselves, read ahead by one thread
+    resident      maps kept in memory where it holds them
+    stream        the batches themselves, read ahead by threads
 
 Numpy in, numpy out: nothing here imports torch.
 """

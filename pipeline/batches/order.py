@@ -29,6 +29,18 @@ class Order:
             skip = max(0, skip - len(window))
         return Order(tuple(window for window in windows if len(window)), self.sizes[batches:])
 
+    def share(self, process: int, processes: int) -> "Order":
+        """One process' images of every batch: shares of a batch differ by one image at most."""
+        edges = [(size * process // processes, size * (process + 1) // processes) for size in self.sizes]
+        within = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(size) for size in self.sizes)])
+        first, last = np.repeat(np.array(edges, dtype=np.int64).reshape(-1, 2), self.sizes, axis=0).T
+        mine = (first <= within) & (within < last)
+        stops = np.cumsum([0, *(len(window) for window in self.windows)])
+        windows = (
+            window[mine[start:stop]] for window, (start, stop) in zip(self.windows, pairwise(stops), strict=True)
+        )
+        return Order(tuple(window for window in windows if len(window)), tuple(stop - start for start, stop in edges))
+
 
 def shuffled(block: NDArray[np.int64], rng: np.random.Generator, window_blocks: int, batch_images: int) -> Order:
     """A random order that reads every block once.

@@ -56,6 +56,21 @@ class Selection:
             annotations=self.annotations.take(images),
         )
 
+    def with_others(self, other: "Selection") -> "Selection":
+        """Both selections as one, in shard and row order; `failed` and `left_out` are those of both."""
+        order = np.lexsort((np.concatenate([self.row, other.row]), np.concatenate([self.shard, other.shard])))
+        columns = self.annotations.num_columns
+        both = Selection(
+            np.concatenate([self.shard, other.shard]),
+            np.concatenate([self.row, other.row]),
+            np.concatenate([self.block, other.block]),
+            Annotations.concatenate(columns, [self.annotations, other.annotations]),
+            self.expected + other.expected,
+            dict(Counter(self.failed) + Counter(other.failed)),
+            dict(Counter(self.left_out) + Counter(other.left_out)),
+        )
+        return both.take(order)
+
     def trainable(self, max_positives: int | None) -> "Selection":
         """Those with at least one positive label in these columns and, where a limit is given, at most so many."""
         positives = self.annotations.positive.lengths

@@ -1,11 +1,13 @@
-"""Batches of a selection in a given order, read ahead by one thread while the caller works.
+"""Batches of a selection in a given order, read ahead by threads while the caller works.
 
 A row group is read and decompressed once for each window that has images of it: once an epoch where it is no larger
-than a block. In memory are the window in use and the next one: at the defaults, 2 windows of 64 blocks of 32 images
-with 209 kB of float16 maps each, 0.86 GB at most, and the row group being read.
+than a block. In memory are the window in use and those that the threads read, one each: at the defaults, 2 windows of
+64 blocks of 32 images with 209 kB of float16 maps each, 0.86 GB at most. Threads, not processes: reading and
+decompressing let go of Python's lock, and nothing has to be copied from one process to another.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batches.order import Order
+from pipeline.batches.resident import ResidentMaps, read_maps, wanted_maps
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.core.ahead import ahead
@@ -50,22 +53,45 @@ class _Window:
         return _Window(self.images[start:stop], self.region[start:stop], self.global_feature[start:stop])
 
 
-def batches(features: FeatureShards, selection: Selection, order: Order) -> Generator[Batch]:
-    """The batches of one pass; close the iterator when leaving it early, so that its thread ends.
+def batches(
+    features: FeatureShards,
+    selection: Selection,
+    order: Order,
+    workers: int = 1,
+    resident: ResidentMaps | None = None,
+) -> Generator[Batch]:
+    """The batches of one pass; close the iterator when leaving it early, so that its threads end.
+
+    Args:
+        features: where the maps come from.
+        selection: the images.
+        order: in which order; what `workers` and `resident` are changes nothing about it.
+        workers: threads, each a window ahead; 0 reads a window when it is wanted.
+        resident: maps of this selection kept in memory; None reads them from disk.
 
     Raises:
         IntegrityError: a feature shard does not have the bytes of its receipt.
     """
-    with ahead(partial(_load, features, selection), order.windows, threads=1, limit=2) as windows:
+    load = partial(_load, features, selection, resident)
+    with _windows(load, order, workers) as windows:
         for whole in _regroup(windows, order.sizes):
             yield Batch(whole.images, whole.region, whole.global_feature, selection.annotations.codes(whole.images))
 
 
-def _load(features: FeatureShards, selection: Selection, images: NDArray[np.int64]) -> _Window:
-    """Read the maps of some images, each row group once."""
-    wanted = (features.region, features.global_feature)
-    maps = features.read(selection.shard[images], selection.row[images], wanted)
-    return _Window(images, *(maps[one.column] for one in wanted))
+def _windows(
+    load: Callable[[NDArray[np.int64]], _Window], order: Order, workers: int
+) -> AbstractContextManager[Iterator[_Window]]:
+    if workers == 0:
+        return nullcontext(map(load, order.windows))
+    return ahead(load, order.windows, threads=workers, limit=workers + 1)
+
+
+def _load(
+    features: FeatureShards, selection: Selection, resident: ResidentMaps | None, images: NDArray[np.int64]
+) -> _Window:
+    """The maps of some images."""
+    maps = resident.read(images) if resident is not None else read_maps(features, selection, images)
+    return _Window(images, *(maps[one.column] for one in wanted_maps(features)))
 
 
 def _regroup(windows: Iterator[_Window], sizes: Sequence[int]) -> Iterator[_Window]:

@@ -24,7 +24,10 @@ _CELLS_AT_ONCE = 1 << 18
 
 
 def ranking_loss(
-    scores: Float[Tensor, "image label"], codes: Int8[Tensor, "image label"], form: Form
+    scores: Float[Tensor, "image label"],
+    codes: Int8[Tensor, "image label"],
+    form: Form,
+    batch_images: int | None = None,
 ) -> Float[Tensor, ""]:
     """How far present labels fail to score at least 1 above absent ones; 0 when all do.
 
@@ -33,6 +36,8 @@ def ranking_loss(
         codes: +1 present, -1 absent, 0 unknown (in no pair).
         form: `paper` sums over all pairs and images; `released` divides each image's sum by the number of its violating
             pairs and takes the mean over all images, those without a pair included.
+        batch_images: size of the whole batch where these are the images of one process: its part of the loss then comes
+            back, and the parts add up. None for all.
 
     Returns:
         The loss in the type of `scores`, differentiable with respect to them. The number of violating pairs counts as a
@@ -40,12 +45,12 @@ def ranking_loss(
 
     Source: BiAM (ICCV 2021), equation 10.
     Differs from the paper: labels of unknown state are not counted as absent. (The released form looks only at columns
-        with a known cell in the batch, which gives the same pairs.)
+        with a known cell in the batch, which gives the same pairs, however the batch is shared out among processes.)
     """
     counts = _violations(scores.detach(), codes).double()
     pairs = counts.clamp(min=0).sum(dim=1)
     sums = pairs + (counts * scores.double()).sum(dim=1)
-    loss = sums.sum() if form == "paper" else (sums / (pairs + _EPSILON)).mean()
+    loss = sums.sum() if form == "paper" else (sums / (pairs + _EPSILON)).sum() / (batch_images or len(scores))
     return loss.to(scores.dtype)
 
 

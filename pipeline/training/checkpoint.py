@@ -31,8 +31,12 @@ class Progress:
         loss_sum: of the epoch in progress, summed over its images so far.
         images: of the epoch in progress.
         seconds: spent on the epoch in progress.
+        rate: learning rate of the epoch in progress.
+        validation: what the validation of the epoch in progress found, None before there is one.
         best_epoch: finished epoch (counted from 1) with the best validation score so far, None before there is one.
         best_score: its score.
+        without_better: validations since then.
+        full_from: epochs that were finished when training on all images began, None before.
         history: one entry for each finished epoch, as in history.json.
     """
 
@@ -42,9 +46,18 @@ class Progress:
     loss_sum: float = 0.0
     images: int = 0
     seconds: float = 0.0
+    rate: float = 0.0
+    validation: dict[str, float] | None = None
     best_epoch: int | None = None
     best_score: float | None = None
+    without_better: int = 0
+    full_from: int | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    def next_epoch(self) -> None:
+        """The epoch in progress is finished."""
+        self.epoch, self.batch, self.images = self.epoch + 1, 0, 0
+        self.loss_sum, self.seconds, self.validation = 0.0, 0.0, None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,18 @@
-"""How torch computes while training and scoring: threads, and arithmetic that repeats to the bit."""
+"""How torch computes while training and scoring: device, precision, threads, and arithmetic that repeats to the bit."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from schemas.config import TrainConfig
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @contextmanager
@@ -34,3 +41,26 @@ def repeatable(seed: int, threads: int | None, device: torch.device) -> Iterator
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         deterministic.fill_uninitialized_memory = fill_before
         torch.set_num_threads(threads_before)
+
+
+def start_fabric(config: TrainConfig, device: torch.device) -> "Fabric":
+    """Device, precision and, where there are several processes, the connection to the others.
+
+    Raises:
+        UsageError: more processes than devices.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
+    several, precision = config.processes > 1, {"fp32": "32-true", "bf16": "bf16-mixed"}[config.precision]
+    if several and device.type == "cuda" and config.processes > torch.cuda.device_count():
+        raise UsageError(
+            f"train.processes is {config.processes}, but torch sees {torch.cuda.device_count()} CUDA devices; expected "
+            f"at most as many. Run: biam-pipe train --set train.processes={max(torch.cuda.device_count(), 1)}"
+        )
+    devices: Any = config.processes if several or device.type != "cuda" else [device.index or 0]
+    strategy: Any = DDPStrategy() if several else "auto"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it writes to stderr by itself
+    fabric = Fabric(accelerator=device.type, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric

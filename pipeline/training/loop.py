@@ -1,37 +1,46 @@
-"""Epochs and steps of a training run, from its beginning or from where a checkpoint left it."""
+"""Epochs and steps of a training run, from its beginning or from where a checkpoint left it.
 
-import logging
+First on the training images, with the validation images picking the epoch; then, where asked for, some epochs more on
+both from the weights that were picked. With several processes each takes its share of every batch.
+"""
+
 import math
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, shuffled
+from pipeline.batches.resident import ResidentMaps
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.batches.stream import Batch, batches
 from pipeline.core import stopping
-from pipeline.metrics.average_precision import average_precision
-from pipeline.metrics.topk import topk_scores
 from pipeline.models.losses import ranking_loss
 from pipeline.training.checkpoint import Learner, Progress
+from pipeline.training.journal import Record, Teller
 from pipeline.training.schedule import learning_rate
 from pipeline.training.scoring import Scorer, inputs
+from pipeline.training.validation import validate
 from pipeline.training.weights import detached
 from schemas.config import TrainConfig
-from schemas.errors import PipelineError
+from schemas.errors import PipelineError, UsageError
 
-logger = logging.getLogger("biam_pipe.train")
 
-# A line of progress at most so often: logs of long runs stay readable, a terminal stays alive.
-_REPORT_EVERY_S = 10.0
+@dataclass(frozen=True)
+class Images:
+    """Images to learn from, and their maps where those are kept in memory."""
+
+    selection: Selection
+    resident: ResidentMaps | None = None
+
+    def __len__(self) -> int:
+        return len(self.selection)
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,14 @@ class Material:
         features: the shards.
         train: images to learn from.
         validation: images that pick the epoch; may be none.
+        everything: both, for the epochs after the picking; None where there are none.
         label_vectors: [label, word], on the device.
     """
 
     features: FeatureShards
-    train: Selection
+    train: Images
     validation: Selection
+    everything: Images | None
     label_vectors: Tensor
 
 
@@ -59,30 +70,35 @@ class Hooks:
         save: commits a checkpoint.
         deadline: `time.time()` at which to save and stop, None for never.
         saved_as: how error texts name the checkpoint.
-        events: gets the curves.
+        record: keeps a point of a curve.
     """
 
     save: Callable[[], None]
     deadline: float | None
     saved_as: str
-    events: SummaryWriter
+    record: Record
 
 
 class Loop:
     """Runs epochs until all are done. The position lives in `progress`, the weights in `learner`."""
 
     def __init__(
-        self, config: TrainConfig, material: Material, learner: Learner, progress: Progress, hooks: Hooks
+        self,
+        config: TrainConfig,
+        material: Material,
+        learner: Learner,
+        progress: Progress,
+        hooks: Hooks,
+        fabric: Fabric,
     ) -> None:
-        self.config = config
-        self.material = material
-        self.learner = learner
-        self.progress = progress
-        self.hooks = hooks
-        self.steps_per_epoch = len(batch_sizes(len(material.train), config.batch_images))
-        self._saved_at = self._reported_at = self._epoch_from = time.monotonic()
+        self.config, self.material, self.learner = config, material, learner
+        self.progress, self.hooks, self.fabric = progress, hooks, fabric
+        self.fitted = fabric.setup_module(learner.model)
+        epochs, images = config.epochs + config.full_epochs, (material.train, material.everything)
+        steps = [len(batch_sizes(len(one), config.batch_images)) if one else 0 for one in images]
+        self.teller = Teller(hooks.record, epochs, config.epochs * steps[0] + config.full_epochs * steps[1])
+        self._saved_at = self._epoch_from = time.monotonic()
         self._saved_step = progress.step
-        self._images_since = 0
         self._advanced = False
 
     def run(self) -> None:
@@ -90,152 +106,149 @@ class Loop:
 
         Raises:
             PipelineError: a stop was asked for (after saving), or the loss is not finite any more.
+            UsageError: batches smaller than the number of processes.
         """
-        while self.progress.epoch < self.config.epochs:
-            self._epoch()
+        progress, config = self.progress, self.config
+        while progress.full_from is None and progress.epoch < config.epochs and not self._out_of_patience():
+            self._epoch(self.material.train, learning_rate(config, progress.epoch))
+            self._validate_where_due()
+            self._close_epoch("train")
+        if self.material.everything is not None:
+            self._begin_on_everything()
+            while progress.epoch < (progress.full_from or 0) + config.full_epochs:
+                self._epoch(self.material.everything, config.full_lr)
+                self._close_epoch("train+validation")
 
-    def _epoch(self) -> None:
-        progress, train = self.progress, self.material.train
-        rate = learning_rate(self.config, progress.epoch)
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.progress.without_better >= self.config.patience
+
+    def _begin_on_everything(self) -> None:
+        """Back to the best weights, with an optimiser that knows nothing yet."""
+        if self.progress.full_from is None:
+            if self.learner.best:
+                self.learner.model.load_state_dict(self.learner.best)
+            self.learner.optimizer.state.clear()
+            self.progress.full_from = self.progress.epoch
+            self._save()
+
+    def _epoch(self, images: Images, rate: float) -> None:
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
-        self._epoch_from = time.monotonic() - progress.seconds
-        order = self._order().after(progress.batch)
+        self.progress.rate = rate
+        self._epoch_from = time.monotonic() - self.progress.seconds
+        order = self._order(images.selection).after(self.progress.batch)
+        mine = order.share(self.fabric.global_rank, self.fabric.world_size)
         self.learner.model.train()
-        with closing(batches(self.material.features, train, order)) as stream:
-            for batch in stream:
-                self._step(batch, rate)
+        read = partial(batches, workers=self.config.loader_workers, resident=images.resident)
+        with closing(read(self.material.features, images.selection, mine)) as stream:
+            for batch, size in zip(stream, order.sizes, strict=True):
+                self._step(batch, size)
                 self._attend()
-        self._finish(rate)
+                self.teller.step(self.progress, size, self._images_left(len(images)))
 
-    def _order(self) -> Order:
-        return shuffled(
-            self.material.train.block,
-            epoch_rng(self.config.seed, self.progress.epoch),
-            self.config.shuffle_window_blocks,
-            self.config.batch_images,
+    def _order(self, images: Selection) -> Order:
+        config = self.config
+        order = shuffled(
+            images.block,
+            epoch_rng(config.seed, self.progress.epoch),
+            config.shuffle_window_blocks,
+            config.batch_images,
         )
-
-    def _step(self, batch: Batch, rate: float) -> None:
-        """One step of the optimiser."""
-        device = self.material.label_vectors.device
-        codes = torch.from_numpy(batch.codes).to(device)
-        scores = self.learner.model(*inputs(batch, device), self.material.label_vectors)
-        loss = ranking_loss(scores, codes, self.config.loss)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise PipelineError(
-                f"train: the loss is {value} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1}, "
-                f"learning rate {rate:g}), expected a finite number; the last checkpoint is {self._last_checkpoint()}. "
-                f"Run again with a smaller rate: biam-pipe train --set train.lr={self.config.lr / 10:g}"
+        if min(order.sizes) < self.fabric.world_size:
+            raise UsageError(
+                f"train.processes is {self.fabric.world_size}, but a batch has {min(order.sizes)} images; expected at "
+                f"least one for each. Run: biam-pipe train --set train.processes={min(order.sizes)}"
             )
+        return order
+
+    def _step(self, batch: Batch, batch_images: int) -> None:
+        """One step of the optimiser, on a batch of which this process may have a part only."""
+        fabric, progress = self.fabric, self.progress
+        codes = torch.from_numpy(batch.codes).to(fabric.device)
+        scores = self.fitted(*inputs(batch, fabric.device), self.material.label_vectors)
+        loss = ranking_loss(scores, codes, self.config.loss, batch_images)
+        total = fabric.all_reduce(loss.detach().clone(), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        value = float(total)
+        if not math.isfinite(value):
+            raise self._not_finite(value)
         self.learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        fabric.backward(loss * fabric.world_size)  # gradients are averaged over the processes, and losses add up
         self.learner.optimizer.step()
         self._advanced = True
-        self.progress.batch += 1
-        self.progress.step += 1
-        self.progress.loss_sum += value * len(batch)
-        self.progress.images += len(batch)
-        self._images_since += len(batch)
-        self.hooks.events.add_scalar("train/loss", value, self.progress.step)
+        progress.batch += 1
+        progress.step += 1
+        progress.loss_sum += value * batch_images
+        progress.images += batch_images
+        self.teller.record("train/loss", value, progress.step)
 
-    def _last_checkpoint(self) -> str:
-        if self._saved_step == 0:
-            return "none"
-        return f"{self.hooks.saved_as} (step {self._saved_step})"
+    def _not_finite(self, value: float) -> PipelineError:
+        saved = f"{self.hooks.saved_as} (step {self._saved_step})" if self._saved_step else "none"
+        return PipelineError(
+            f"train: the loss is {value} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1}, "
+            f"learning rate {self.progress.rate:g}), expected a finite number; the last checkpoint is {saved}. "
+            f"Run again with a smaller rate: biam-pipe train --set train.lr={self.config.lr / 10:g}"
+        )
 
     def _attend(self, _: int = 0) -> None:
-        """Between two batches: stop if asked to, save if due, say how far it is.
+        """Between two batches: stop if asked to, save if due. All processes stop after the same batch.
 
         The deadline counts only once this process has made a step or a validation: with a budget shorter than one
         validation, running the same command again and again would otherwise never end.
         """
         now = time.monotonic()
         self.progress.seconds = now - self._epoch_from
-        if (why := stopping.reason(self.hooks.deadline if self._advanced else None)) is not None:
+        why = self.fabric.broadcast(stopping.reason(self.hooks.deadline if self._advanced else None))
+        if why is not None:
             self._save()
             raise why
         if now - self._saved_at >= self.config.checkpoint_every_s:
             self._save()
-        if now - self._reported_at >= _REPORT_EVERY_S:
-            self._report(now)
 
     def _save(self) -> None:
         self.hooks.save()
-        self._saved_at = time.monotonic()
-        self._saved_step = self.progress.step
+        self._saved_at, self._saved_step = time.monotonic(), self.progress.step
 
-    def _report(self, now: float) -> None:
-        progress = self.progress
-        rate = self._images_since / (now - self._reported_at)
-        total = self.config.epochs * len(self.material.train)
-        left = total - progress.epoch * len(self.material.train) - progress.images
-        logger.info(
-            "epoch %d/%d step %d loss %.4f, %.0f images/s, %s left",
-            progress.epoch + 1,
-            self.config.epochs,
-            progress.step,
-            progress.loss_sum / max(progress.images, 1),
-            rate,
-            f"{left / rate / 60:.0f} min" if rate else "unknown time",
-            extra={"done": progress.step, "total": self.config.epochs * self.steps_per_epoch},
-        )
-        self._reported_at, self._images_since = now, 0
-
-    def _finish(self, rate: float) -> None:
-        """Validate where it is due, keep the best weights, write the epoch into the history, save."""
-        progress = self.progress
+    def _validate_where_due(self) -> None:
+        """Keep the weights if they are the best so far."""
+        progress, config, validation = self.progress, self.config, self.material.validation
         epoch = progress.epoch + 1
-        due = epoch % self.config.validate_every_epochs == 0 or epoch == self.config.epochs
-        validation = self._validate() if due and len(self.material.validation) else None
-        if validation is not None:
-            self._keep_if_best(validation[f"f1@{self.config.selection_k}"], epoch)
+        if not len(validation) or (epoch % config.validate_every_epochs and epoch != config.epochs):
+            return
+        model, vectors = self.learner.model, self.material.label_vectors
+        scorer = Scorer(model, vectors, self.material.features, config.batch_images, self._attend)
+        found = self.fabric.broadcast(validate(scorer, validation, config.selection_k))
+        score = found[f"f1@{config.selection_k}"]
+        progress.validation = found
+        progress.without_better += 1
+        if progress.best_score is None or score > progress.best_score:
+            progress.best_score, progress.best_epoch, progress.without_better = score, epoch, 0
+            self.learner.best.update(detached(model.state_dict()))
+
+    def _close_epoch(self, images: str) -> None:
+        """Write the epoch into the history and save."""
+        progress = self.progress
         progress.history.append(
             {
-                "epoch": epoch,
+                "epoch": progress.epoch + 1,
                 "step": progress.step,
-                "lr": rate,
+                "images": images,
+                "lr": progress.rate,
                 "train_loss": progress.loss_sum / progress.images,
-                "validation": validation,
+                "validation": progress.validation,
                 "seconds": round(time.monotonic() - self._epoch_from, 3),
             }
         )
-        self._announce(progress.history[-1])
+        self.teller.epoch(progress.history[-1], progress.images)
         self._advanced = True
-        progress.epoch, progress.batch, progress.loss_sum, progress.images, progress.seconds = epoch, 0, 0.0, 0, 0.0
+        progress.next_epoch()
         self._save()
 
-    def _validate(self) -> dict[str, float]:
-        """F1@K and mAP of the seen labels on the validation images; a label without a positive image counts 0."""
-        scorer = Scorer(
-            self.learner.model,
-            self.material.label_vectors,
-            self.material.features,
-            self.config.batch_images,
-            self._attend,
-        )
-        scored = scorer.score(self.material.validation)
-        best = topk_scores(scored.scores, scored.codes, self.config.selection_k)
-        each = average_precision(scored.scores, scored.codes)
-        return {f"f1@{self.config.selection_k}": best.f1, "map": float(np.nan_to_num(each, nan=0.0).mean())}
-
-    def _keep_if_best(self, score: float, epoch: int) -> None:
-        if self.progress.best_score is None or score > self.progress.best_score:
-            self.progress.best_score, self.progress.best_epoch = score, epoch
-            self.learner.best.update(detached(self.learner.model.state_dict()))
-
-    def _announce(self, entry: dict[str, Any]) -> None:
-        shown = "".join(f", {name} {value:.4f}" for name, value in (entry["validation"] or {}).items())
-        logger.info(
-            "epoch %d/%d loss %.4f%s (%.0f images/s)",
-            entry["epoch"],
-            self.config.epochs,
-            entry["train_loss"],
-            shown,
-            self.progress.images / max(entry["seconds"], 1e-9),
-            extra={"done": self.progress.step, "total": self.config.epochs * self.steps_per_epoch},
-        )
-        self.hooks.events.add_scalar("train/lr", entry["lr"], entry["step"])
-        for name, value in (entry["validation"] or {}).items():
-            self.hooks.events.add_scalar(f"validation/{name}", value, entry["step"])
+    def _images_left(self, of_epoch: int) -> int:
+        """Of all epochs; those that an early stop would spare included."""
+        progress, config, everything = self.progress, self.config, self.material.everything
+        left = of_epoch - progress.images
+        if progress.full_from is None:
+            left += (config.epochs - progress.epoch - 1) * len(self.material.train)
+            return left + config.full_epochs * (len(everything) if everything else 0)
+        return left + (progress.full_from + config.full_epochs - progress.epoch - 1) * of_epoch

@@ -100,6 +100,28 @@ def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(
     assert (other.model.top_k, other.train.epochs) == (9, 7)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "preset", "channels", "top_k", "epochs", "full_epochs", "lr", "final_lr", "max_positives"),
+    [
+        ("nuswide", "released", 256, 6, 40, 5, 1e-3, 5e-4, None),
+        ("nuswide", "paper", 512, 10, 40, 0, 1e-3, None, None),
+        ("openimages", "released", 512, 6, 10, 0, 1e-4, None, 40),
+        ("openimages", "paper", 512, 10, 2, 0, 1e-3, None, None),
+    ],
+)
+def test_a_preset_is_what_was_published_on_that_data_set(
+    tmp_path: Path, dataset: str, preset: str, channels: int, top_k: int, epochs: int, full_epochs: int,
+    lr: float, final_lr: float | None, max_positives: int | None,
+) -> None:  # fmt: skip
+    config = load(tmp_path, f"model.preset={preset}", dataset=dataset)
+    model, train = config.model, config.train
+    assert (model.channels, model.heads, model.top_k, train.batch_images) == (channels, 8, top_k, 32)
+    assert (train.epochs, train.full_epochs, train.lr, train.final_lr) == (epochs, full_epochs, lr, final_lr)
+    assert (train.max_positives, train.loss) == (max_positives, preset)
+    assert load(tmp_path, dataset=dataset, toml=as_toml(config)) == config
+    assert load(tmp_path, f"model.preset={preset}", "train.epochs=7", dataset=dataset).train.epochs == 7
+
+
 def test_null_takes_a_value_of_the_preset_back(tmp_path: Path) -> None:
     assert load(tmp_path).train.final_lr == 5e-4
     assert load(tmp_path, "train.final_lr=null").train.final_lr is None

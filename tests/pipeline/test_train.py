@@ -63,6 +63,9 @@ def model_bytes(work: SmallWork) -> bytes:
     return work.path("train", "model.safetensors").read_bytes()
 
 
+TWO_PARTS = {"epochs": 2, "full_epochs": 2, "full_lr": 2e-3}
+
+
 def run_in_pieces(task: Task) -> int:
     """Run with a deadline that has passed until it ends; returns how often it stopped."""
     stops = 0
@@ -148,9 +151,11 @@ def test_the_row_groups_of_the_store_change_not_one_byte(tmp_path: Path):
     assert figures(works[0]) == figures(works[1]) == figures(works[2])
 
 
-@pytest.mark.parametrize("preset", ["released", "paper"])
-def test_a_run_stopped_after_every_step_equals_an_undisturbed_one(tmp_path: Path, preset: str):
-    chosen = settings(epochs=2, validate_every_epochs=1)
+@pytest.mark.parametrize(
+    ("preset", "changes"), [("released", {"precision": "bf16"}), ("released", TWO_PARTS), ("paper", {})], ids=str
+)
+def test_a_run_stopped_after_every_step_equals_an_undisturbed_one(tmp_path: Path, preset: str, changes: dict):
+    chosen = settings(**({"epochs": 2, "validate_every_epochs": 1} | changes))
     chosen = replace(chosen, model=chosen.model.model_copy(update={"preset": preset}))
     whole, pieces = make(tmp_path / "whole"), make(tmp_path / "pieces")
     train.run(whole.task("train", chosen))
@@ -209,15 +214,58 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path, damage: s
         train.run(task)
 
 
-def test_annotations_of_unseen_labels_change_not_one_byte(tmp_path: Path):
+@pytest.mark.parametrize("changes", [{"max_positives": 3}, TWO_PARTS | {"patience": 1, "precision": "bf16"}], ids=str)
+def test_annotations_of_unseen_labels_change_not_one_byte(tmp_path: Path, changes: dict):
     honest, tampered = make(tmp_path / "honest"), make(tmp_path / "tampered", Recipe(unseen_seed=1))
     learned_from = [n for n in range(60) if Recipe().split(n) != ImageSplit.TEST]
     changed = [n for n in learned_from if honest.positives[n] != tampered.positives[n]]
     assert len(changed) > len(learned_from) / 2
     for work in (honest, tampered):
-        train.run(work.task("train", settings(max_positives=3)))
+        train.run(work.task("train", settings(**changes)))
     assert model_bytes(honest) == model_bytes(tampered)
     assert figures(honest) == figures(tampered)
+
+
+def test_how_maps_are_read_changes_not_one_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    works = []
+    for number, (workers, resident) in enumerate([(0, "never"), (1, "never"), (4, "never"), (4, "auto")]):
+        works.append(make(tmp_path / str(number)))
+        with caplog.at_level(logging.INFO, "biam_pipe.train"):
+            train.run(works[-1].task("train", settings(loader_workers=workers, resident=resident)))
+    assert len({model_bytes(work) for work in works}) == 1
+    assert "features of 37 images (0.00 GB) are read from disk in every epoch" in caplog.text
+    assert "features of 37 images (0.00 GB) are kept in memory: half of the free memory is" in caplog.text
+
+
+def test_then_all_images_are_trained_on_from_the_best_weights(tmp_path: Path):
+    work, before = make(tmp_path / "work"), make(tmp_path / "before")
+    (output,) = train.run(work.task("train", settings(**TWO_PARTS)))
+    train.run(before.task("train", settings(epochs=2)))
+    epochs = history(work)["epochs"]
+    assert [epoch["images"] for epoch in epochs] == ["train"] * 2 + ["train+validation"] * 2
+    assert [epoch["lr"] for epoch in epochs[2:]] == [2e-3] * 2
+    assert [epoch["validation"] is None for epoch in epochs] == [False, False, True, True]
+    assert figures(work)[:2] == figures(before)
+    assert output.facts["selected_epoch"] == 4
+    assert not model_tensors_equal(work, before)
+    assert epochs[2]["step"] - epochs[1]["step"] == 6  # 37 + 6 images in batches of 8
+
+
+def test_a_run_ends_early_once_validation_has_not_improved_for_a_while(tmp_path: Path):
+    work = make(tmp_path)
+    train.run(work.task("train", settings(epochs=40, lr=0.02, patience=2)))
+    told = history(work)
+    assert len(told["epochs"]) == told["selected_epoch"] + 2 < 40
+
+
+def test_bfloat16_learns_as_well(tmp_path: Path):
+    work = make(tmp_path, Recipe(shards=4, shard_images=40))
+    train.run(work.task("train", settings(epochs=12, lr=3e-3, validate_every_epochs=6, precision="bf16")))
+    epochs = history(work)["epochs"]
+    assert epochs[-1]["train_loss"] < 0.5 * epochs[0]["train_loss"]
+    assert {value.dtype for value in load_file(work.path("train", "model.safetensors")).values()} == {
+        torch.float32, torch.int64,
+    }  # fmt: skip
 
 
 def test_annotations_of_seen_labels_do_change_the_model(tmp_path: Path):

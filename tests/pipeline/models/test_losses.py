@@ -94,6 +94,13 @@ def test_nan_scores_give_a_nan_loss(form):
     assert ranking_loss(scores * torch.nan, codes, form).isnan()
 
 
+@pytest.mark.parametrize("form", ["paper", "released"])
+def test_parts_of_a_batch_add_up_to_the_loss_of_the_whole(form):
+    scores, codes = batch()
+    parts = [ranking_loss(scores[one], codes[one], form, batch_images=5) for one in (slice(0, 2), slice(2, 5))]
+    torch.testing.assert_close(sum(parts), ranking_loss(scores, codes, form), rtol=1e-12, atol=1e-12)
+
+
 class LargestTensor(TorchFunctionMode):
     """Remembers the elements of the largest tensor that any torch function returned."""
 

@@ -1,0 +1,47 @@
+"""Two processes with half of each batch are one process with all of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_work import Recipe, SmallWork, make
+
+from pipeline import train
+from schemas.config import ModelConfig, TrainConfig
+from schemas.errors import TimeBudgetError, UsageError
+
+RECIPE = Recipe(shards=1, shard_images=40)
+
+
+def settings(processes: int, **changes: object) -> train.Settings:
+    model = ModelConfig(channels=8, heads=2, joint_size=12, top_k=2, attention_dropout=0.0, global_dropout=0.0)
+    fields = {"epochs": 2, "batch_images": 9, "validate_every_epochs": 1, "device": "cpu", "processes": processes}
+    return train.Settings(model, TrainConfig(**(fields | changes)), threads=1)
+
+
+def history(work: SmallWork) -> list[dict]:
+    return json.loads(work.path("train", "history.json").read_bytes())["epochs"]
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", RECIPE), make(tmp_path / "two", RECIPE)
+    train.run(one.task("train", settings(1)))
+    task = two.task("train", settings(2), deadline=1.0)
+    with pytest.raises(TimeBudgetError):  # after one step, in both
+        train.run(task)
+    train.run(two.task("train", settings(2)))
+    for single, shared in zip(history(one), history(two), strict=True):
+        assert shared["train_loss"] == pytest.approx(single["train_loss"], abs=1e-5)
+        assert shared["validation"] == pytest.approx(single["validation"], abs=1e-5)
+    single, shared = (load_file(work.path("train", "model.safetensors")) for work in (one, two))
+    for name, value in single.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert not torch.distributed.is_initialized()
+
+
+def test_batches_too_small_to_share_are_refused(tmp_path: Path) -> None:
+    work = make(tmp_path, RECIPE)
+    with pytest.raises(UsageError, match=r"train.processes is 2, but a batch has 1 images.*train.processes=1"):
+        train.run(work.task("train", settings(2, batch_images=1)))
