@@ -6,8 +6,8 @@ download, costs its own row and no other.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -22,8 +22,9 @@ from pipeline.core import stopping
 from pipeline.core.ahead import ahead
 from pipeline.core.device import cores
 from pipeline.core.task import Output, Task
+from pipeline.images.children import decoding_children
 from pipeline.images.decode import ANTIALIAS, DECODER, INTERPOLATION
-from pipeline.images.ready import PixelOptions, ReadyImage, ready
+from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
 from pipeline.images.rows import image_rows
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of
@@ -175,6 +176,8 @@ def _shard(task: Task) -> Output:
         "seconds_wait": round(tally.seconds_wait, 3),
         "seconds_store": round(tally.seconds_store, 3),
     }
+    if task.careful:
+        facts["careful"] = True
     counts = dict(sorted(tally.counts.items()))
     return Output((path,), rows, counts=counts, content=content.hexdigest(), facts=facts)
 
@@ -193,7 +196,6 @@ def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterato
     settings: Settings = task.settings
     config = settings.extract
     pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px)
-    make_ready = partial(ready, options=pixels)
     threads, limit = config.decode_threads or cores(), _BATCHES_AHEAD * config.batch_images * network.lanes
 
     def compute(images: Sequence[ReadyImage]) -> _Done:
@@ -203,10 +205,20 @@ def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterato
         tally.seconds_network += time.perf_counter() - started
         return _Done(images, maps)
 
-    with ahead(make_ready, image_rows(task), threads, limit, name="decode") as images:
+    with (
+        _decoder(task, threads, pixels) as make_ready,
+        ahead(make_ready, image_rows(task), threads, limit, name="decode") as images,
+    ):
         batches = _batches(task, images, config.batch_images, tally)
         with ahead(compute, batches, network.lanes, network.lanes + 1, name="network") as done:
             yield done
+
+
+def _decoder(
+    task: Task, threads: int, pixels: PixelOptions
+) -> AbstractContextManager[Callable[[ImageRow], ReadyImage]]:
+    """What makes an image ready: here, or in processes of their own, where an image may have killed a worker before."""
+    return decoding_children(threads, pixels) if task.careful else nullcontext(partial(ready, options=pixels))
 
 
 def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally) -> Iterator[list[ReadyImage]]:

@@ -18,6 +18,7 @@ from pipeline.core import stopping
 from pipeline.core.task import Place
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
+from schemas.receipts import Receipt
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -63,6 +64,10 @@ def visible_gpus() -> list[str]:
 def slots(lane: Literal["network", "compute"], settings: EngineConfig) -> int:
     """Pieces that run at once on the workers of the settings."""
     return _SLOTS[lane] * (settings.network_workers if lane == "network" else settings.compute_workers)
+
+
+class WorkerDiedError(PipelineError):
+    """The process that a piece ran in is gone, and the piece may or may not be why."""
 
 
 class Pool:
@@ -130,6 +135,25 @@ class Pool:
                     offered = int(sum(worker["resources"].get(name, 0) for worker in workers))
                     self._capacity[name] = offered or (0 if name == "GPU" else threads)
         return self._client
+
+
+def receipts_of(name: str, future: "Future") -> list[Receipt]:
+    """Receipts of a piece that ended on the cluster.
+
+    Raises:
+        PipelineError: what the piece raised, or that its worker died.
+    """
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        receipts: list[Receipt] = future.result()
+    except KilledWorker as error:
+        raise WorkerDiedError(
+            f"{name}: its worker process died (out of memory, or a library crashed). Run the same command again"
+        ) from error
+    except CancelledError as error:
+        raise PipelineError(f"{name}: the cluster went away. Run the same command again") from error
+    return receipts
 
 
 def _resource(place: Place, gpus: int) -> str:

@@ -6,6 +6,7 @@ as well, so that a run holds a handful of them. What comes back is a receipt, ne
 """
 
 import heapq
+import logging
 import queue
 import threading
 from collections import Counter, deque
@@ -13,11 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pipeline.core import stopping
-from pipeline.core.cluster import Pool
-from pipeline.core.graph import Graph, Node, Piece, Walk, reader_of
+from pipeline.core.cluster import Pool, WorkerDiedError, receipts_of
+from pipeline.core.graph import Graph, Node, Piece, Shard, Walk, reader_of
 from pipeline.core.progress import ProgressView
 from pipeline.core.pruning import drop
 from pipeline.core.storage import Storage
@@ -27,12 +27,11 @@ from schemas.config import EngineConfig
 from schemas.errors import PipelineError, TimeBudgetError
 from schemas.receipts import Receipt
 
-if TYPE_CHECKING:
-    from distributed import Future
-
 _QUEUED_PER_SLOT = 2  # one runs, one waits, so that no worker idles between two pieces
 _POLL_S = 0.2
 _SAVE_S = 6.0  # of the 10 s that an interruption may take
+
+_log = logging.getLogger("biam_pipe.engine")
 
 
 @dataclass
@@ -69,6 +68,7 @@ class Engine:
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
+        self._careful: set[tuple[str, Shard]] = set()  # pieces whose worker died once
         self._pool = Pool(self.scheduler, self.settings, {node.stage.place for node in self.graph.values()})
 
     def run(self) -> None:
@@ -183,7 +183,7 @@ class Engine:
             return
         name = f"{node.name} {'' if piece.shard is None else shard_name(piece.shard)}".rstrip()
         future = self._pool.submit(self._lane(node), name, job.execute)
-        future.add_done_callback(lambda future: self._deliver(node, piece, partial(_receipts, name, future)))
+        future.add_done_callback(lambda future: self._deliver(node, piece, partial(receipts_of, name, future)))
 
     def _task(self, node: Node, piece: Piece) -> Task:
         return Task(
@@ -200,6 +200,7 @@ class Engine:
             deadline=self._deadline(node),
             standing=node.standing(piece),
             redo=node.redo,
+            careful=(node.name, piece.shard) in self._careful,
         )
 
     def _deadline(self, node: Node) -> float | None:
@@ -234,8 +235,20 @@ class Engine:
         except PipelineError as error:
             if (stop := stopping.reason(None)) is not None:  # the signal has reached its worker first
                 raise stop from error
-            raise
+            if not isinstance(error, WorkerDiedError) or not self._once_more(outcome.node, outcome.piece):
+                raise
+            _log.warning("%s; trying once more, with care", str(error).partition(". ")[0])
+            return
         self._absorb(self._settle(outcome.node, receipts))
+
+    def _once_more(self, node: Node, piece: Piece) -> bool:
+        """Put a piece whose worker died in line again; False where it has had its second attempt."""
+        key = (node.name, piece.shard)
+        if key in self._careful:
+            return False
+        self._careful.add(key)
+        self._put_in_line(node, piece)
+        return True
 
     def _deliver(self, node: Node, piece: Piece, result: Callable[[], list[Receipt]]) -> None:
         """Wait for what a piece came to. Not in the main thread, which stays free to stop the run.
@@ -268,26 +281,6 @@ class Engine:
 
     def _show(self, progress: Progress) -> None:
         self.progress.update(progress.stage, progress.done or 0, progress.total, progress.text)
-
-
-def _receipts(name: str, future: "Future") -> list[Receipt]:
-    """Receipts of a piece that ended on the cluster.
-
-    Raises:
-        PipelineError: what the piece raised, or that its worker died.
-    """
-    from distributed import CancelledError, KilledWorker
-
-    try:
-        receipts: list[Receipt] = future.result()
-    except KilledWorker as error:
-        raise PipelineError(
-            f"{name}: its worker process died (out of memory, or a library crashed on an image). "
-            "Run the same command again"
-        ) from error
-    except CancelledError as error:
-        raise PipelineError(f"{name}: the cluster went away. Run the same command again") from error
-    return receipts
 
 
 def _raise(error: Exception) -> list[Receipt]:

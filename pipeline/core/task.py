@@ -27,6 +27,8 @@ class Task:
         deadline: `time.time()` at which the piece should save and stop, if it can.
         standing: receipt of what the same work gave before, where some of its rows are to be done again.
         redo: statuses of those rows.
+        careful: a worker died over this piece before: what may kill a process belongs in one of its own. There is no
+            third attempt.
     """
 
     stage: str
@@ -42,6 +44,7 @@ class Task:
     deadline: float | None = None
     standing: Receipt | None = None
     redo: frozenset[str] = frozenset()
+    careful: bool = False
 
     @property
     def storage(self) -> Storage:

@@ -4,6 +4,9 @@ Python announces each rename and each opening of a file to audit hooks before th
 of the run that is. So a run can be killed exactly between a shard and its receipt, or while a checkpoint is written,
 without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `benchmarks.disturbed.Fault` and where to
 leave a mark as JSON. The run's main process must be the leader of its session.
+
+`BIAM_PIPE_TEST_KILLER` is a regular expression instead: a process dies, as of a crash in a C library, where it opens an
+image file of such a name to decode it.
 """
 
 import json
@@ -40,5 +43,19 @@ def _watch(fault: dict[str, str | int]) -> None:
     sys.addaudithook(hook)
 
 
+def _die_of(image: re.Pattern[str]) -> None:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event != "open" or not image.search(str(arguments[0])):
+            return
+        frame = sys._getframe()
+        while frame := frame.f_back:
+            if frame.f_code.co_name == "ready":
+                os.kill(os.getpid(), signal.SIGSEGV)
+
+    sys.addaudithook(hook)
+
+
+if _killer := os.environ.get("BIAM_PIPE_TEST_KILLER"):
+    _die_of(re.compile(_killer))
 if _fault := os.environ.get("BIAM_PIPE_TEST_FAULT"):
     _watch(json.loads(_fault))

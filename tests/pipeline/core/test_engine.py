@@ -1,6 +1,8 @@
 """The engine on stages that only move numbers: what runs, what does not, and why."""
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from pipeline.verify import verify
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 
+DEADLY, DEADLY_ONCE = 666, 667  # numbers that kill the process that squares them
+
 
 def list_numbers(task: Task) -> list[Output]:
     """Index: one shard for each entry of the settings."""
@@ -34,6 +38,8 @@ def square(task: Task) -> list[Output]:
     number = int(task.storage.read(task.inputs["list"][0].files[0].path))
     if number < 0:
         raise PipelineError(f"{number} is negative")
+    if number == DEADLY or (number == DEADLY_ONCE and not task.careful):
+        os.kill(os.getpid(), signal.SIGKILL)
     path = f"squares/{task.shard_name}.txt"
     task.storage.write(path, str(number**2).encode())
     return [Output((path,), rows=1, counts={"ok": 1})]
@@ -136,6 +142,16 @@ def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_pat
         run(tmp_path, [3, -1])
     assert not (tmp_path / "sum").exists()
     assert plan(graph_of(tmp_path, [3, -1]))[0].up_to_date
+
+
+def test_a_piece_whose_worker_died_is_tried_once_more_with_care(tmp_path: Path) -> None:
+    assert run(tmp_path, [3, DEADLY_ONCE, 4]).keys() == {"list", "square", "sum"}
+    assert json.loads((tmp_path / "sum/sum.json").read_bytes()) == 9 + DEADLY_ONCE**2 + 16
+
+
+def test_a_piece_that_kills_a_second_worker_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"square shard-0000\d: its worker process died .*Run the same"):
+        run(tmp_path, [3, DEADLY, 4])
 
 
 def test_workers_that_do_not_start_are_an_error_and_not_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,56 @@
+"""An image that kills the worker that decodes it costs itself, and a run goes on to its end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline.stores import STORES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def extract(folder: Path, killer: str, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests/faults"), str(ROOT)]),
+        "BIAM_PIPE_TEST_KILLER": killer,
+    }
+    command = [sys.executable, "-m", "cli", "extract", "--dataset", "folder", "--json", *options]
+    settings = {
+        "dataset.folders": "photos",
+        "dataset.shard_images": 4,
+        "backbone.name": "tiny",
+        "backbone.weights": "random:0",
+        "backbone.input_px": 32,
+        "extract.max_failed_fraction": 0.5,
+    }
+    command += [f"--set={key}={value}" for key, value in settings.items()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_images_that_kill_their_worker_are_rows_with_a_status_and_all_others_have_maps(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    names = [f"{number}.jpg" for number in range(12)]
+    names[1], names[2], names[9] = "1-killer.jpg", "2-killer.jpg", "9-killer.jpg"
+    for number, name in enumerate(names):
+        Image.new("RGB", (40, 40), (20 * number, 0, 99)).save(tmp_path / "photos" / name)
+
+    ended = extract(tmp_path, "killer")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "its worker process died" in ended.stderr
+    stage = next(one for one in json.loads(ended.stdout)["stages"] if one["name"] == "extract")
+    assert stage["counts"] == {"decode_error": 3, "ok": 9}
+    found = {}
+    for path in sorted(tmp_path.glob("work/folder/features/*/parquet/shard-*.parquet")):
+        with STORES.load("parquet").open_shard(path) as shard:
+            maps = shard.read(range(shard.num_rows), "conv2")
+            rows = zip(shard.image_ids(), shard.statuses(), shard.errors(), maps, strict=True)
+            found |= {name: (status, error, bool(values.any())) for name, status, error, values in rows}
+    assert len(found) == 12
+    for name, row in found.items():
+        expected = ("decode_error", "decoder died (signal 11)", False) if "killer" in name else ("ok", None, True)
+        assert row == expected, name
