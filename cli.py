@@ -53,6 +53,8 @@ RetryOption = Annotated[
     ),
 ]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
+ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
+FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
 
 ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
@@ -267,6 +269,33 @@ def predict_command(
     _print_json(found.as_json()) if as_json else _print_prediction(found)
     if found.problem is not None:
         _end(found.problem, as_json)
+
+
+@app.command("convert")
+@_with_common_options
+def convert_command(where: Where, as_json: bool, to: ConvertArgument = "", out: FormOption = None) -> None:
+    """Put the features into another store, or into a form that other programs read.
+
+    TO is a store (see `show stores`), whose shards go into the work folder, up to date for a run with that store.name;
+    `released`, the per-image HDF5 files that the authors' code reads; or `huggingface`, Parquet that `datasets` opens
+    with shapes. What stands already is kept: after an interruption the same command goes on.
+
+    Example: biam-pipe convert hdf5 --dataset demo
+
+    Example: biam-pipe convert released --out released --dataset demo
+
+    Example: biam-pipe convert huggingface --out for-datasets --dataset demo
+    """
+    from pipeline import flow
+
+    config = where.load()
+    found = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
+    if as_json:
+        _print_json(asdict(found))
+        return
+    _print(f"{found.to}: {found.files} files ({found.made} made now), {found.rows} images, {_bytes(found.size_bytes)}")
+    _print(f"in {found.folder}")
+    _print(f"next: {found.next_step}")
 
 
 def _add_list(name: str) -> None:

@@ -21,6 +21,7 @@ from pipeline.backbones import BACKBONES, weights
 from pipeline.core import stopping
 from pipeline.core.ahead import ahead
 from pipeline.core.device import cores
+from pipeline.core.storage import Storage
 from pipeline.core.task import Output, Task
 from pipeline.images.children import decoding_children
 from pipeline.images.decode import ANTIALIAS, DECODER, INTERPOLATION
@@ -31,12 +32,16 @@ from pipeline.stores.batch import FeatureBatch, dtype_of
 from pipeline.stores.content import ContentHash, spec_content
 from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
+from schemas.receipts import Receipt
 from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
     from pipeline.backbones.network import Network
 
 VERSION = 1
+
+SPEC = "spec.json"
+CARD = "README.md"
 
 _BATCHES_AHEAD = 2  # decoded or being decoded, for each lane of the network: one batch for it, one in the making
 _ROWS_A_GOOD_IMAGE = 4  # a batch ends there too, so that a run of failed images does not gather in memory
@@ -131,7 +136,7 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
 
 
 def run(task: Task) -> list[Output]:
-    """Write the feature shard of the task, or, where it has no shard, the spec and the card of all of them.
+    """Write the feature shard of the task, or, where it has no shard, the spec of all of them.
 
     Raises:
         PipelineError: the images or the weights cannot be had.
@@ -143,16 +148,24 @@ def run(task: Task) -> list[Output]:
 
 
 def _describe(task: Task) -> Output:
+    shared = spec(task.settings, task.recipe)
+    path = task.path(task.stage, SPEC)
+    task.storage.write(path, (shared.model_dump_json(indent=2) + "\n").encode())
+    return Output((path,), rows=0, content=spec_content(shared))  # the store does not count
+
+
+def write_card(settings: Settings, storage: Storage, folder: str, receipts: Sequence[Receipt]) -> None:
+    """Write the feature card of a folder whose shards are all there: their counts are known only then."""
     from pipeline.stores.card import card
 
-    settings: Settings = task.settings
-    shared = spec(settings, task.recipe)
-    paths = task.path(task.stage, "spec.json"), task.path(task.stage, "README.md")
-    licence = weights.licence(settings.backbone, BACKBONES.load(settings.backbone.name).PUBLISHED)
-    page = card(Path(task.root).name, shared, STORES.load(settings.store.name), licence)
-    for path, text in zip(paths, (shared.model_dump_json(indent=2) + "\n", page), strict=True):
-        task.storage.write(path, text.encode())
-    return Output(paths, rows=0, content=spec_content(shared))  # neither the card's wording nor the store counts
+    config = settings.backbone
+    described = FeatureSpec.model_validate_json(storage.read(f"{folder}/{SPEC}"))
+    licence = weights.licence(config, BACKBONES.load(config.name).PUBLISHED)
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    page = card(Path(storage.root).name, described, STORES.load(settings.store.name), licence, counts)
+    storage.write(f"{folder}/{CARD}", page.encode())
 
 
 def _shard(task: Task) -> Output:

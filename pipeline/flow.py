@@ -1,7 +1,6 @@
 """The stages of a run wired up: the whole pipeline on one screen, and the door for the command line."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from pydantic import BaseModel
 
 from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
+from pipeline.convert import Conversion, Converted
+from pipeline.convert import convert as make_conversion
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
 from pipeline.core.lock import writing
@@ -25,6 +26,7 @@ from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.outcome import Result, outcome
 from pipeline.predict import Prediction, PredictRequest, predict_images
+from pipeline.request import Request
 from pipeline.retry import failed_statuses, reopen
 from pipeline.status import StageStatus
 from pipeline.status import status as status_of
@@ -36,9 +38,12 @@ from schemas.errors import UsageError
 from schemas.status import ImageStatus
 
 __all__ = [
+    "Conversion",
+    "Converted",
     "Request",
     "Result",
     "StagePlan",
+    "convert",
     "failed_statuses",
     "names",
     "plan",
@@ -48,27 +53,6 @@ __all__ = [
     "status",
     "verify",
 ]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to run and for how long.
-
-    Attributes:
-        stage: the last stage to run.
-        only: that stage alone; its input must be there.
-        scheduler: address of a Dask scheduler, None for the embedded cluster.
-        deadline: `time.time()` at which to stop, None for never.
-        quiet: no progress on stderr.
-        retry: failed rows with these statuses are fetched again.
-    """
-
-    stage: str
-    only: bool = False
-    scheduler: str | None = None
-    deadline: float | None = None
-    quiet: bool = False
-    retry: frozenset[ImageStatus] = frozenset()
 
 
 def stages(config: Config, sources: Sources) -> list[Stage]:
@@ -125,6 +109,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             whole_piece=True,
             consumes={"download": download.IMAGES},
             prunes=not config.images.keep,
+            finish=partial(extract.write_card, features),
         ),
         Stage(
             name="split",
@@ -243,6 +228,14 @@ def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
     storage = _storage(config, work)
     graph, _ = _graph(config, storage, "train")
     return predict_images(config, storage, graph, request)
+
+
+def convert(config: Config, work: Path, request: Conversion) -> Converted:
+    """The features in another store, or in a form for other programs."""
+    storage = _storage(config, work)
+    return make_conversion(
+        request, storage, lambda store, last: _graph(config.model_copy(update={"store": store}), storage, last)[0]
+    )
 
 
 def names(room: str) -> list[str]:

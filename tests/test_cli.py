@@ -160,6 +160,31 @@ def test_verify_finds_a_flipped_bit_and_exits_with_4(shell: Shell) -> None:
     assert str(shard) in shell("verify", code=4).stdout
 
 
+def test_another_store_is_up_to_date_once_converted_and_goes_on_where_it_stopped(shell: Shell) -> None:
+    made = shell.json("convert hdf5")
+    assert (made["files"], made["made"], made["rows"]) == (2, 2, 80)
+    assert shell.ran("run --set store.name=hdf5") == {}
+    folder = Path(made["folder"])
+    first, second = (path.read_bytes() for path in sorted(folder.glob("shard-*.h5")))
+    card = (folder / "README.md").read_text()
+    assert "80 of 80 images have features" in card
+    assert "shard-00000.h5" in card
+    for name in ("shard-00001.h5", "shard-00001.json", "stage.parquet"):  # as a kill between two shards leaves it
+        (folder / name).unlink()
+    before = (folder / "shard-00000.h5").stat().st_ino
+    assert shell.json("convert hdf5")["made"] == 1
+    assert (folder / "shard-00000.h5").stat().st_ino == before
+    assert [path.read_bytes() for path in sorted(folder.glob("shard-*.h5"))] == [first, second]
+    assert shell.json("verify --set store.name=hdf5")["problems"] == []
+
+
+def test_forms_for_others_are_made_once(shell: Shell) -> None:
+    for form in ("released", "huggingface"):
+        made = shell.json(f"convert {form} --out {form}")
+        assert (made["made"], made["rows"]) == (2, 80)
+        assert shell.json(f"convert {form} --out {form}")["made"] == 0
+
+
 def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
@@ -180,9 +205,18 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
     ("command", "code", "told"),
     [
         ("run --dataset dmo", 2, "unknown data set 'dmo'. Did you mean 'demo'? Known: demo, folder"),
-        ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: tiny, vgg19"),
+        ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: dino"),
         ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: biam"),
         ("run --set store.name=parket", 2, "unknown store 'parket'. Did you mean 'parquet'? Known: hdf5, parquet"),
+        ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: hdf5, huggingface, parq"),
+        ("convert parquet", 2, "the features are in the store parquet already (store.name). To convert from another: "),
+        ("convert released", 2, "convert: released wants a folder for its files: --out DIR"),
+        ("convert hdf5 --out x", 2, "convert: hdf5 wants no --out: it has its place in the work folder"),
+        (
+            "convert hdf5 --set backbone.input_px=64",
+            1,
+            "convert: extract is not up to date (found 0 pieces, expected 3)",
+        ),
         ("run --time-budget soon", 2, "--time-budget wants a number and one of s, m, h, d, got 'soon'. Example: 50m"),
         ("run --config nowhere.toml", 2, "cannot read the configuration nowhere.toml: No such file or directory"),
         ("run --dataset folder", 2, "dataset.folders"),

@@ -6,7 +6,6 @@ feature shard when its first map is read (opening one looks at its size only: a 
 Nothing here is open between two calls, so that processes of a data loader can get these objects, forked or pickled.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.core.device import cores
 from pipeline.core.storage import Storage
 from pipeline.core.tables import read_table
 from pipeline.core.task import Task
@@ -28,7 +28,7 @@ from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, MapSpec
 from schemas.receipts import FileReceipt, Receipt
 
-_THREADS = min(4, os.cpu_count() or 1)  # that decompress; zstd gives 0.9 GB/s on one core
+_THREADS = min(4, cores())  # that decompress; zstd gives 0.9 GB/s on one core
 
 
 class Files:

@@ -123,6 +123,8 @@ class Engine:
         """Write the stage record, when all receipts are there and none of them is about to change."""
         reader = self._pruner(node)
         if node.complete and not node.recorded and (reader is None or reader.complete):
+            if node.stage.finish is not None:
+                node.stage.finish(self.storage, node.folder, node.receipts())
             node.ledger.write_record(node.recipe, node.receipts())
             node.recorded = True
 

@@ -1,6 +1,6 @@
 """What a stage is, what one piece of its work is, and what comes back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -93,6 +93,7 @@ class Output:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+Finish = Callable[[Storage, str, Sequence[Receipt]], None]
 Service = Callable[[], AbstractContextManager[Mapping[str, str]]]
 Place = Literal["network", "compute", "gpu", "gpu-or-compute", "process"]
 Edge = Literal["shard", "whole", "all"]
@@ -128,6 +129,8 @@ class Stage:
             them. Once dropped they are made again where a piece of this stage that reads them has to run again.
         prunes: those files of a shard are dropped as soon as this stage has done the shard.
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
+        finish: called with storage, folder and all receipts when the last of them is there, before the record is
+            written; for a page about the whole.
     """
 
     name: str
@@ -147,6 +150,7 @@ class Stage:
     consumes: Mapping[str, str] = field(default_factory=dict)
     prunes: bool = False
     service: Service | None = None
+    finish: Finish | None = None
 
     @property
     def shard_wise(self) -> bool:

@@ -1,19 +1,22 @@
 """The feature card: a page that tells whoever finds the shards what they are and how to read them."""
 
+from collections.abc import Mapping
 from types import ModuleType
 
 from schemas.features import FeatureSpec, MapSpec
+from schemas.status import ImageStatus
 
 _RANDOM = "random:"
 
 
-def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str) -> str:
+def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str, counts: Mapping[str, int]) -> str:
     """The page, in Markdown; equal features have equal cards.
 
     Args:
         dataset: name of the data set.
         store: the module that wrote the shards.
         licence: what is known about using the weights.
+        counts: rows by status.
     """
     seen = spec.preprocess
     maps = "\n".join(map(_map_row, spec.maps))
@@ -27,8 +30,10 @@ def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str) -> st
 {maps}
 
 One row an image, in the order of the index: `image_id`, `status`, `error` and the maps. An image that failed keeps its
-row; its `status` says why and it has no maps. Counts by status: `stage.parquet`. The whole specification: `spec.json`,
-and in every shard under `biam_pipe.feature_spec`.
+row; its `status` says why and it has no maps. The whole specification: `spec.json`, and in every shard under
+`biam_pipe.feature_spec`. The sha256 of every shard: its receipt beside it, `shard-00000.json`.
+
+{_coverage(counts)}
 
 - Weights: {spec.weights}, sha256 {spec.weights_sha256}{" (of the seed: no file exists)" if _random(spec) else ""}
 - Input: {seen.decoder} to RGB, orientation {seen.orientation}, resized to {seen.resize[0]} x {seen.resize[1]} \
@@ -36,16 +41,32 @@ and in every shard under `biam_pipe.feature_spec`.
 - Precision of the network: {spec.precision}
 - Recipe: {spec.recipe}
 - Made with: {versions}
+- Equal bits from the same machine, libraries and precision, whatever the workers, the order and the store; from another
+  machine numbers may differ in their last digits. `biam-pipe verify --reextract 20` makes 20 images anew and compares.
 
 ## Reading a map
 
 ```python
 {store.example(spec.maps[0])}```
 
+## Citing
+
+Name the data set, the backbone with the weights' sha256 above, and this recipe, for example: "features of {dataset},
+{spec.backbone} ({spec.weights}), biam-pipe recipe {spec.recipe[:8]}"; beside them the papers of data set and backbone.
+
 ## Licence
 
 The images have licences of their own, each its own; features are derived from them. Weights: {licence}.
 """
+
+
+def _coverage(counts: Mapping[str, int]) -> str:
+    """How many images there are, and what became of the others."""
+    images = sum(counts.values()) - counts.get(ImageStatus.REMOVED, 0)
+    good = counts.get(ImageStatus.OK, 0)
+    rows = "\n".join(f"| {status} | {count} |" for status, count in sorted(counts.items(), key=lambda one: -one[1]))
+    share = f" ({good / images:.1%})" if images else ""
+    return f"{good} of {images} images have features{share}.\n\n| status | images |\n|---|---|\n{rows}"
 
 
 def _what(spec: FeatureSpec) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from PIL import Image
 
 from pipeline import extract
 from pipeline.backbones import tiny
+from pipeline.core.ledger import seal
 from pipeline.core.storage import Storage
 from pipeline.core.tables import write_table
 from pipeline.core.task import Output, Task
@@ -337,9 +339,27 @@ def test_every_shard_carries_the_spec_that_the_whole_stage_writes(tmp_path: Path
     assert written.preprocess.orientation == "exif"
     assert written.preprocess.resize == (INPUT_PX, INPUT_PX)
     assert set(written.versions) == {"torch", "torchvision", "pillow", "numpy"}
-    assert whole.files == tuple(f"{FOLDERS['extract']}/{file}" for file in ("spec.json", "README.md"))
-    card = task.storage.read(whole.files[1]).decode()
+    assert whole.files == (f"{FOLDERS['extract']}/spec.json",)
+
+
+def test_the_card_is_written_when_all_counts_are_known_and_its_lines_load_a_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(tmp_path, [Item(jpeg(0)), Item(b"", ImageStatus.TIMEOUT), Item(jpeg(1))], settings())
+    outputs = [run(task), run(replace(task, shard=None, inputs={}))]
+    folder = FOLDERS["extract"]
+    extract.write_card(settings(), task.storage, folder, [seal(task, one, 0.0, 0.0) for one in outputs])
+
+    card = task.storage.read(f"{folder}/README.md").decode()
     assert card.startswith(f"# Features of {tmp_path.name}: tiny\n\n**Random weights** (random:0)")
+    assert "2 of 3 images have features (66.7%)." in card
+    assert "| timeout | 1 |" in card
+    monkeypatch.chdir(task.storage.local(folder))
+    shard = next(Path().glob("shard-*.parquet"))
+    scope: dict[str, Any] = {}
+    exec(card.split("```python\n")[1].split("```")[0].replace("shard-00000.parquet", shard.name), scope)
+    first = extract.spec(settings(), RECIPE).maps[0]
+    assert scope[first.column].shape == (2, *first.shape)
 
 
 def test_the_recipe_names_what_shapes_the_numbers_and_nothing_else(tmp_path: Path) -> None:

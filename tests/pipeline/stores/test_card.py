@@ -8,7 +8,7 @@ from pipeline.stores.card import card
 
 def test_the_card_says_what_the_features_are() -> None:
     spec = feature_rows.spec().model_copy(update={"weights": "good weights", "weights_sha256": "ab" * 32})
-    text = card("demo", spec, STORES.load("parquet"), "free")
+    text = card("demo", spec, STORES.load("parquet"), "free", {"decode_error": 1, "ok": 3, "removed": 2})
 
     assert text.startswith("# Features of demo: small\n\nOutputs of small with the weights good weights.\n")
     assert "| grid | region | conv9 | 3 x 2 x 5 | float16 |" in text
@@ -17,10 +17,13 @@ def test_the_card_says_what_the_features_are() -> None:
     assert "64 x 64 (bilinear, with antialias, no crop)" in text
     assert 'pq.read_table("shard-00000.parquet"' in text
     assert "Weights: free." in text
+    assert "3 of 4 images have features (75.0%)." in text
+    assert "| decode_error | 1 |" in text
+    assert "small (good weights), biam-pipe recipe 11111111" in text
 
 
 def test_random_weights_are_said_plainly() -> None:
-    text = card("demo", feature_rows.spec(), STORES.load("hdf5"), "none")
+    text = card("demo", feature_rows.spec(), STORES.load("hdf5"), "none", {"ok": 2})
 
     assert "**Random weights** (random:3): the network was never trained." in text
     assert "(of the seed: no file exists)" in text

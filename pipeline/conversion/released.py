@@ -1,0 +1,143 @@
+"""The per-image HDF5 files that the authors of BiAM shared, made of our features, so that their code runs on them.
+
+Three datasets an image, named after it with `/` as `_`: `-features` float32 [channel, region] gzip, `-labels` int8 and
+`-labels_<unseen>` int8 with the unseen labels alone. Labels of the train file are the seen ones, those of the test file
+the seen, then the unseen ones, each in the order of the label space. Only the region map is in such a file.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batches.annotations import Annotations, from_table
+from pipeline.batches.shards import FeatureShards, shard_receipts, whole_file
+from pipeline.core.ahead import ahead
+from pipeline.core.device import cores
+from pipeline.core.task import Task
+from schemas.errors import PipelineError
+from schemas.status import ImageSplit, ImageStatus, LabelRole
+
+FEATURES, LABELS = "-features", "-labels"
+
+_GZIP_LEVEL = 4  # HDF5's own default
+_AHEAD = 4  # images compressed or waiting to be written, for each core
+_SPLITS = {"train": (ImageSplit.TRAIN, ImageSplit.VALIDATION), "test": (ImageSplit.TEST,)}
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a released file.
+
+    Attributes:
+        key: its name there.
+        region: the gzip-compressed float32 values of [channel, region].
+        codes: int8 [label], seen labels first.
+    """
+
+    key: str
+    region: bytes
+    codes: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Labels by column: the seen ones, then the unseen ones.
+
+    Attributes:
+        column_of: int32 [label_index], -1 for a label that is listed no more.
+    """
+
+    column_of: NDArray[np.int32]
+    num_seen: int
+    num_unseen: int
+
+    def __len__(self) -> int:
+        return self.num_seen + self.num_unseen
+
+
+def key(image_id: str) -> str:
+    """The name of an image in a released file."""
+    return image_id.replace("/", "_")
+
+
+def columns(task: Task, features: FeatureShards) -> Columns:
+    """The columns of a task that has index and split upstream."""
+    labels = features.files.table(whole_file(task, "index"), ["label_index"])["label_index"].to_pylist()
+    roles = features.files.table(whole_file(task, "split"), ["label_index", "role"]).to_pylist()
+    order = sorted(roles, key=lambda one: (one["role"] != LabelRole.SEEN, one["label_index"]))
+    column_of = np.full(1 + max(labels, default=-1), -1, dtype=np.int32)
+    column_of[[one["label_index"] for one in order]] = np.arange(len(order))
+    seen = sum(one["role"] == LabelRole.SEEN for one in roles)
+    return Columns(column_of, seen, len(roles) - seen)
+
+
+def write(path: Path, task: Task, features: FeatureShards, part: str) -> int:
+    """Write the file of a part of the data set; returns how many images are in it. A few of them are in memory.
+
+    Args:
+        task: names the receipts of index and split.
+        part: `train` (our training and validation images) or `test`.
+
+    Raises:
+        PipelineError: two images would get the same name, or the data set has no such images.
+        IntegrityError: a shard is not what its receipt says.
+    """
+    labels = columns(task, features)
+    width = labels.num_seen if part == "train" else len(labels)
+    channels, regions = features.region.shape[-1], int(np.prod(features.region.shape[:-1]))
+    written = 0
+    images = _images(task, features, labels, part)
+    threads = cores()
+    with (
+        h5py.File(path, "w", libver=("v110", "v110")) as file,  # links of many names in an old file are a slow list
+        ahead(_compressed, images, threads, _AHEAD * threads, name="gzip") as done,
+    ):
+        for one in done:
+            if one.key + FEATURES in file:
+                raise PipelineError(
+                    f"convert: two images are named {one.key!r} in a released file, where '/' becomes '_'; expected "
+                    "one. Rename one of them: this data set does not fit that form"
+                )
+            shape = (channels, regions)
+            stored = file.create_dataset(
+                one.key + FEATURES, shape, "<f4", chunks=shape, compression="gzip", compression_opts=_GZIP_LEVEL
+            )
+            stored.id.write_direct_chunk((0, 0), one.region)
+            file[one.key + LABELS] = one.codes[:width]
+            file[f"{one.key}{LABELS}_{labels.num_unseen}"] = one.codes[labels.num_seen :]
+            written += 1
+    if not written:
+        raise PipelineError(f"convert: no {part} image has features, expected at least 1. See: biam-pipe status")
+    return written
+
+
+def _images(
+    task: Task, features: FeatureShards, labels: Columns, part: str
+) -> Iterator[tuple[str, NDArray[Any], NDArray[np.int8]]]:
+    """Key, region map and codes of each usable image, in index order."""
+    index, split = (shard_receipts(task, stage, features.numbers) for stage in ("index", "split"))
+    for position, number in enumerate(features.numbers):
+        known = features.files.table(index[number].files[1], ["image_id", "positive", "negative"])
+        splits = features.files.table(split[number].files[0], ["split"])["split"].to_pylist()
+        annotations: Annotations = from_table(known, labels.column_of, len(labels))
+        with features.open(position) as reader:
+            ids, statuses = reader.image_ids(), reader.statuses()
+            for group in reader.row_groups:
+                rows = [row for row in group if splits[row] in _SPLITS[part] and statuses[row] == ImageStatus.OK]
+                if not rows:
+                    continue
+                maps, codes = reader.read(group, features.region.column), annotations.codes(np.array(rows))
+                for row, row_codes in zip(rows, codes, strict=True):
+                    yield key(ids[row]), maps[row - group.start], row_codes
+
+
+def _compressed(image: tuple[str, NDArray[Any], NDArray[np.int8]]) -> Image:
+    name, region, codes = image
+    values = np.ascontiguousarray(region.reshape(-1, region.shape[-1]).T, dtype="<f4")
+    return Image(name, zlib.compress(values.data, _GZIP_LEVEL), codes)
