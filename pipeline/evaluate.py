@@ -17,7 +17,7 @@ from pipeline.core import stopping
 from pipeline.core.task import Output, Task
 from schemas.config import EvaluateConfig
 from schemas.errors import PipelineError
-from schemas.status import ImageSplit, LabelCode
+from schemas.status import ImageSplit
 
 if TYPE_CHECKING:
     import torch
@@ -238,7 +238,7 @@ def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Secti
     from pipeline.core.tables import write_table
     from schemas.tables import PER_LABEL as SCHEMA
 
-    space, codes = done.space, done.table.codes
+    space, table = done.space, done.table
     everything = sections["standard" if "standard" in sections else "gzsl"]
     figures = {"average_precision": everything.measured.per_label, "chance": everything.chance_per_label}
     columns = {
@@ -246,8 +246,8 @@ def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Secti
         "label_id": space.label_id,
         "name": space.name,
         "role": [str(space.role(column)) for column in range(len(space))],
-        "positives": np.count_nonzero(codes == LabelCode.PRESENT, axis=1),
-        "negatives": np.count_nonzero(codes == LabelCode.ABSENT, axis=1),
+        "positives": table.positives_by_label,
+        "negatives": table.known_by_label - table.positives_by_label,
     } | {name: pa.array(values, mask=np.isnan(values)) for name, values in figures.items()}
     write_table(task.storage, task.path("evaluate", PER_LABEL), pa.table(columns, schema=SCHEMA))
 

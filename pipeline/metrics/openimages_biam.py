@@ -42,7 +42,7 @@ class Pooled:
 
     def __init__(self, table: ScoreTable) -> None:
         self._table = table
-        self.counted_images: Bool[np.ndarray, " image"] = (table.codes == LabelCode.PRESENT).any(axis=0)
+        self.counted_images: Bool[np.ndarray, " image"] = table.positives_by_image > 0
         labels, images = np.nonzero(table.codes)
         counted = self.counted_images[images]
         labels, images = labels[counted], images[counted]

@@ -19,7 +19,6 @@ from pipeline.metrics.ranking import Ranking
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import Hits, random_hits, table_hits
 from schemas.errors import PipelineError
-from schemas.status import LabelCode
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,9 @@ class _Judge:
         return mean_average_precision(per_label, self.ranking.keeps_empty_labels)
 
     def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
-        positives = np.count_nonzero(self.table.codes == LabelCode.PRESENT, axis=1)
+        weighted = weighted_average_precision(per_label, self.table.positives_by_label)
         topk = {} if hits is None else hits.figures(self.ks)
-        return Measurement(self.map(per_label), weighted_average_precision(per_label, positives), topk, per_label)
+        return Measurement(self.map(per_label), weighted, topk, per_label)
 
     def hits(self, computing: Computing) -> Hits | None:
         if not self.ks:
@@ -150,7 +149,7 @@ class _Judge:
         the best labels of each image from another. Each figure is distributed as over whole matrices; that figures of
         one draw would share a matrix leaves no trace in their means.
         """
-        positives = np.count_nonzero(self.table.codes == LabelCode.PRESENT, axis=0)
+        positives = self.table.positives_by_image
         if self.ranking.counted_images is not None:
             positives = positives[self.ranking.counted_images]
 

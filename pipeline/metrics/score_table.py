@@ -10,14 +10,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8
+from jaxtyping import Float, Float32, Int8, Int64
 
 from schemas.errors import PipelineError
+from schemas.status import LabelCode
 
 _CELL_BYTES = 4
 # Rows held until they are written: each label gets one piece of the file for all of them, of 9 kB with 7,586 labels.
@@ -97,6 +99,24 @@ class ScoreTable:
     def num_labels(self) -> int:
         """Columns of the score matrix."""
         return self.codes.shape[0]
+
+    @cached_property
+    def positives_by_label(self) -> Int64[np.ndarray, " label"]:
+        """Images that bear each label. Counted row by row: NumPy would copy all codes to count along an axis."""
+        return np.array([np.count_nonzero(codes == LabelCode.PRESENT) for codes in self.codes], dtype=np.int64)
+
+    @cached_property
+    def known_by_label(self) -> Int64[np.ndarray, " label"]:
+        """Images whose code each label knows."""
+        return np.array([np.count_nonzero(codes) for codes in self.codes], dtype=np.int64)
+
+    @cached_property
+    def positives_by_image(self) -> Int64[np.ndarray, " image"]:
+        """Labels that each image bears."""
+        total = np.zeros(self.num_images, dtype=np.int64)
+        for codes in self.codes:
+            total += codes == LabelCode.PRESENT
+        return total
 
     def append(self, scores: Float32[np.ndarray, "image label"], codes: Int8[np.ndarray, "image label"]) -> None:
         """Take in the next images.
