@@ -28,7 +28,7 @@ from pipeline.images.decode import ANTIALIAS, DECODER, INTERPOLATION
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
 from pipeline.images.rows import image_rows
 from pipeline.stores import STORES
-from pipeline.stores.batch import FeatureBatch, dtype_of
+from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
 from pipeline.stores.content import ContentHash, spec_content
 from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
@@ -275,7 +275,7 @@ def _batch(done: _Done, maps: Sequence[MapSpec]) -> FeatureBatch:
     good = np.array([image.pixels is not None for image in done.images])
     rows = {one.column: _spread(done.maps.get(one.column), good, one) for one in maps}
     outcomes = [(image.status, image.error) for image in done.images]
-    for row, error in _non_finite(rows).items():
+    for row, error in non_finite(rows).items():
         outcomes[row] = (ImageStatus.NON_FINITE, error)
     statuses, errors = [str(status) for status, _ in outcomes], [error for _, error in outcomes]
     return FeatureBatch([image.image_id for image in done.images], statuses, errors, rows)
@@ -289,12 +289,3 @@ def _spread(values: NDArray[Any] | None, good: NDArray[np.bool_], one: MapSpec) 
     if values is not None:
         rows[good] = values
     return rows
-
-
-def _non_finite(maps: Mapping[str, NDArray[Any]]) -> dict[int, str]:
-    """Rows that hold NaN or infinity, each with the first map in which it does."""
-    found: dict[int, str] = {}
-    for column, values in maps.items():
-        for row in np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)):
-            found.setdefault(int(row), f"{column} holds NaN or infinity in {values.dtype.name}")
-    return found

@@ -81,3 +81,12 @@ def _check(batch: FeatureBatch, spec: FeatureSpec) -> None:
         values = batch.maps[one.column]
         assert values.shape == (len(batch), *one.shape), f"{one.column}: {values.shape}, expected {one.shape} a row"
         assert values.dtype == dtype_of(one), f"{one.column}: {values.dtype}, expected {one.dtype}"
+
+
+def non_finite(maps: Mapping[str, NDArray[Any]]) -> dict[int, str]:
+    """Rows that hold NaN or infinity, each with the first map in which it does."""
+    found: dict[int, str] = {}
+    for column, values in maps.items():
+        for row in np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)):
+            found.setdefault(int(row), f"{column} holds NaN or infinity in {values.dtype.name}")
+    return found

@@ -18,6 +18,7 @@ from pipeline.images.decode import decode, resize
 from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
 from pipeline.metrics.topk import top_labels
+from pipeline.stores.batch import non_finite
 from schemas.config import Config
 from schemas.features import FeatureSpec
 from schemas.status import ImageStatus
@@ -96,10 +97,8 @@ class Seer:
 
     @torch.no_grad()
     def _judged(self, one: Seen, maps: dict[str, NDArray[Any]], top: int) -> Seen:
-        for column, values in maps.items():
-            if not np.isfinite(values).all():
-                text = f"{column} holds NaN or infinity in {values.dtype.name}"
-                return Seen(one.path, str(ImageStatus.NON_FINITE), text)
+        if error := non_finite(maps).get(0):
+            return Seen(one.path, str(ImageStatus.NON_FINITE), error)
         device = self.label_vectors.device
         columns = (self.spec.map_with_role(role).column for role in ("region", "global"))
         inputs = [torch.from_numpy(maps[column]).to(device) for column in columns]
