@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b"red 3 0 4\n")
 
     def _code(self) -> None:
-        self._send(b"no", int(PurePosixPath(self.path).name))
+        self._send(b"no", int(PurePosixPath(self.path).parts[2]))
 
     def _limited_once(self) -> None:
         self._send(b"", 429, Retry_After="0") if self._first_time else self._send(picture())

@@ -5,12 +5,11 @@ import os
 import pycurl
 
 from pipeline.web.answer import Answer
-from pipeline.web.transfers import Reply
+from pipeline.web.transfers import NO_HTTP, Reply
 from schemas.config import DownloadConfig
 from schemas.status import ImageStatus
 
 _NO_TLS = Answer(ImageStatus.TLS_ERROR, error="no secure connection")
-_NO_HTTP = Answer(ImageStatus.HTTP_ERROR, error="the answer is not HTTP")
 _TRUNCATED = Answer(ImageStatus.TRUNCATED_BODY, error="the body ended before its announced end")
 _PRIVATE = "a private, loopback or link-local address, and download.allowed_networks does not list its network"
 _SILENT = Answer(ImageStatus.CONNECTION_ERROR, error="closed without an answer")
@@ -23,8 +22,7 @@ _ANSWERS = {
     pycurl.E_SSL_CERTPROBLEM: _NO_TLS,
     pycurl.E_SSL_CIPHER: _NO_TLS,
     pycurl.E_SSL_CONNECT_ERROR: _NO_TLS,
-    pycurl.E_UNSUPPORTED_PROTOCOL: _NO_HTTP,  # the scheme was checked before: an answer without a status line
-    pycurl.E_FTP_WEIRD_SERVER_REPLY: _NO_HTTP,  # its old name; http uses it too
+    **dict.fromkeys(NO_HTTP, Answer(ImageStatus.HTTP_ERROR, error="the answer is not HTTP")),
 }
 _BROKEN = frozenset({pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR})
 

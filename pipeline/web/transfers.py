@@ -21,6 +21,8 @@ from schemas.errors import PipelineError
 _NAMES_KNOWN_S = 300  # a few hosts serve millions of images; each is looked up every five minutes
 _READ_BYTES = 2**19  # most photographs come in one read
 _LIBCURL = 0x080400
+# An answer without a status line; the schemes that libcurl knows are checked before. The second is an old name.
+NO_HTTP = frozenset({pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY})
 _READABLE, _WRITABLE = pycurl.POLL_IN, pycurl.POLL_OUT
 
 
@@ -35,6 +37,7 @@ class Reply:
         fault: libcurl's number of what went wrong; 0 where nothing did.
         errno: the system's number of it, 0 where there is none.
         refused: no connection was opened, because no setting allows any address of the host.
+        reused: it came over a connection that had carried another request.
     """
 
     code: int = 0
@@ -43,6 +46,7 @@ class Reply:
     fault: int = 0
     errno: int = 0
     refused: bool = False
+    reused: bool = False
 
     @property
     def body(self) -> bytes:
@@ -93,6 +97,9 @@ class Transfers:
     async def get(self, address: str, proxy: str | None, budget_s: float, *, look_up: bool = False) -> Reply:
         """What a request brings; redirects are not followed. Never raises for what a server does.
 
+        A server may send more than it announced. What it sent too much is read as the answer to the next request on
+        that connection, which has done nothing wrong: it is asked again over one of its own.
+
         Args:
             proxy: None for a direct connection, which is the one whose address is checked.
             budget_s: for all of it.
@@ -101,12 +108,21 @@ class Transfers:
         Raises:
             ValueError: no request can carry this address.
         """
+        started = self._loop.time()
+        reply = await self._get(address, proxy, budget_s, look_up=look_up, fresh=False)
+        if reply.reused and reply.fault in NO_HTTP:
+            left_s = started + budget_s - self._loop.time()
+            reply = await self._get(address, proxy, left_s, look_up=look_up, fresh=True)
+        return reply
+
+    async def _get(self, address: str, proxy: str | None, budget_s: float, *, look_up: bool, fresh: bool) -> Reply:
         reply = Reply()
         handle = self._idle.pop() if self._idle else self._handle()
         handle.setopt(pycurl.URL, address)
         handle.setopt(pycurl.PROXY, proxy or "")
         handle.setopt(pycurl.TIMEOUT_MS, max(1, int(budget_s * 1000)))
         handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0 if look_up else _NAMES_KNOWN_S)
+        handle.setopt(pycurl.FRESH_CONNECT, fresh)
         handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
         handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
         handle.setopt(pycurl.OPENSOCKETFUNCTION, _opener(None if proxy else self._networks, reply))
@@ -118,6 +134,7 @@ class Transfers:
             if self._under_way.pop(handle, None):
                 self._multi.remove_handle(handle)
         reply.code = handle.getinfo(pycurl.RESPONSE_CODE)
+        reply.reused = handle.getinfo(pycurl.NUM_CONNECTS) == 0
         self._idle.append(handle)
         if reply.fault == pycurl.E_URL_MALFORMAT:
             raise ValueError(address)

@@ -276,6 +276,16 @@ def test_connections_are_reused_and_requests_at_once_are_capped(server: FaultSer
     assert server.connections <= 3
 
 
+def test_what_a_server_sends_too_much_costs_no_other_image(server: FaultServer, tmp_path: Path) -> None:
+    names = [f"{kind}/{number}" for number in range(60) for kind in ("longer-than-announced", "ok")]
+    config = QUICK.model_copy(update={"concurrency": 2})  # so that each connection is used again
+    output, _, images = downloaded(
+        task_for(tmp_path, [row(name, ("demo", name)) for name in names], config, server.base)
+    )
+    assert output.counts == {"ok": 120}
+    assert images[1::2] == [picture(number) for number in range(60)]
+
+
 def test_images_lie_uncompressed_in_small_row_groups_with_checksums(server: FaultServer, tmp_path: Path) -> None:
     rows = [row(str(number), ("demo", f"ok/{number}")) for number in range(70)]
     task = task_for(tmp_path, rows, base=server.base)
