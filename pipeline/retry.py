@@ -12,7 +12,8 @@ from schemas.status import PERMANENT, ImageStatus
 
 ALL = "all"
 _FINE = frozenset({ImageStatus.OK, ImageStatus.REMOVED})
-RETRIED = frozenset(ImageStatus) - _FINE - PERMANENT  # where no class is named
+_FAILURES = frozenset(ImageStatus) - _FINE
+RETRIED = _FAILURES - PERMANENT  # where no class is named
 
 
 def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
@@ -25,7 +26,7 @@ def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
         return frozenset()
     if text == ALL:
         return RETRIED
-    known = {str(status): status for status in ImageStatus if status not in _FINE}
+    known = {str(status): status for status in ImageStatus if status in _FAILURES}
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in known]:
         raise unknown_name("status to retry", unknown[0], known)
@@ -35,12 +36,13 @@ def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
 def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
     """Mark the shards that hold rows with these statuses as to be run again.
 
-    Where none are asked for and no row of all shards is ok, those are meant that another attempt may change.
+    Where none are asked for and no row of all shards is ok, all failures are meant, permanent ones too: a base address
+    with a typing error gives 404 for every image.
     """
     counts: Counter[str] = Counter()
     for receipt in download.kept.values():
         counts.update(receipt.counts)
-    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else RETRIED)
+    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else _FAILURES)
     for shard, receipt in download.kept.items():
         found = [f"{status} {receipt.counts[status]}" for status in sorted(statuses) if receipt.counts.get(status)]
         if found:

@@ -44,6 +44,7 @@ _WORKER_ENVIRONMENT = {
 _DASK = {
     "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
     "distributed.scheduler.allowed-failures": 0,  # a piece that kills its worker must not kill three more
+    "distributed.scheduler.no-workers-timeout": f"{_START_S}s",  # for a worker that died to come back
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -130,6 +131,11 @@ class Pool:
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
             self._declared = {name for worker in workers for name, amount in worker["resources"].items() if amount}
             if self._scheduler:
+                if not workers:
+                    raise PipelineError(
+                        f"the Dask cluster at {self._scheduler} has no workers (found 0, expected at least 1). "
+                        f"Start one: dask worker {self._scheduler}"
+                    )
                 threads = sum(worker["nthreads"] for worker in workers)
                 for name in self._capacity:
                     offered = int(sum(worker["resources"].get(name, 0) for worker in workers))
@@ -141,15 +147,21 @@ def receipts_of(name: str, future: "Future") -> list[Receipt]:
     """Receipts of a piece that ended on the cluster.
 
     Raises:
-        PipelineError: what the piece raised, or that its worker died.
+        PipelineError: what the piece raised, that its worker died, or that none came back.
     """
     from distributed import CancelledError, KilledWorker
+    from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
     try:
         receipts: list[Receipt] = future.result()
     except KilledWorker as error:
         raise WorkerDiedError(
             f"{name}: its worker process died (out of memory, or a library crashed). Run the same command again"
+        ) from error
+    except (NoValidWorkerError, NoWorkerError) as error:
+        raise PipelineError(
+            f"{name}: its worker process died, and no other could be started. Is the machine short of memory, "
+            "processes or open files? Run the same command again"
         ) from error
     except CancelledError as error:
         raise PipelineError(f"{name}: the cluster went away. Run the same command again") from error

@@ -70,10 +70,11 @@ def test_a_run_in_which_all_failed_is_no_success_and_the_next_tries_again(folder
     assert first.problem.exit_code == 3
 
     (_, line) = flow.plan(folder.config("mendable/1", "code/404"), folder.root / "work", "download")
-    assert line.reasons == ("failed, to be tried again: server_error 1",)
+    assert line.reasons == ("failed, to be tried again: not_found 1, server_error 1",)
     folder.server.mended.set()
     folder.run("mendable/1", "code/404")
     assert folder.statuses() == ["ok", "not_found"]
+    assert folder.run("mendable/1", "code/404").ran == {}
 
 
 def test_damaged_images_are_fetched_as_a_whole_when_some_are_fetched_again(folder: Folder) -> None:

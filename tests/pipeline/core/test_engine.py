@@ -160,6 +160,38 @@ def test_workers_that_do_not_start_are_an_error_and_not_a_wait(tmp_path: Path, m
         run(tmp_path, [1])
 
 
+def die_for_good(task: Task) -> list[Output]:
+    """Ends its worker, and sees that no other starts."""
+    Path(task.root, "broken").touch()
+    os._exit(1)
+
+
+def test_workers_that_do_not_come_back_are_an_error_and_not_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "work/broken"
+    (tmp_path / "sitecustomize.py").write_text(f"import os\nif os.path.exists({str(broken)!r}): os._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setitem(cluster._DASK, "distributed.scheduler.no-workers-timeout", "1s")
+    wired = stages([1])
+    wired[1] = replace(wired[1], run=die_for_good)
+    storage = Storage(str(tmp_path / "work"))
+    with pytest.raises(PipelineError, match="its worker process died, and no other could be started"):
+        Engine(resolve(wired, storage), storage, EngineConfig(), ProgressView(quiet=True)).run()
+
+
+def test_a_cluster_without_workers_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    storage = Storage(str(tmp_path))
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as theirs:
+        engine = Engine(
+            graph_of(tmp_path, [1]), storage, EngineConfig(), ProgressView(quiet=True), theirs.scheduler_address
+        )
+        with pytest.raises(PipelineError, match=r"has no workers \(found 0, expected at least 1\)"):
+            engine.run()
+
+
 def test_a_run_on_a_cluster_that_somebody_else_started_needs_no_resources_of_ours(tmp_path: Path) -> None:
     from distributed import LocalCluster
 
