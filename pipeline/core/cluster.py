@@ -37,7 +37,8 @@ _WORKER_ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "critical",
     "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+    "MALLOC_TRIM_THRESHOLD_": "8388608",
 }
 
 # A piece is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
@@ -86,6 +87,7 @@ class Pool:
         self._stack = ExitStack()
         self._client: Client | None = None
         self._declared: set[str] = set()
+        self._retired: set[str] = set()
         self._capacity: dict[str, int] = {
             "network": slots("network", settings),
             "compute": slots("compute", settings),
@@ -119,9 +121,18 @@ class Pool:
 
     def submit(self, lane: str, name: str, function: Callable[[], Any]) -> "Future":
         """Start a piece; of a user's workers without our resources, any will do."""
+        assert lane not in self._retired, f"a piece for the lane {lane}, which was to get no more"
         client = self._open()
         wanted = {lane: 1} if lane in self._declared else {}
         return client.submit(function, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
+
+    def retire(self, lane: str) -> None:
+        """End the embedded workers of a lane that gets no more pieces: each holds 95 MB."""
+        if self._scheduler is None and self._client is not None and lane not in self._retired:
+            self._retired.add(lane)
+            cluster: Any = self._client.cluster
+            names = [name for name in cluster.worker_spec if name.startswith(f"{lane}-")]
+            cluster.loop.add_callback(cluster.scale_down, names)  # nobody waits for it
 
     def _open(self) -> "Client":
         if self._client is None:

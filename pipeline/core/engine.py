@@ -92,6 +92,13 @@ class Engine:
                         raise stop
                     return
                 self._collect()
+                self._retire_workers()
+
+    def _retire_workers(self) -> None:
+        lanes = {node.name: self._lane(node) for node in self.graph.values()}
+        needed = {lane for name, lane in lanes.items() if not self.graph[name].complete}
+        for lane in set(lanes.values()) - needed - {"process"}:
+            self._pool.retire(lane)
 
     def _absorb(self, ready: Iterable[tuple[Node, Piece]]) -> None:
         """Sort pieces into those that are up to date and those that wait for a place."""

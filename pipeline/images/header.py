@@ -11,6 +11,7 @@ from threading import Lock
 
 from PIL import Image
 
+from pipeline.images.jpeg import ordinary_size
 from pipeline.images.problem import ImageProblem
 from schemas.status import ImageStatus
 
@@ -74,6 +75,9 @@ def inspect(data: bytes, max_pixels: int) -> Header:
     Raises:
         ImageProblem: the bytes are `empty`, `not_an_image`, or announce `too_many_pixels`.
     """
+    if (size := ordinary_size(data)) is not None:
+        _refuse_bomb(*size, max_pixels)
+        return Header("JPEG", *size)
     with opened(data, max_pixels) as image:
         return Header(image.format or "", image.width, image.height)
 
@@ -88,13 +92,16 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if not data:
         raise ImageProblem(ImageStatus.EMPTY, "0 bytes")
     with _quiet, _open(data) as image:
-        pixels = image.width * image.height
-        if pixels > max_pixels:
-            raise ImageProblem(
-                ImageStatus.TOO_MANY_PIXELS,
-                f"{image.width} x {image.height} = {pixels} pixels, more than download.max_pixels = {max_pixels}",
-            )
+        _refuse_bomb(image.width, image.height, max_pixels)
         yield image
+
+
+def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageProblem(
+            ImageStatus.TOO_MANY_PIXELS,
+            f"{width} x {height} = {width * height} pixels, more than download.max_pixels = {max_pixels}",
+        )
 
 
 def reason(error: Exception) -> str:

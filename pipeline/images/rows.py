@@ -50,7 +50,7 @@ def _bodies(task: Task, downloads: Receipt) -> Iterator[tuple[str, bytes | None]
             f"{_dataset(task)}"
         )
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 ids, bodies = (batch.column(name).to_pylist() for name in ("image_id", "data"))
                 yield from zip(ids, bodies, strict=True)

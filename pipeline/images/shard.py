@@ -13,11 +13,12 @@ from pipeline.core.storage import Storage
 from pipeline.images.spool import Limits, Spool, open_spool
 from schemas.tables import IMAGES
 
-# 64 images at the cap of 64 MiB would be a row group of 4 GiB, so bytes end one too.
-_LIMITS = Limits(group_rows=64, group_bytes=64 * 2**20, held_bytes=16 * 2**20)
+# 32 images at the cap of 64 MiB would be a row group of 2 GiB, so bytes end one too.
+_LIMITS = Limits(group_rows=32, group_bytes=32 * 2**20, held_bytes=8 * 2**20)
 
-# JPEG does not compress again, and no two images are equal: both would only cost time.
-_OPTIONS = {"compression": "none", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+# JPEG does not compress again, and no two images are equal: both would only cost time. So would a checksum on each page
+# (26 us an image): the downloads table holds the sha256 of each image, which is compared before it is decoded.
+_OPTIONS = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 
 
 @contextmanager

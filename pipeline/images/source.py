@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.images.problem import ImageProblem
+from schemas.errors import IntegrityError
 from schemas.status import ImageStatus
 
 _SHOWN_DIGITS = 12
@@ -18,7 +19,7 @@ class ImageSource:
         data: the bytes, None where they lie in a file.
         path: of the file, None where `data` is given.
         size_bytes: of the file when it was checked.
-        sha256: of the file when it was checked.
+        sha256: of the bytes when they were checked; None where nobody did.
     """
 
     data: bytes | None
@@ -31,8 +32,14 @@ class ImageSource:
 
         Raises:
             ImageProblem: the file is a `missing_file` or an `unreadable_file`, such as one that has changed.
+            IntegrityError: bytes from a shard are not those that were checked.
         """
         if self.data is not None:
+            if self.sha256 is not None and (digest := hashlib.sha256(self.data).hexdigest()) != self.sha256:
+                raise IntegrityError(
+                    f"an image in the images shard has sha256 {digest[:_SHOWN_DIGITS]}..., expected "
+                    f"{self.sha256[:_SHOWN_DIGITS]}... as the downloads shard says. Run: biam-pipe verify"
+                )
             return self.data
         assert self.path is not None, "an image without bytes has a file"
         try:

@@ -286,20 +286,15 @@ def test_what_a_server_sends_too_much_costs_no_other_image(server: FaultServer, 
     assert images[1::2] == [picture(number) for number in range(60)]
 
 
-def test_images_lie_uncompressed_in_small_row_groups_with_checksums(server: FaultServer, tmp_path: Path) -> None:
+def test_images_lie_uncompressed_in_small_row_groups(server: FaultServer, tmp_path: Path) -> None:
     rows = [row(str(number), ("demo", f"ok/{number}")) for number in range(70)]
     task = task_for(tmp_path, rows, base=server.base)
     (output,) = run(task)
     with pq.ParquetFile(task.storage.local(output.files[1])) as file:
         groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-        assert [group.num_rows for group in groups] == [64, 6]
+        assert [group.num_rows for group in groups] == [32, 32, 6]
         assert {group.column(1).compression for group in groups} == {"UNCOMPRESSED"}
         assert not any(group.column(1).has_dictionary_page for group in groups)
-    data = bytearray(task.storage.read(output.files[1]))
-    data[data.index(picture(9)) + 40] ^= 1
-    task.storage.write("damaged.parquet", bytes(data))
-    with pytest.raises(PipelineError, match="damaged table"):
-        read_table(task.storage, "damaged.parquet")
 
 
 def test_a_source_without_a_known_address_is_an_error_before_anything_is_fetched(tmp_path: Path) -> None:

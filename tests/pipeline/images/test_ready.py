@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
+from schemas.errors import IntegrityError
 from schemas.status import ImageStatus
 
 OPTIONS = PixelOptions("exif", 100_000, 16)
@@ -89,3 +90,11 @@ def test_broken_pixels_are_a_decode_error() -> None:
 
     assert found.status == ImageStatus.DECODE_ERROR
     assert "truncated" in str(found.error)
+
+
+def test_stored_bytes_that_are_not_those_checked_are_damage_and_no_status() -> None:
+    data = bytearray(jpeg())
+    checked = hashlib.sha256(data).hexdigest()
+    data[40] ^= 1
+    with pytest.raises(IntegrityError, match=r"in the images shard has sha256 .* Run: biam-pipe verify"):
+        ready(row(ImageSource(bytes(data), sha256=checked)), OPTIONS)
