@@ -277,7 +277,7 @@ class ReportConfig(Section):
 class EngineConfig(Section):
     """How work is spread; never part of a recipe."""
 
-    network_workers: Positive = 1
+    network_workers: Positive = 2  # one fetches while the other waits for its last slow servers
     compute_workers: Positive = 1
     threads: Positive | None = None  # of torch in each process; null: all cores
 

@@ -37,7 +37,7 @@ def start(root: Path, server: FaultServer, workers: int) -> subprocess.Popen[str
 
 def stop_in_flight(root: Path, server: FaultServer, number: signal.Signals) -> int:
     """Send a signal once eight shards wait for an image, and give the exit code."""
-    process = start(root, server, workers=IN_FLIGHT // 2)
+    process = start(root, server, workers=IN_FLIGHT)
     try:
         for _ in range(IN_FLIGHT):
             assert server.held.acquire(timeout=STARTS_S)

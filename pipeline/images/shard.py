@@ -44,19 +44,30 @@ class ImageShard:
     spool: Spool
     writer: pq.ParquetWriter
     threads: Executor
+    _gate: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def put(self, row: int, data: bytes) -> None:
-        """Take the bytes of a row, none for a row without image. Whoever completes a row group waits until it lies.
+        """Take the bytes of a row, none for a row without image.
+
+        Whoever completes a row group waits until it lies, and while one is written and the next waits, all others wait
+        too: without that the spool put three images in four on disk twice, where disks were slower than the network.
 
         Raises:
             OSError: the disk is full.
         """
-        self.spool.put(row, data)
-        for rows in self.spool.complete():
-            async with self._turn:  # in the order of the groups: a lock is given to whoever asked first
-                group = [self.spool.take(one) for one in rows]
-                await asyncio.get_running_loop().run_in_executor(self.threads, self._write, rows, group)
+        async with self._gate:
+            self.spool.put(row, data)
+            groups = list(self.spool.complete())
+            if groups:
+                await self._turn.acquire()
+        if groups:
+            try:
+                for rows in groups:
+                    group = [self.spool.take(one) for one in rows]
+                    await asyncio.get_running_loop().run_in_executor(self.threads, self._write, rows, group)
+            finally:
+                self._turn.release()
 
     def _write(self, rows: range, group: list[bytes | None]) -> None:
         table = pa.table({"image_id": self.image_ids[rows.start : rows.stop], "data": group}, schema=IMAGES)
