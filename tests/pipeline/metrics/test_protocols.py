@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from pipeline.metrics import PROTOCOLS
 from pipeline.metrics.average_precision import average_precision
@@ -55,6 +56,19 @@ def test_weighted_map_weighs_labels_by_their_positives():
     found = measured("nuswide", scores, codes, ())
     assert found.map == pytest.approx(ap.mean(), abs=1e-12)
     assert found.weighted_map == pytest.approx(sum(ap * positives) / sum(positives), abs=1e-12)
+
+
+@pytest.mark.parametrize("known", [1.0, 0.5, 0.03])
+@pytest.mark.parametrize("protocol", ["nuswide", "openimages"])
+def test_each_label_agrees_with_scikit_learn_whatever_share_of_cells_is_known(protocol, known):
+    scores, codes = table(num_images=600, num_labels=20)
+    codes[np.random.default_rng(1).random(codes.shape) >= known] = 0
+    codes[0], codes[1] = 1, -1
+    found = measured(protocol, scores, codes, ()).per_label
+    for label in range(20):
+        cells = codes[:, label] != 0
+        expected = average_precision_score(codes[cells, label] == 1, scores[cells, label])
+        assert found[label] == pytest.approx(expected, abs=1e-9)
 
 
 def test_no_positive_anywhere_is_zero():
