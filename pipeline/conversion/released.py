@@ -1,8 +1,7 @@
 """The per-image HDF5 files that the authors of BiAM shared, made of our features, so that their code runs on them.
 
-Three datasets an image, named after it with `/` as `_`: `-features` float32 [channel, region] gzip, `-labels` int8 and
-`-labels_<unseen>` int8 with the unseen labels alone. Labels of the train file are the seen ones, those of the test file
-the seen, then the unseen ones, each in the order of the label space. Only the region map is in such a file.
+`schemas.released` says what is in them; labels stand in the order of the label space, seen ones first. Only the region
+map is in such a file.
 """
 
 import zlib
@@ -20,10 +19,10 @@ from pipeline.batches.shards import FeatureShards, shard_receipts, whole_file
 from pipeline.core.ahead import ahead
 from pipeline.core.device import cores
 from pipeline.core.task import Task
+from pipeline.stores.hdf5 import sink
 from schemas.errors import PipelineError
+from schemas.released import FEATURES, LABELS, key
 from schemas.status import ImageSplit, ImageStatus, LabelRole
-
-FEATURES, LABELS = "-features", "-labels"
 
 _GZIP_LEVEL = 4  # HDF5's own default
 _AHEAD = 4  # images compressed or waiting to be written, for each core
@@ -61,11 +60,6 @@ class Columns:
         return self.num_seen + self.num_unseen
 
 
-def key(image_id: str) -> str:
-    """The name of an image in a released file."""
-    return image_id.replace("/", "_")
-
-
 def columns(task: Task, features: FeatureShards) -> Columns:
     """The columns of a task that has index and split upstream."""
     labels = features.files.table(whole_file(task, "index"), ["label_index"])["label_index"].to_pylist()
@@ -95,7 +89,8 @@ def write(path: Path, task: Task, features: FeatureShards, part: str) -> int:
     images = _images(task, features, labels, part)
     threads = cores()
     with (
-        h5py.File(path, "w", libver=("v110", "v110")) as file,  # links of many names in an old file are a slow list
+        sink(path) as target,
+        h5py.File(target, "w", libver=("v110", "v110")) as file,  # links of many names in an old file are a slow list
         ahead(_compressed, images, threads, _AHEAD * threads, name="gzip") as done,
     ):
         for one in done:

@@ -16,6 +16,11 @@ from schemas.errors import PipelineError
 
 TEMPORARY_SUFFIX = ".tmp"
 _READ_BYTES = 1 << 20
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the limit on the size of a file is reached",
+}
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class Storage:
             temporary.rename(target)
             _sync_folder(target.parent)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 raise PipelineError(
-                    f"the disk is full: cannot write {target}. Free space, run the same command"
+                    f"{_FULL[error.errno]}: cannot write {target}. Free space, run the same command"
                 ) from error
             raise
         finally:

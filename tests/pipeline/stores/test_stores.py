@@ -1,7 +1,10 @@
 """What is asked of every store."""
 
 import json
+import multiprocessing
+import resource
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -13,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.storage import Storage
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
 from schemas.config import StoreConfig
-from schemas.errors import IntegrityError, UsageError
+from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.features import METADATA_KEY, FeatureSpec
 
 SPEC = feature_rows.spec()
@@ -257,6 +261,23 @@ def test_the_example_of_each_store_reads_the_good_rows(tmp_path: Path, monkeypat
             exec(lines, scope)
             assert len(lines.splitlines()) == 3
             assert np.array_equal(scope[one.column], np.delete(batch.maps[one.column], 1, axis=0))
+
+
+def test_a_disk_without_room_is_an_error_and_leaves_nothing(tmp_path: Path, store: ModuleType) -> None:
+    name = options(store).name
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:  # the limit is a process's own
+        written = processes.submit(_write_within, 40_000, tmp_path, name)
+        with pytest.raises(PipelineError, match=r"reached: cannot write .*shard\..*Free space, run the same command"):
+            written.result()
+    assert not any(tmp_path.iterdir())
+
+
+def _write_within(limit_bytes: int, folder: Path, name: str) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+    store = STORES.load(name)
+    batches = [feature_rows.rows(40, start=start) for start in range(0, 800, 40)]
+    with Storage(str(folder)).commit(f"shard{store.SUFFIX}") as path:
+        store.write(path, SPEC, options(store, compression="none"), batches)
 
 
 def test_an_unknown_store_suggests_the_nearest() -> None:
