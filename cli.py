@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.flow import Prediction, Result, StagePlan
+    from pipeline.flow import Prediction, Reextraction, Result, StagePlan
     from schemas.config import Config
     from schemas.errors import PipelineError
 
@@ -53,8 +53,11 @@ RetryOption = Annotated[
     ),
 ]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
+ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0, help="Make K images' features anew.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of the draw of those images.")]
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
+FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
 
 ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
@@ -225,24 +228,42 @@ def status_command(where: Where, as_json: bool) -> None:
 
 @app.command("verify")
 @_with_common_options
-def verify_command(where: Where, as_json: bool) -> None:
+def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, seed: SeedOption = 0) -> None:
     """Compare every file with the hash in its receipt. Exit code 4 if one differs.
 
+    With --reextract also make the features of random images anew, from their stored bytes and with the same settings:
+    equal bits are expected on the same machine, differences up to a stated tolerance elsewhere.
+
     Example: biam-pipe verify --dataset demo
+
+    Example: biam-pipe verify --dataset demo --reextract 20
     """
     from pipeline import flow
     from schemas.errors import IntegrityError
 
-    found = flow.verify(where.load(), where.work)
+    config = where.load()
+    found = flow.verify(config, where.work)
+    again = flow.reextract(config, where.work, reextract, seed) if reextract else None
     if as_json:
-        _print_json(asdict(found))
+        _print_json(asdict(found) | {"reextracted": asdict(again) if again else None})
     else:
         _print(f"{found.files} files, {_bytes(found.size_bytes)}, {len(found.problems)} problems")
-        for problem in found.problems:
+        for problem in (*found.problems, *(_reextracted(again) if again else ())):
             _print(problem)
     if found.problems:
         text = f"{len(found.problems)} files are not what their receipts say. Remove them, then: biam-pipe run"
         _end(IntegrityError(text), as_json)
+    if again and again.problems:
+        text = f"{len(again.problems)} of {again.images} images give other features than those that are stored"
+        _end(IntegrityError(f"{text}. Other libraries or another device? See: biam-pipe plan"), as_json)
+
+
+def _reextracted(found: "Reextraction") -> list[str]:
+    if found.note:
+        return [found.note]
+    errors = f"largest error {found.largest_error:.3g}, mean {found.mean_error:.3g}"
+    tolerance = f"tolerated: {found.tolerance:.2g} of a map's largest number"
+    return [f"{found.images} images made anew: {found.equal} with equal bits; {errors} ({tolerance})", *found.problems]
 
 
 @app.command("predict")
@@ -273,29 +294,41 @@ def predict_command(
 
 @app.command("convert")
 @_with_common_options
-def convert_command(where: Where, as_json: bool, to: ConvertArgument = "", out: FormOption = None) -> None:
-    """Put the features into another store, or into a form that other programs read.
+def convert_command(
+    where: Where, as_json: bool, to: ConvertArgument = "", out: FormOption = None, found: FromOption = None
+) -> None:
+    """Put the features into another store, or into a form that other programs read; or take in those of others.
 
     TO is a store (see `show stores`), whose shards go into the work folder, up to date for a run with that store.name;
     `released`, the per-image HDF5 files that the authors' code reads; or `huggingface`, Parquet that `datasets` opens
-    with shapes. What stands already is kept: after an interruption the same command goes on.
+    with shapes. --from takes in HDF5 files of NUS-WIDE as the authors shared them, with their labels, and sets
+    dataset.features. What stands already is kept: after an interruption the same command goes on.
 
     Example: biam-pipe convert hdf5 --dataset demo
 
     Example: biam-pipe convert released --out released --dataset demo
 
     Example: biam-pipe convert huggingface --out for-datasets --dataset demo
+
+    Example: biam-pipe convert --from nus_wide_train.h5 --from nus_wide_test.h5 --dataset nuswide
     """
     from pipeline import flow
 
-    config = where.load()
-    found = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
-    if as_json:
-        _print_json(asdict(found))
+    if found:
+        setting = f"dataset.features={json.dumps(found)}"
+        sets = [*where.sets, setting, *([f"store.name={to}"] if to else [])]
+        _run(replace(where, sets=sets), as_json, "extract", None, None, False, None)
+        if not as_json:
+            _print(f"next: biam-pipe train --dataset nuswide --set '{setting}'")
         return
-    _print(f"{found.to}: {found.files} files ({found.made} made now), {found.rows} images, {_bytes(found.size_bytes)}")
-    _print(f"in {found.folder}")
-    _print(f"next: {found.next_step}")
+    config = where.load()
+    made = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
+    if as_json:
+        _print_json(asdict(made))
+        return
+    _print(f"{made.to}: {made.files} files ({made.made} made now), {made.rows} images, {_bytes(made.size_bytes)}")
+    _print(f"in {made.folder}")
+    _print(f"next: {made.next_step}")
 
 
 def _add_list(name: str) -> None:

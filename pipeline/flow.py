@@ -23,9 +23,12 @@ from pipeline.core.stopping import watching_signals
 from pipeline.core.storage import Storage
 from pipeline.core.task import Place, Stage
 from pipeline.datasets import DATASETS
+from pipeline.found import instead
 from pipeline.models import MODELS
 from pipeline.outcome import Result, outcome
 from pipeline.predict import Prediction, PredictRequest, predict_images
+from pipeline.reextract import Reextraction
+from pipeline.reextract import reextract as reextract_images
 from pipeline.request import Request
 from pipeline.retry import failed_statuses, reopen
 from pipeline.status import StageStatus
@@ -40,6 +43,7 @@ from schemas.status import ImageStatus
 __all__ = [
     "Conversion",
     "Converted",
+    "Reextraction",
     "Request",
     "Result",
     "StagePlan",
@@ -48,6 +52,7 @@ __all__ = [
     "names",
     "plan",
     "predict",
+    "reextract",
     "run",
     "stages",
     "status",
@@ -223,6 +228,12 @@ def verify(config: Config, work: Path) -> Verification:
     return verify_files(graph, storage)
 
 
+def reextract(config: Config, work: Path, count: int, seed: int) -> Reextraction:
+    """Make some images' features anew and compare."""
+    storage = _storage(config, work)
+    return reextract_images(_graph(config, storage, "extract")[0], storage, config, count, seed)
+
+
 def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
     """What the trained model of these settings says of some images; changes nothing in the work folder."""
     storage = _storage(config, work)
@@ -260,7 +271,7 @@ def _storage(config: Config, work: Path) -> Storage:
 def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = ()) -> tuple[Graph, Sources]:
     """The graph of a stage and all it needs; shards with failed rows that are to be tried again are marked."""
     sources = Sources(storage)
-    every = {stage.name: stage for stage in stages(config, sources)}
+    every = {stage.name: stage for stage in instead(config, stages(config, sources), sources)}
     wanted, todo = set(), [last]
     while todo:
         name = todo.pop()

@@ -6,18 +6,9 @@ that order. Nothing here reads a file.
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.values import Decay, Device, FolderName, Fraction, Networks, OfficialSplit, Positive, Seconds, Texts
-
-
-def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
-    """In the order of the model, so that equal models have equal recipes."""
-    known = ("rcb", "scb")
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is no block, expected some of: {', '.join(known)}")
-    return tuple(name for name in known if name in names)
-
+from schemas.values import Block, Decay, Device, FolderName, Fraction, Networks, OfficialSplit, Positive, Seconds, Texts
 
 _OPENIMAGES = "https://storage.googleapis.com/openimages/2018_04"
 _BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"
@@ -99,6 +90,7 @@ class NusWideDataset(DatasetSection):
     setting: Literal["zero-shot", "standard"] = "zero-shot"  # standard: train and test on the 81 human labels
     root: str | None = None  # holds ImageList, NUS_WID_Tags, Groundtruth, ConceptsList; NUS-WIDE-urls.txt if there
     images: str | None = None  # folder with actor/0002_174174086.jpg or actor_0002_174174086.jpg
+    features: Texts = ()  # in place of images: nus_wide_{train,test}.h5 as the authors of BiAM shared them
     urls: str | None = None  # NUS-WIDE-urls.txt, where it does not lie in root
     url_sizes: tuple[Literal["middle", "large", "small", "original"], ...] = ("middle", "large", "small", "original")
     tags: str = f"{_BIAM}/NUS-WIDE/NUS_WID_Tags/TagList1k.txt"  # only where root has none
@@ -201,7 +193,7 @@ class ModelConfig(Section):
     global_dropout: Fraction = 0.2
     # What the paper compares itself with; the defaults are BiAM.
     classification: Literal["region", "pooled"] = "region"  # pooled: the mean of all regions meets the labels (fig. 5)
-    blocks: Annotated[Texts, AfterValidator(_known_blocks)] = ("rcb", "scb")  # () leaves the bare regions (tab. 3)
+    blocks: Block = ("rcb", "scb")  # () leaves the bare regions (tab. 3)
     region_attention: Literal["self", "non-local", "criss-cross"] = "self"  # the block in RCB's place (tab. 4)
     region_weighting: Literal["softmax", "sigmoid"] = "softmax"  # of RCB (tab. 4)
     region_norm: Literal["none", "layer"] = "none"  # of RCB (tab. 4)

@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 METADATA_KEY = "biam_pipe.feature_spec"
 
@@ -52,10 +52,17 @@ class FeatureSpec(BaseModel):
     weights: str
     weights_sha256: str
     maps: tuple[MapSpec, ...]
-    preprocess: PreprocessSpec
+    preprocess: PreprocessSpec | None  # null: features that came from elsewhere do not say
     precision: str
     recipe: str
     versions: dict[str, str]
+    origin: str | None = None  # of features that were not made here: files and their hashes
+
+    @model_serializer(mode="wrap")
+    def _without_origin(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Features that were made here say nothing of an origin."""
+        document: dict[str, Any] = serialize(self)
+        return document if self.origin is not None else {k: v for k, v in document.items() if k != "origin"}
 
     def map_with_role(self, role: str) -> MapSpec:
         """The first map of that role.

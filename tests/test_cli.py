@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,57 @@ def test_verify_finds_a_flipped_bit_and_exits_with_4(shell: Shell) -> None:
     assert str(shard) in shell("verify", code=4).stdout
 
 
+def test_a_truncated_shard_and_one_without_receipt_are_made_anew(shell: Shell) -> None:
+    first, second = sorted(shell.folder.glob("work/demo/features/*/parquet/shard-*.parquet"))
+    whole = [first.read_bytes(), second.read_bytes()]
+    first.write_bytes(whole[0][:-1000])
+    second.with_suffix(".json").unlink()
+    (first.parent / "stage.parquet").unlink()
+    assert shell.ran("run") == {"extract": 2}
+    assert [first.read_bytes(), second.read_bytes()] == whole
+
+
+def test_verify_makes_images_anew_and_tells_how_far_they_are_off(shell: Shell) -> None:
+    same = shell.json("verify --reextract 7 --seed 3")["reextracted"]
+    assert (same["images"], same["equal"], same["largest_error"], same["problems"]) == (7, 7, 0.0, [])
+    assert "7 images made anew: 7 with equal bits" in shell("verify --reextract 7 --seed 3").stdout
+    _change_a_row(next(shell.folder.glob("work/demo/features/*/parquet/shard-00000.parquet")))
+    told = shell.json("verify --reextract 80", code=4)
+    assert told["problems"] == []  # the receipt was changed with the file
+    assert told["reextracted"]["equal"] == 79
+    assert len(told["reextracted"]["problems"]) == 1
+    assert told["reextracted"]["largest_error"] >= 1
+    assert "no features of these settings" in shell("verify --reextract 1 --set backbone.input_px=64", code=1).stderr
+
+
+def _change_a_row(shard: Path) -> None:
+    """Write a feature shard with one other number, and the receipt that fits it."""
+    from hashlib import sha256
+
+    from pipeline.conversion.shards import row_groups
+    from pipeline.stores import parquet
+    from schemas.config import StoreConfig
+
+    with parquet.open_shard(shard) as reader:
+        spec, groups = reader.spec, list(row_groups(reader))
+    maps = {column: values.copy() for column, values in groups[0].maps.items()}
+    maps[spec.maps[0].column][5, 0, 0, 0] += 1 + abs(maps[spec.maps[0].column][5]).max()
+    groups[0] = replace(groups[0], maps=maps)
+    parquet.write(shard, spec, StoreConfig(), groups)
+    receipt = json.loads(shard.with_suffix(".json").read_text())
+    data = shard.read_bytes()
+    receipt["files"][0] |= {"size_bytes": len(data), "sha256": sha256(data).hexdigest()}
+    shard.with_suffix(".json").write_text(json.dumps(receipt))
+    (shard.parent / "stage.parquet").unlink()
+
+
+def test_images_that_were_dropped_cannot_be_made_anew(shell: Shell) -> None:
+    shell("extract --set images.keep=false")
+    told = shell.json("verify --reextract 3 --set images.keep=false")["reextracted"]
+    assert (told["images"], told["problems"]) == (0, [])
+    assert "they were dropped after use (images.keep = false)" in told["note"]
+
+
 def test_another_store_is_up_to_date_once_converted_and_goes_on_where_it_stopped(shell: Shell) -> None:
     made = shell.json("convert hdf5")
     assert (made["files"], made["made"], made["rows"]) == (2, 2, 80)
@@ -296,7 +347,7 @@ def _readme_commands() -> list[str]:
 
 def _fetches(command: str) -> bool:
     """Whether it wants a data set that is fetched, which no test can."""
-    return "openimages" in command or "nuswide" in command
+    return "openimages" in command or "--dataset nuswide" in command
 
 
 def test_the_commands_of_the_readme_run(shell: Shell) -> None:
@@ -313,12 +364,12 @@ def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_setti
     commands = [shlex.split(command) for command in _readme_commands() if _fetches(command)]
     assert len(commands) >= 3
     for verb, *options in commands:
-        assert verb in {*cli.STAGES, "run"}
+        assert verb in {*cli.STAGES, "convert", "run"}
         pairs = list(pairwise(options))
         sets = [value for option, value in pairs if option == "--set"]
         (name,) = (value for option, value in pairs if option == "--dataset")
         assert configuration(name, None, {}, sets, tmp_path).dataset.name == name
-        assert {one for one in options if one.startswith("--")} <= {"--dataset", "--set", "--retry-failed"}
+        assert {one for one in options if one.startswith("--")} <= {"--dataset", "--set", "--retry-failed", "--from"}
 
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from types import ModuleType
 
-from schemas.features import FeatureSpec, MapSpec
+from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
 from schemas.status import ImageStatus
 
 _RANDOM = "random:"
+_EQUAL_BITS = """\
+- Equal bits from the same machine, libraries and precision, whatever the workers, the order and the store; from another
+  machine numbers may differ in their last digits; `biam-pipe verify --reextract 20` makes 20 images anew and compares.
+"""
 
 
 def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str, counts: Mapping[str, int]) -> str:
@@ -18,7 +22,6 @@ def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str, count
         licence: what is known about using the weights.
         counts: rows by status.
     """
-    seen = spec.preprocess
     maps = "\n".join(map(_map_row, spec.maps))
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
     return f"""# Features of {dataset}: {spec.backbone}
@@ -36,14 +39,11 @@ row; its `status` says why and it has no maps. The whole specification: `spec.js
 {_coverage(counts)}
 
 - Weights: {spec.weights}, sha256 {spec.weights_sha256}{" (of the seed: no file exists)" if _random(spec) else ""}
-- Input: {seen.decoder} to RGB, orientation {seen.orientation}, resized to {seen.resize[0]} x {seen.resize[1]} \
-({seen.interpolation}, {"with" if seen.antialias else "without"} antialias, no crop), mean {seen.mean}, std {seen.std}
+- Input: {_input(spec.preprocess)}
 - Precision of the network: {spec.precision}
 - Recipe: {spec.recipe}
 - Made with: {versions}
-- Equal bits from the same machine, libraries and precision, whatever the workers, the order and the store; from another
-  machine numbers may differ in their last digits. `biam-pipe verify --reextract 20` makes 20 images anew and compares.
-
+{"" if spec.origin else _EQUAL_BITS}
 ## Reading a map
 
 ```python
@@ -69,7 +69,19 @@ def _coverage(counts: Mapping[str, int]) -> str:
     return f"{good} of {images} images have features{share}.\n\n| status | images |\n|---|---|\n{rows}"
 
 
+def _input(seen: PreprocessSpec | None) -> str:
+    if seen is None:
+        return "unknown"
+    return (
+        f"{seen.decoder} to RGB, orientation {seen.orientation}, resized to {seen.resize[0]} x {seen.resize[1]} "
+        f"({seen.interpolation}, {'with' if seen.antialias else 'without'} antialias, no crop), mean {seen.mean}, "
+        f"std {seen.std}"
+    )
+
+
 def _what(spec: FeatureSpec) -> str:
+    if spec.origin is not None:
+        return f"**Not made here**: {spec.origin}. Nothing below that says unknown can be known of them."
     if _random(spec):
         return (
             f"**Random weights** ({spec.weights}): the network was never trained. For tests and demonstrations; what "

@@ -20,6 +20,7 @@ from pipeline.images.problem import ImageProblem
 from pipeline.metrics.topk import top_labels
 from pipeline.stores.batch import non_finite
 from schemas.config import Config
+from schemas.errors import PipelineError
 from schemas.features import FeatureSpec
 from schemas.status import ImageStatus
 
@@ -76,6 +77,11 @@ class Seer:
 
     def _opened(self, path: str) -> Seen:
         preprocess, limits = self.spec.preprocess, self.config.download
+        if preprocess is None:
+            raise PipelineError(
+                "predict: the model's features were not made here, and nobody knows how their images were prepared "
+                f"({self.spec.origin}); expected features from biam-pipe extract"
+            )
         try:
             data = read_local(path, limits.max_bytes)
             picture = decode(data, preprocess.orientation, None, limits.max_pixels)

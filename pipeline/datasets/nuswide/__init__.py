@@ -5,7 +5,9 @@ actor/0002_174174086.jpg, since photo ids are not unique. Setting `zero-shot`: t
 are the seen labels (925), the concepts the unseen ones. Setting `standard`: the concepts alone, all of them seen.
 Every label that an image does not bear is absent. The `*Tags81*` files are tags, not human labels: they are not read.
 
-An image is taken from the local folder where it is there, else from Flickr, by the addresses of NUS-WIDE-urls.txt.
+An image is taken from the local folder where it is there, else from Flickr, by the addresses of NUS-WIDE-urls.txt. In
+place of images there may be files of features that the authors of BiAM shared (`dataset.features`). Then only those
+count, and without `dataset.root` the images and labels are those of the files.
 """
 
 from collections import Counter
@@ -18,13 +20,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.datasets.label import Label
-from pipeline.datasets.nuswide import layout
+from pipeline.datasets.nuswide import layout, released
 from pipeline.datasets.nuswide.flags import read_ones, side_by_side
 from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_image_ids, read_names
 from pipeline.datasets.nuswide.pictures import Picture, find_pictures, look
 from schemas.config import NusWideDataset
 from schemas.status import LabelRole
-from schemas.tables import RECORDS
+from schemas.tables import FEATURES_SOURCE, RECORDS
 
 _BATCH_ROWS = 8192
 
@@ -35,7 +37,11 @@ def sources(config: NusWideDataset) -> tuple[str, ...]:
     Raises:
         UsageError: a file is not there, or no image can be had; the text says which setting, and what to download.
     """
-    layout.require_places(config)
+    found = [str(path) for path in released.paths(config.features)]
+    if found and config.root is None:
+        return (*found, str(layout.tag_list(config)), str(layout.concept_list(config)))
+    if not found:
+        layout.require_places(config)
     concepts = layout.concept_list(config)
     paths = [concepts] if config.setting == "standard" else [layout.tag_list(config), concepts]
     for split in config.splits:
@@ -44,7 +50,7 @@ def sources(config: NusWideDataset) -> tuple[str, ...]:
             paths.append(layout.tag_matrix(config, split))
         paths += [layout.concept_labels(config, concept, split) for concept in read_names(concepts)]
     urls = layout.url_file(config)
-    return tuple(str(path) for path in (*paths, urls) if path is not None)
+    return (*found, *(str(path) for path in (*paths, urls) if path is not None))
 
 
 def listing(config: NusWideDataset) -> str:
@@ -70,6 +76,9 @@ def records(config: NusWideDataset, left_out: Counter[str]) -> Iterator[pa.Table
     Raises:
         PipelineError: a file does not fit the image list of its split.
     """
+    if config.features and config.root is None:
+        yield from _records_of_files(config)
+        return
     listed = {split: read_image_ids(layout.image_list(config, split)) for split in config.splits}
     used = {split: ids[: config.limit] for split, ids in listed.items()}
     places = _places(config, {image_id for ids in used.values() for image_id in ids}, left_out)
@@ -91,18 +100,49 @@ def base_addresses(config: NusWideDataset) -> Iterator[Mapping[str, str]]:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where images can be had, by image id."""
+    """Where images can be had, by image id, or the name of the file that has their features."""
 
     pictures: Mapping[str, Picture]
     addresses: Mapping[str, Addresses]
+    features: Mapping[str, str]
 
 
 def _places(config: NusWideDataset, image_ids: Collection[str], left_out: Counter[str]) -> _Places:
+    if config.features:
+        return _Places({}, {}, {one: file.path.name for file in _found_files(config) for one in file.image_ids})
     folder, urls = layout.image_folder(config), layout.url_file(config)
     return _Places(
         {} if folder is None else find_pictures(folder, image_ids),
         {} if urls is None else read_addresses(urls, config.url_sizes, image_ids, left_out),
+        {},
     )
+
+
+def _found_files(config: NusWideDataset) -> list[released.FoundFile]:
+    concepts = read_names(layout.concept_list(config))
+    num_seen = sum(tag not in concepts for tag in _tags(config))
+    return [released.found_file(path, num_seen, len(concepts)) for path in released.paths(config.features)]
+
+
+def _records_of_files(config: NusWideDataset) -> Iterator[pa.Table]:
+    """One row an image of the feature files, labels as they stand there."""
+    concepts = read_names(layout.concept_list(config))
+    names = [tag for tag in _tags(config) if tag not in concepts]
+    num_seen, wanted = len(names), {label.label_id for label in labels(config)}
+    names += concepts
+    for found in _found_files(config):
+        if found.split not in config.splits:
+            continue
+        known = zip(found.image_ids, released.positives(found, num_seen, len(concepts)), strict=True)
+        used = islice(known, config.limit)
+        while batch := list(islice(used, _BATCH_ROWS)):
+            places = _Places({}, {}, dict.fromkeys((image_id for image_id, _ in batch), found.path.name))
+            rows = [
+                _row(config, image_id, found.split, places)
+                | {"positive": None if borne is None else [names[one] for one in borne if names[one] in wanted]}
+                for image_id, borne in batch
+            ]
+            yield pa.Table.from_pylist(rows, schema=RECORDS)
 
 
 def _row(config: NusWideDataset, image_id: str, split: str, places: _Places) -> dict[str, object]:
@@ -110,9 +150,11 @@ def _row(config: NusWideDataset, image_id: str, split: str, places: _Places) -> 
     picture = places.pictures.get(image_id)
     local = [] if picture is None else [{"source": "local", "address": picture.path}]
     remote = [{"source": size, "address": address} for size, address in places.addresses.get(image_id, ())]
+    file = places.features.get(image_id)
+    given = [] if file is None else [{"source": FEATURES_SOURCE, "address": file}]
     return {
         "image_id": image_id,
-        "locations": local + remote,
+        "locations": local + remote + given,
         "split": split,
         "size_bytes": None if picture is None else picture.size_bytes,
         "modified_ns": None if picture is None else picture.modified_ns,

@@ -35,12 +35,12 @@ def concept_labels(config: NusWideDataset, concept: str, split: Split) -> Path:
 
 def tag_list(config: NusWideDataset) -> Path:
     """The file with one tag a line; fetched where the root has none."""
-    return _below(_root(config), _TAGS) or _fetched(config, "tags", config.tags)
+    return _in_root(config, _TAGS) or _fetched(config, "tags", config.tags)
 
 
 def concept_list(config: NusWideDataset) -> Path:
     """The file with one concept a line; fetched where the root has none."""
-    return _below(_root(config), _CONCEPTS) or _fetched(config, "concepts", config.concepts)
+    return _in_root(config, _CONCEPTS) or _fetched(config, "concepts", config.concepts)
 
 
 def url_file(config: NusWideDataset) -> Path | None:
@@ -105,6 +105,11 @@ def _root(config: NusWideDataset) -> Path:
             f"archives of {_PAGE}. Check the setting"
         )
     return path.resolve()
+
+
+def _in_root(config: NusWideDataset, name: str) -> Path | None:
+    """The file where the root has it; files of features need no root."""
+    return None if config.root is None and config.features else _below(_root(config), name)
 
 
 def _below(root: Path, name: str) -> Path | None:

@@ -1,0 +1,92 @@
+"""Feature files of the authors of BiAM, found somewhere: which images they hold, and what those are labelled with.
+
+Features are not looked at here. Which split a file is of shows in the number of its labels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.nuswide.layout import Split
+from schemas.errors import PipelineError, UsageError
+from schemas.released import FEATURES, LABELS, image_id
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """One file.
+
+    Attributes:
+        names: of its images, in its order.
+        split: of all of them.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    split: Split
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Of its images, in its order."""
+        return [image_id(name) for name in self.names]
+
+
+def paths(files: tuple[str, ...]) -> tuple[Path, ...]:
+    """Where the files lie.
+
+    Raises:
+        UsageError: one is not there, or two have the same name.
+    """
+    found = tuple(Path(file).expanduser().resolve() for file in files)
+    for given, path in zip(files, found, strict=True):
+        if not path.is_file():
+            raise UsageError(
+                f"dataset.features: no file {given!r} (seen from {Path.cwd()}); expected an HDF5 file such as "
+                "nus_wide_train.h5. Check the setting"
+            )
+    if len({path.name for path in found}) < len(found):
+        raise UsageError("dataset.features: two files have the same name, expected different ones. Rename one")
+    return found
+
+
+def found_file(path: Path, num_seen: int, num_unseen: int) -> FoundFile:
+    """What is in a file.
+
+    Raises:
+        PipelineError: it is no such file, or its labels are others than those of the data set.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            names = tuple(name.removesuffix(FEATURES) for name in file if name.endswith(FEATURES))
+            labelled = next((name for name in names if name + LABELS in file), None)
+            width = 0 if labelled is None else len(file[labelled + LABELS])
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read as HDF5 ({error}). Copy the file again") from error
+    splits: dict[int, Split] = {num_seen: "train", num_seen + num_unseen: "test"}
+    if not names or width not in splits:
+        raise PipelineError(
+            f"{path}: found {len(names)} images with {width} labels, expected datasets such as "
+            f"actor_0002_174174086.jpg{FEATURES} and {LABELS} with {num_seen} labels (train) or "
+            f"{num_seen + num_unseen} (test). Is it a file of another data set?"
+        )
+    return FoundFile(path, names, splits[width])
+
+
+def positives(found: FoundFile, num_seen: int, num_unseen: int) -> Iterator[list[int] | None]:
+    """Columns of the labels that each image bears, seen labels first; None where it has none of them stored."""
+    import h5py
+
+    with h5py.File(found.path, "r", locking=False) as file:
+        for name in found.names:
+            if name + LABELS not in file:
+                yield None
+                continue
+            codes = file[name + LABELS][:]
+            unseen = f"{name}{LABELS}_{num_unseen}"
+            if len(codes) == num_seen and unseen in file:
+                codes = np.concatenate([codes, file[unseen][:]])
+            yield np.flatnonzero(codes > 0).tolist()
