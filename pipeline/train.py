@@ -107,7 +107,7 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     train, validation = selections[ImageSplit.TRAIN].trainable(limit), selections[ImageSplit.VALIDATION]
     _describe(space, train, validation)
     wanted = [train, train.with_others(validation.trainable(limit))] if full else [train]
-    kept = resident_maps(features, wanted, settings.train.resident)
+    kept = resident_maps(features, wanted, settings.train.resident, settings.train.processes)
     images = [Images(one, maps) for one, maps in zip(wanted, kept, strict=True)]
     vectors = torch.from_numpy(space.vectors).to(device)
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])

@@ -42,7 +42,7 @@ class ResidentMaps:
 
 
 def resident_maps(
-    features: FeatureShards, selections: Sequence[Selection], mode: str
+    features: FeatureShards, selections: Sequence[Selection], mode: str, processes: int = 1
 ) -> list[ResidentMaps] | list[None]:
     """Room for the maps of each selection, or None for each where all are to be read from disk in every epoch.
 
@@ -50,13 +50,14 @@ def resident_maps(
         features: the shards.
         selections: what is visited in every epoch.
         mode: `auto` decides by the memory that is free, and says so; `never`.
+        processes: that keep them, each for itself.
     """
     images = sum(len(selection) for selection in selections)
     wanted = images * sum(prod(one.shape) * dtype_of(one).itemsize for one in wanted_maps(features))
-    room = int(_SHARE * psutil.virtual_memory().available)
+    room = int(_SHARE * psutil.virtual_memory().available) // processes
     fits = mode == "auto" and wanted <= room
     logger.info(
-        "features of %d images (%.2f GB) are %s: half of the free memory is %.2f GB, train.resident = %s",
+        "features of %d images (%.2f GB) are %s: half of the free memory is %.2f GB a process, train.resident = %s",
         images,
         wanted / 1e9,
         "kept in memory" if fits else "read from disk in every epoch",

@@ -1,6 +1,7 @@
 """Two processes with half of each batch are one process with all of it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from safetensors.torch import load_file
 from small_work import Recipe, SmallWork, make
 
 from pipeline import train
+from pipeline.core.task import Task
+from pipeline.training.computing import start_fabric
+from pipeline.training.peers import peers
 from schemas.config import ModelConfig, TrainConfig
-from schemas.errors import TimeBudgetError, UsageError
+from schemas.errors import PipelineError, TimeBudgetError, UsageError
 
 RECIPE = Recipe(shards=1, shard_images=40)
 
@@ -45,3 +49,22 @@ def test_batches_too_small_to_share_are_refused(tmp_path: Path) -> None:
     work = make(tmp_path, RECIPE)
     with pytest.raises(UsageError, match=r"train.processes is 2, but a batch has 1 images.*train.processes=1"):
         train.run(work.task("train", settings(2, batch_images=1)))
+
+
+def vanish(task: Task) -> None:
+    start_fabric(task.settings.train, torch.device("cpu"))
+    os._exit(3)
+
+
+def beside_one_that_vanishes(task: Task) -> None:
+    with peers(vanish, task, 2):
+        fabric = start_fabric(task.settings.train, torch.device("cpu"))
+        for _ in range(1000):
+            fabric.all_reduce(torch.ones(1))
+
+
+def test_a_process_that_dies_is_named(tmp_path: Path) -> None:
+    task = make(tmp_path, RECIPE).task("train", settings(2))
+    with pytest.raises(PipelineError, match=r"process 1 of 2 died \(exit code 3\)"):
+        beside_one_that_vanishes(task)
+    assert "LOCAL_RANK" not in os.environ
