@@ -74,8 +74,8 @@ def released(inputs: Inputs, device: str) -> Callable[[], Tensor]:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4)
 
     def step() -> Tensor:
-        loss = released_loss(model(features, global_feature, inputs.vectors), inputs.codes)
         optimizer.zero_grad()
+        loss = released_loss(model(features, global_feature, inputs.vectors), inputs.codes)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -93,9 +93,9 @@ def ours(inputs: Inputs, device: str, precision: str) -> Callable[[], Tensor]:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
 
     def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
         region, global_feature = inputs.region.to(device), inputs.global_feature.to(device)
         loss = ranking_loss(fitted(region, global_feature, vectors), inputs.codes.to(device), "released")
-        optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         optimizer.step()
         return loss.detach()

@@ -8,6 +8,7 @@ No annotation of an unseen label is read into anything here: the label space is 
 
 import json
 import logging
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def _train(task: Task) -> list[Output]:
     fabric = start_fabric(settings.train, resolve_device(settings.train.device, "train.device"))
     first, device = fabric.is_global_zero, fabric.device
     writing = log_file(task.storage.local(task.folder)) if first else nullcontext()
-    with writing, repeatable(settings.train.seed, settings.threads, device):
+    with writing, repeatable(settings.train.seed, _threads(settings), device):
         material, sizes = _material(task, settings, device)
         learner = _learner(settings, sizes, device)
         progress = _fit(task, settings.train, material, learner, fabric)
@@ -87,6 +88,13 @@ def _train(task: Task) -> list[Output]:
         facts = _write(task, learner, progress, material, sizes)
     files = tuple(task.path("train", name) for name in (MODEL, HISTORY, CONFIG))
     return [Output(files=files, rows=len(material.train), content=task.storage.sha256(files[0]), facts=facts)]
+
+
+def _threads(settings: Settings) -> int | None:
+    """Of one operation in each process: several processes share the cores out."""
+    if settings.threads is None and settings.train.processes > 1:
+        return max(1, (os.cpu_count() or 1) // settings.train.processes)
+    return settings.threads
 
 
 def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[Material, FeatureSizes]":

@@ -18,10 +18,12 @@ def kept_share(dropout: float) -> float:
     return 1 - round(dropout * _LEVELS) / _LEVELS
 
 
-def draw_kept(shape: tuple[int, ...], dropout: float, device: torch.device) -> Bool[Tensor, "..."]:
-    """Which elements stay, each drawn by itself from the device's random numbers."""
+def draw_kept(
+    shape: tuple[int, ...], dropout: float, device: torch.device, generator: torch.Generator | None = None
+) -> Bool[Tensor, "..."]:
+    """Which elements stay, each drawn by itself; None draws from the device's own random numbers."""
     wanted = math.prod(shape)
-    bits = torch.empty(-(-wanted // 4), dtype=torch.int64, device=device).random_(-(1 << 63), None)
+    bits = torch.empty(-(-wanted // 4), dtype=torch.int64, device=device).random_(-(1 << 63), None, generator=generator)
     levels = bits.view(torch.int16)[:wanted].view(shape)
     return levels >= round(dropout * _LEVELS) - _LEVELS // 2
 
@@ -33,7 +35,7 @@ def drop(values: Tensor, dropout: float) -> Tensor:
         return values
     if kept == 0:
         return values * 0
-    return values * draw_kept(tuple(values.shape), dropout, values.device) / kept
+    return (values * draw_kept(tuple(values.shape), dropout, values.device)).div_(kept)
 
 
 class Dropout(nn.Module):

@@ -28,6 +28,8 @@ class BatchNorm(nn.BatchNorm2d):
         running = self.running_mean, self.running_var
         if not self.training:
             return functional.batch_norm(input, *running, self.weight, self.bias, eps=self.eps)
+        if input.is_cuda and not _several_processes():
+            return super().forward(input)
         by_row = input.permute(0, 2, 3, 1)
         normalised, mean, variance, count = _Normalise.apply(
             by_row.reshape(-1, by_row.shape[3]), self.weight, self.bias, self.eps
@@ -77,6 +79,10 @@ class _Normalise(torch.autograd.Function):
 
 def _over_processes(total: Tensor) -> Tensor:
     """The sum over all processes; changes the tensor. With one process, the tensor as it is."""
-    if distributed.is_available() and distributed.is_initialized():
+    if _several_processes():
         distributed.all_reduce(total)
     return total
+
+
+def _several_processes() -> bool:
+    return distributed.is_available() and distributed.is_initialized()

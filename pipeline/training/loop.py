@@ -164,6 +164,7 @@ class Loop:
     def _step(self, batch: Batch, batch_images: int) -> None:
         """One step of the optimiser, on a batch of which this process may have a part only."""
         fabric, progress = self.fabric, self.progress
+        self.learner.optimizer.zero_grad(set_to_none=True)  # before the forward pass, which needs the memory
         codes = torch.from_numpy(batch.codes).to(fabric.device)
         scores = self.fitted(*inputs(batch, fabric.device), self.material.label_vectors)
         loss = ranking_loss(scores, codes, self.config.loss, batch_images)
@@ -172,7 +173,6 @@ class Loop:
         value = float(total)
         if not math.isfinite(value):
             raise self._not_finite(value)
-        self.learner.optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss * fabric.world_size)  # gradients are averaged over the processes, and losses add up
         self.learner.optimizer.step()
         self._advanced = True
