@@ -46,12 +46,14 @@ class FaultServer:
         mended: once set, what is mendable answers with its picture.
         held: one more for each request that waits for `released`.
         seconds: by path, from its first request to the end of its last answer, or until its client left.
+        files: what `archive...` paths serve, by path.
         most_at_once: the largest number of requests that were under way together.
     """
 
     base: str = ""
     requests: Counter[str] = field(default_factory=Counter)
     connections: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
     most_at_once: int = 0
     at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -251,6 +253,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _megapixels(self) -> None:
         self._send(header_of_900_megapixels())
+
+    def _archive(self, until: int | None = None, etag: str = '"one"') -> None:
+        """A file or the rest of it from a byte on, as a bucket gives it; the connection breaks at byte `until`."""
+        whole = self.server_state.files[self.path]
+        resumed = self.headers["If-Range"] == etag and self.headers["Range"] is not None
+        start = int(self.headers["Range"][len("bytes=") : -1]) if resumed else 0
+        place = {"Content_Range": f"bytes {start}-{len(whole) - 1}/{len(whole)}"} if resumed else {}
+        self._send(whole[start:until], 206 if resumed else 200, len(whole) - start, ETag=etag, **place)
+        self.close_connection = until is not None
+
+    def _archive_broken_twice(self) -> None:
+        requests = self.server_state.requests[self.path]
+        self._archive(len(self.server_state.files[self.path]) * requests // 3 if requests < 3 else None)
+
+    def _archive_broken(self) -> None:
+        self._archive(len(self.server_state.files[self.path]) // 2)
+
+    def _archive_changed(self) -> None:
+        self._archive(len(self.server_state.files[self.path]) // 2, etag=f'"{self.server_state.requests[self.path]}"')
+
+    def _archive_stalled(self) -> None:
+        whole = self.server_state.files[self.path]
+        self._send(whole[: len(whole) // 2], length=len(whole))
+        self._wait_for_the_client_to_leave()
 
     def _no_http(self) -> None:
         self.wfile.write(b"220 mail.example ESMTP\r\n\r\n")

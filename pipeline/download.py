@@ -39,7 +39,7 @@ _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
-_LOCAL, _HTTP = "local", "http"
+_LOCAL, _HTTP, _TAR = "local", "http", "tar"
 
 Row = Mapping[str, Any]
 
@@ -208,7 +208,8 @@ class _Fetcher:
             return await loop.run_in_executor(self.threads, _check_file, address, self.config), b""
         if not _whole(location):
             address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
-        answer = await self.client.fetch(address, budget_s)
+        ask = self.client.member if source == _TAR else self.client.fetch
+        answer = await ask(address, budget_s)
         if answer.status is not ImageStatus.OK:
             return _Outcome(answer.status, answer.error, source), b""
         if (mismatch := _mismatch(answer.data, location)) is not None:

@@ -56,7 +56,7 @@ class OpenImagesDataset(DatasetSection):
     splits: tuple[OfficialSplit, ...] = ("train", "validation", "test")
     boxable_only: bool = False  # of train only the 1.7 million images that the bucket holds
     limit: Positive | None = None  # the first so many images of each split only
-    sources: tuple[Literal["bucket", "flickr", "thumbnail"], ...] = ("bucket", "flickr", "thumbnail")  # best first
+    sources: tuple[Literal["tar", "bucket", "flickr", "thumbnail"], ...] = ("bucket", "flickr", "thumbnail")  # in turn
     bucket: str = "https://open-images-dataset.s3.amazonaws.com"
     images: dict[OfficialSplit, str] = {
         "train": f"{_OPENIMAGES}/image_ids_and_rotation.csv",

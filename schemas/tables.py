@@ -4,7 +4,8 @@ import pyarrow as pa
 
 # Where an image can be had. `source` names the kind and is what the downloads table says of the one that answered;
 # `address` is a path where the source is 'local', else a full http(s) address, or one below the base address of its
-# source, which the data set resolves at run time. Size and MD5 (32 hex digits) are those that the data set promises.
+# source, which the data set resolves at run time; where the source is 'tar', that of a tar.gz, '#' and the name of the
+# file in it. Size and MD5 (32 hex digits) are those that the data set promises.
 LOCATION = pa.struct(
     [("source", pa.string()), ("address", pa.string()), ("size_bytes", pa.int64()), ("md5", pa.string())]
 )

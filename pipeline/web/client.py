@@ -14,7 +14,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from pipeline.core.fetch import proxy_for
 from pipeline.web.answer import Answer, refusal
-from pipeline.web.faults import PRIVATE, answer_to
+from pipeline.web.archives import Archives
+from pipeline.web.faults import INVALID, PRIVATE, answer_to
 from pipeline.web.networks import Networks
 from pipeline.web.transfers import Reply, Transfers
 from schemas.config import DownloadConfig
@@ -23,7 +24,6 @@ from schemas.status import PASSING, ImageStatus
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLACEHOLDER_NAME = "photo_unavailable"  # Flickr sends there for a photo that is gone
 _PLACEHOLDER_BYTES = 1 << 14  # those known have 2 to 9 kB; larger bodies are not hashed for it
-_INVALID = "not a valid address"
 _EARLY_S = 0.05  # libcurl counts milliseconds from the moment it is handed a request
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _SENDABLE = re.compile(rf"[\w.{re.escape(_SAFE)}-]*", re.ASCII)
@@ -51,6 +51,7 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._networks = Networks(config.allowed_networks)
         self._transfers = Transfers(config, host_connections, self._networks)
+        self._archives = Archives(config, self._networks)
         self._paused_until: dict[str, float] = {}  # by host, in the loop's time
         self._proxies: dict[str, str | None] = {}  # by scheme and host; a look takes 30 us
 
@@ -79,6 +80,21 @@ class Client:
             await asyncio.sleep(wait_s)
         return answer
 
+    async def member(self, address: str, budget_s: float) -> Answer:
+        """A file out of a tar.gz, or why there is none; see `Archives`. Never raises for what a server does.
+
+        Args:
+            address: the archive's, `#`, and the name of the file without its folder.
+        """
+        archive, _, name = address.rpartition("#")
+        if (refused := self._refused(archive, redirected=False)) is not None:
+            return refused
+        try:
+            sent = _as_sent(archive)
+        except UnicodeError:
+            return Answer(ImageStatus.BAD_ADDRESS, error=INVALID)
+        return await self._archives.member(sent, self._proxy(archive), name, budget_s)
+
     def _pause_s(self, address: str) -> float:
         """How long the host still wants to be left alone, and a little more, so that not all come back at once."""
         if not self._paused_until:
@@ -96,7 +112,7 @@ class Client:
                 answer = await self._request(address, deadline, look_up=look_up)
             except ValueError:
                 bad = ImageStatus.BAD_REDIRECT if len(visited) > 1 else ImageStatus.BAD_ADDRESS
-                return Answer(bad, error=_INVALID)
+                return Answer(bad, error=INVALID)
             if isinstance(answer, Answer):
                 return answer
             address = answer
@@ -111,7 +127,7 @@ class Client:
             split = urlsplit(address)
             host = split.hostname
         except ValueError:
-            return Answer(bad, error=_INVALID)
+            return Answer(bad, error=INVALID)
         if split.scheme not in ("http", "https"):
             return Answer(bad, error=f"expected an http(s) address, got the scheme {split.scheme[:16]!r}")
         if not host:

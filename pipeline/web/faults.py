@@ -14,8 +14,10 @@ _TRUNCATED = Answer(ImageStatus.TRUNCATED_BODY, error="the body ended before its
 _PRIVATE = "a private, loopback or link-local address, and download.allowed_networks does not list its network"
 _SILENT = Answer(ImageStatus.CONNECTION_ERROR, error="closed without an answer")
 
+INVALID = "not a valid address"
 PRIVATE = Answer(ImageStatus.PRIVATE_ADDRESS, error=_PRIVATE)
 _ANSWERS = {
+    pycurl.E_URL_MALFORMAT: Answer(ImageStatus.BAD_ADDRESS, error=INVALID),
     pycurl.E_COULDNT_RESOLVE_HOST: Answer(ImageStatus.DNS_ERROR, error="the host name does not resolve"),
     pycurl.E_COULDNT_RESOLVE_PROXY: Answer(ImageStatus.DNS_ERROR, error="the name of the proxy does not resolve"),
     pycurl.E_PEER_FAILED_VERIFICATION: _NO_TLS,

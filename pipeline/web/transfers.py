@@ -21,6 +21,7 @@ from schemas.errors import PipelineError
 _NAMES_KNOWN_S = 300  # a few hosts serve millions of images; each is looked up every five minutes
 _READ_BYTES = 2**19  # most photographs come in one read
 _LIBCURL = 0x080400
+AS_IT_IS = "Accept-Encoding: identity"
 # An answer without a status line; the schemes that libcurl knows are checked before. The second is an old name.
 NO_HTTP = frozenset({pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY})
 _READABLE, _WRITABLE = pycurl.POLL_IN, pycurl.POLL_OUT
@@ -125,7 +126,7 @@ class Transfers:
         handle.setopt(pycurl.FRESH_CONNECT, fresh)
         handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
         handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, _opener(None if proxy else self._networks, reply))
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, opener(None if proxy else self._networks, reply))
         future = self._under_way[handle] = self._loop.create_future()
         self._multi.add_handle(handle)
         try:
@@ -141,19 +142,8 @@ class Transfers:
         return reply
 
     def _handle(self) -> pycurl.Curl:
-        """A handle with what all requests have in common."""
-        handle = pycurl.Curl()
-        trusted = ssl.get_default_verify_paths()
-        handle.setopt(pycurl.CAINFO, trusted.cafile or certifi.where())
-        if trusted.capath:
-            handle.setopt(pycurl.CAPATH, trusted.capath)
-        handle.setopt(pycurl.NOSIGNAL, True)
-        handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # so that connections are requests under way
-        handle.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
+        handle = new_handle(self._config)
         handle.setopt(pycurl.MAXFILESIZE_LARGE, self._config.max_bytes)
-        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._config.connect_timeout_s * 1000))
-        handle.setopt(pycurl.USERAGENT, self._config.user_agent)
-        handle.setopt(pycurl.HTTPHEADER, ["Accept-Encoding: identity"])
         return handle
 
     def _watch(self, wanted: int, descriptor: int, _multi: object, _data: object) -> None:
@@ -198,8 +188,24 @@ class Transfers:
             future.set_result((fault, handle.getinfo(pycurl.OS_ERRNO) if fault else 0))
 
 
-def _opener(networks: Networks | None, reply: Reply) -> Any:
-    """Opens a socket to an address that libcurl wants to connect to, where that is allowed."""
+def new_handle(config: DownloadConfig) -> pycurl.Curl:
+    """A handle with what all requests have in common."""
+    handle = pycurl.Curl()
+    trusted = ssl.get_default_verify_paths()
+    handle.setopt(pycurl.CAINFO, trusted.cafile or certifi.where())
+    if trusted.capath:
+        handle.setopt(pycurl.CAPATH, trusted.capath)
+    handle.setopt(pycurl.NOSIGNAL, True)
+    handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # so that connections are requests under way
+    handle.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
+    handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(config.connect_timeout_s * 1000))
+    handle.setopt(pycurl.USERAGENT, config.user_agent)
+    handle.setopt(pycurl.HTTPHEADER, [AS_IT_IS])
+    return handle
+
+
+def opener(networks: Networks | None, reply: Reply) -> Any:
+    """Opens a socket to an address that libcurl wants to connect to, where that is allowed; None allows all."""
     opened_one = False
 
     def opened(_purpose: int, place: tuple[int, int, int, Any]) -> "socket.socket | int":

@@ -3,8 +3,11 @@
 import hashlib
 import os
 import socket
+import tarfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +355,35 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
     with serving(tls=True) as server:
         _, (found,), _ = downloaded(task_for(tmp_path, [row("a", ("http", f"{server.base}/ok/1"))]))
     assert (found["status"], server.requests) == ("tls_error", {})
+
+
+def test_shards_take_their_images_out_of_one_stream_of_an_archive_and_what_it_lacks_from_elsewhere(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    archive = f"/archive/{tmp_path.name}.tar.gz"  # a process reads an archive once
+    names = [f"{number}.jpg" for number in range(40)]
+    with tarfile.open(fileobj=(packed := BytesIO()), mode="w:gz") as tar:
+        for number, name in enumerate(names):
+            member = tarfile.TarInfo(f"train_0/{name}")
+            member.size = len(data := b"words" if number == 38 else picture(number))
+            if number != 39:
+                tar.addfile(member, BytesIO(data))
+    server.files[archive] = packed.getvalue()
+    rows = [
+        row(name, ("tar", f"{server.base}{archive}#{name}"), ("demo", f"ok/{number}"))
+        for number, name in enumerate(names)
+    ]
+    first, found, _ = downloaded(task_for(tmp_path / "first", rows[20:], base=server.base))
+    second, _, images = downloaded(task_for(tmp_path / "second", rows[:20][::-1], base=server.base))
+    assert (first.counts, second.counts) == ({"ok": 20}, {"ok": 20})
+    assert [one["source"] for one in found] == ["tar"] * 18 + ["demo"] * 2
+    assert images == [picture(number) for number in range(20)][::-1]
+    assert server.requests == {archive: 1, "/ok/38": 1, "/ok/39": 1}
+
+
+def test_an_image_out_of_an_archive_lies_below_the_address_of_its_source(server: FaultServer, tmp_path: Path) -> None:
+    rows = [row("a", ("tar", "code/404/train_0.tar.gz#a.jpg")), row("b", ("tar", "code/404/train_0.tar.gz#b.jpg"))]
+    task = replace(task_for(tmp_path, rows), bases={"tar": server.base})
+    _, found, _ = downloaded(task)
+    assert [(one["status"], one["source"], one["error"]) for one in found] == [("not_found", "tar", "HTTP 404")] * 2
+    assert server.requests == {"/code/404/train_0.tar.gz": 1}

@@ -1,8 +1,9 @@
 """Data set `openimages`: Open Images V4 (release 2018_04) from its official CSVs, images and labels joined by ImageID.
 
 A human verification says that a label is present or absent; every other label of the image is unknown. Images come from
-the public bucket, which holds all of validation and test but only the boxable ones of train, from Flickr as they were
-uploaded, with the size and MD5 that the release promises, or as Flickr's thumbnail.
+the public bucket, object by object or out of its tar archives, which holds all of validation and test but only the
+boxable ones of train, from Flickr as they were uploaded, with the size and MD5 that the release promises, or as
+Flickr's thumbnail. Each network worker reads each archive that it needs from its start: `engine.network_workers = 1`.
 Source: https://storage.googleapis.com/openimages/web/factsfigures_v4.html.
 """
 
@@ -36,7 +37,7 @@ _COLUMNS = {
     "Rotation": pa.float64(),
 }
 _LISTS = ("class_descriptions", "seen_labels", "unseen_labels", "unseen_chosen")
-_BUCKET = "bucket"
+_BUCKET, _TAR = "bucket", "tar"
 
 
 def sources(config: OpenImagesDataset) -> tuple[str, ...]:
@@ -76,8 +77,8 @@ def records(config: OpenImagesDataset, left_out: Counter[str]) -> Iterator[pa.Ta
 
 @contextmanager
 def base_addresses(config: OpenImagesDataset) -> Iterator[Mapping[str, str]]:
-    """The bucket's address."""
-    yield {_BUCKET: config.bucket}
+    """The bucket's address; its archives lie below it."""
+    yield {_BUCKET: config.bucket, _TAR: config.bucket}
 
 
 def _files(config: OpenImagesDataset) -> dict[str, str]:
@@ -163,6 +164,10 @@ def _rung(source: str, split: str, batch: pa.RecordBatch) -> pa.StructArray:
     size_bytes, md5 = pa.nulls(rows, pa.int64()), pa.nulls(rows, pa.string())
     if source == _BUCKET:
         address = pc.binary_join_element_wise(f"{split}/", batch["ImageID"], ".jpg", "")
+    elif source == _TAR:
+        part = pc.utf8_slice_codeunits(batch["ImageID"], 0, 1 if split == "train" else 0)  # train lies in 16 archives
+        archive = f"tar/{split}_" if split == "train" else f"tar/{split}"
+        address = pc.binary_join_element_wise(archive, part, ".tar.gz#", batch["ImageID"], ".jpg", "")
     elif source == "flickr":
         address, size_bytes, md5 = batch["OriginalURL"], batch["OriginalSize"], md5_digits(batch["OriginalMD5"])
     else:

@@ -80,6 +80,19 @@ def test_the_sources_of_an_image_are_a_choice(settings: dict[str, Any]) -> None:
     assert [place["source"] for place in found[0]["locations"]] == ["thumbnail", "bucket"]
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_image_lies_in_the_archive_of_its_split_and_first_digit(split: str, settings: dict[str, Any]) -> None:
+    found, _ = rows(settings, sources=("tar", "bucket"), splits=(split,))
+    for row in found:
+        archive = f"train_{row['image_id'][0]}" if split == "train" else split
+        address = f"tar/{archive}.tar.gz#{row['image_id']}.jpg"
+        assert row["locations"][0] == {"source": "tar", "address": address, "size_bytes": None, "md5": None}
+        assert row["locations"][1]["source"] == "bucket"
+    config = OpenImagesDataset(bucket="http://bucket")
+    with openimages.base_addresses(config) as bases:
+        assert bases == {"bucket": "http://bucket", "tar": "http://bucket"}
+
+
 def test_a_limit_counts_for_each_split_and_keeps_the_first_rows(settings: dict[str, Any]) -> None:
     every, _ = rows(settings)
     some, _ = rows(settings, limit=7)
