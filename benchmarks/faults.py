@@ -16,7 +16,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
@@ -80,7 +79,8 @@ def rows(plain: str, secure: str, each: int) -> dict[str, str]:
         "refused": f"http://127.0.0.1:{port}/{{}}",
     }
     found = {address.format(number): kind for kind, address in kinds.items() for number in range(each)}
-    found |= {f"{plain}/{GOOD}".format(number): GOOD for number in range(each * len(kinds))}
+    good = range(2, 2 + each * len(kinds))  # others are redirected to ok/1
+    found |= {f"{plain}/{GOOD}".format(number): GOOD for number in good}
     order = list(found)
     random.Random(0).shuffle(order)
     return {address: found[address] for address in order}
@@ -123,12 +123,12 @@ def main() -> None:
     pipe, end = multiprocessing.Pipe()
     multiprocessing.get_context("spawn").Process(target=serve, args=(end,), daemon=True).start()
     end.close()  # so that a server that dies is an error here, and not a wait
-    kinds = rows(*pipe.recv(), arguments.rows)
+    plain, secure = pipe.recv()
+    kinds = rows(plain, secure, arguments.rows)
     with tempfile.TemporaryDirectory() as name:
         statuses, took = download(list(kinds), Path(name), arguments.timeout)
     pipe.send("what was seen?")
-    paths = {urlsplit(address).path for address in kinds}
-    slowest = max((seconds, path) for path, seconds in pipe.recv().items() if path in paths)
+    slowest = max((seconds, path) for path, seconds in pipe.recv().items() if plain + path in kinds)
     tell(kinds, statuses)
     print(f"{len(kinds)} rows: {took}")
     print(f"slowest row: {slowest[0]:.2f} s ({slowest[1]}); deadline {arguments.timeout:g} s")
