@@ -126,25 +126,32 @@ class _Archive:
             self._waiting.pop(asked, None)
 
     def read(self, body: LongBody) -> None:
-        """Hand out all members; the work of a thread."""
+        """Hand out all members; the work of a thread. Whatever happens, nobody is left to wait for it."""
+        end = _DAMAGED
+        try:
+            end = self._read(body)
+        finally:
+            with self._changed:
+                self._end = end
+                self._passed.clear()
+                for asked in list(self._waiting):
+                    self._answer(asked, end)
+
+    def _read(self, body: LongBody) -> Answer:
+        """The answer for what has not come by."""
         try:
             with closing(body), _Unpacked(None, "rb", fileobj=body) as unpacked:
                 unpacked.limit_bytes = self._config.max_bytes + _HEADER_BYTES
-                self._read(unpacked)
-            end = _ABSENT
+                self._hand_out_all(unpacked)
         except BrokenBodyError as error:
-            end = error.answer
+            return error.answer
         except EOFError:
-            end = _TRUNCATED
+            return _TRUNCATED
         except (tarfile.TarError, zlib.error, OSError, ValueError):
-            end = _DAMAGED
-        with self._changed:
-            self._end = end
-            self._passed.clear()
-            for asked in list(self._waiting):
-                self._answer(asked, end)
+            return _DAMAGED
+        return _ABSENT
 
-    def _read(self, unpacked: "_Unpacked") -> None:
+    def _hand_out_all(self, unpacked: "_Unpacked") -> None:
         # Not mode "r|", which compares no checksum and takes a gzip stream that breaks off for one that ends.
         with tarfile.open(fileobj=unpacked, mode="r:") as tar:
             while (member := tar.next()) is not None:  # before waiting, so that the last is known to be the last
