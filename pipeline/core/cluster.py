@@ -30,7 +30,7 @@ _START_S = 60  # a worker takes 1 s; on a machine that is short of everything, p
 # to the system: images come and go in many threads, and glibc would keep an arena for each. But 32 MB are kept, since
 # clearing new pages for each image took 60 us of the 550 that one took to download. One arena, so that `core.memory`
 # can keep what a network on a CPU frees.
-_WORKER_ENVIRONMENT = {
+WORKER_ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "critical",
     "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_ARENA_MAX": "1",
@@ -43,7 +43,7 @@ _FRUGAL = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 # A piece is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
 _DASK = {
-    "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
+    "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     "distributed.scheduler.allowed-failures": 0,  # a piece that kills its worker must not kill three more
     "distributed.scheduler.no-workers-timeout": f"{_START_S}s",  # for a worker that died to come back
     "distributed.comm.timeouts.connect": "60s",
@@ -51,6 +51,7 @@ _DASK = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,  # it looks at every thread 100 times a second
     "distributed.admin.tick.limit": "1h",
 }
 

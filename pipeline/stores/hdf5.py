@@ -3,6 +3,9 @@
 Slower than Parquet to read in bulk, 0.9 GB/s with zstd; for programs that want HDF5.
 """
 
+import errno
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -27,6 +30,8 @@ SUFFIX = ".h5"
 # has none in any format), a changed byte made the library crash or loop for ever.
 _FORMAT = ("v110", "v110")
 
+_SPARE_BYTES = 16 * 2**20  # for what the library holds back until it closes the file, and for other writers
+
 _GROUP_KEY = "biam_pipe.row_group_rows"  # rows best read at a time; the file itself has no groups
 
 
@@ -48,6 +53,7 @@ def write(path: Path, spec: FeatureSpec, options: StoreConfig, batches: Iterable
                 **_compression(options),
             )
         for group in regrouped(batches, spec, options.row_group_rows):
+            _require_space(path, sum(values.nbytes for values in group.maps.values()))
             _append(file, group)
             texts["image_id"] += group.image_ids
             texts["status"] += group.statuses
@@ -170,6 +176,12 @@ def _compression(options: StoreConfig) -> dict[str, Any]:
     if options.compression == "zstd":
         return dict(hdf5plugin.Zstd(clevel=options.compression_level))
     return dict(hdf5plugin.LZ4()) if options.compression == "lz4" else {}
+
+
+def _require_space(path: Path, size_bytes: int) -> None:
+    """Raise before the disk is full: the library crashes where it cannot even close its file."""
+    if shutil.disk_usage(path.parent).free < size_bytes + _SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _append(file: h5py.File, group: FeatureBatch) -> None:

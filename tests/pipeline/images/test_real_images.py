@@ -1,5 +1,6 @@
 """Real files, odd and ordinary: each gives an image or a problem."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline.images.decode import decode, resize
-from pipeline.images.header import inspect
+from pipeline.images.header import PILLOW_ERRORS, inspect
 from pipeline.images.problem import ImageProblem
 from schemas.status import ImageStatus
 
@@ -44,6 +45,23 @@ def test_every_odd_file_gives_an_image_or_a_named_problem(shared: Path) -> None:
         ImageStatus.TOO_MANY_PIXELS,
         ImageStatus.DECODE_ERROR,
     }
+
+
+def test_an_odd_file_gives_the_pixels_of_pillows_conversion_of_its_first_frame_or_pillow_refuses_it_too(
+    shared: Path,
+) -> None:
+    for path in sorted((shared / "data/odd").rglob("*")):
+        if not path.is_file() or (ours := outcome(path)) == ImageStatus.TOO_MANY_PIXELS:
+            continue
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+                expected = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
+        except PILLOW_ERRORS:
+            assert ours != ImageStatus.OK, path
+            continue
+        assert ours == ImageStatus.OK, path
+        found = resize(decode(path.read_bytes(), "none", None, LIMIT), 64)
+        assert np.abs(found.astype(int) - expected).max() <= 1, path
 
 
 def test_a_header_problem_is_the_same_before_and_while_decoding(shared: Path) -> None:
