@@ -197,10 +197,11 @@ def _shard(task: Task) -> Output:
 
 @dataclass(frozen=True)
 class _Done:
-    """Some consecutive images of a shard, and the maps of the good ones among them."""
+    """Some consecutive images of a shard, the maps of the good ones among them, and what the network took for them."""
 
     images: Sequence[ReadyImage]
     maps: Mapping[str, NDArray[Any]]
+    seconds: float
 
 
 @contextmanager
@@ -215,8 +216,7 @@ def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterato
         started = time.perf_counter()
         good = [image.pixels for image in images if image.pixels is not None]
         maps = network.run(good, settings.threads) if good else {}
-        tally.seconds_network += time.perf_counter() - started
-        return _Done(images, maps)
+        return _Done(images, maps, time.perf_counter() - started)
 
     with (
         _decoder(task, threads, pixels) as make_ready,
@@ -267,6 +267,7 @@ def _features(done: Iterable[_Done], maps: Sequence[MapSpec], tally: _Tally) -> 
         started = time.perf_counter()
         batch = _batch(one, maps)
         tally.counts.update(batch.statuses)
+        tally.seconds_network += one.seconds
         yield batch
         tally.seconds_store += time.perf_counter() - started
 
