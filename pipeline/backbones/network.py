@@ -53,6 +53,7 @@ class Network:
             _compute_exactly()
         else:
             keep_freed_memory()
+        self._compiled = extract.compile
         self._dtype = _PRECISIONS[extract.precision]
         self._module = _module(room, config, extract, self.device)
         mean, std = (torch.tensor(one, device=self.device) for one in (room.NORMALISATION.mean, room.NORMALISATION.std))
@@ -125,7 +126,9 @@ class Network:
         return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
     def _computed(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        from torch._dynamo.exc import BackendCompilerFailed
+        if not self._compiled:
+            return self._module(images)
+        from torch._dynamo.exc import BackendCompilerFailed  # takes a second, which the plain network need not wait
 
         try:
             return self._module(images)
