@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -64,6 +66,8 @@ ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", 
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", min=1, help="Labels told of each image, best first.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
+
+_COMMAND = re.compile(r"(?<=: )biam-pipe [a-z]+(?: --dataset [\w-]+)?")  # as error texts write it
 
 STAGES = {
     "index": "List the images, their annotations and the label space.",
@@ -468,10 +472,18 @@ def _metric_line(name: str, section: dict[str, Any]) -> str:
 
 
 def _fail(error: object, code: int, as_json: bool) -> None:
+    text = _with_options_given(str(error), sys.argv[1:])
     if as_json:
-        _print_json({"error": str(error), "exit_code": code})
-    print(f"biam-pipe: {error}", file=sys.stderr)  # noqa: T201
+        _print_json({"error": text, "exit_code": code})
+    print(f"biam-pipe: {text}", file=sys.stderr)  # noqa: T201
     raise SystemExit(code)
+
+
+def _with_options_given(text: str, arguments: Sequence[str]) -> str:
+    """The text, each command in it with the work folder and the settings that the user gave; else it meant others."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    given = [f"{one} {shlex.quote(value)}" for one, value in pairs if one in ("--work", "--config", "--set")]
+    return _COMMAND.sub(lambda found: " ".join([found[0], *given]), text)
 
 
 def _print(text: str) -> None:

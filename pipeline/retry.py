@@ -43,8 +43,9 @@ def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
     for receipt in download.kept.values():
         counts.update(receipt.counts)
     statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else _FAILURES)
+    # One text for all shards: `plan` tells each reason once.
+    told = ", ".join(f"{status} {counts[status]}" for status in sorted(statuses) if counts[status])
     for shard, receipt in download.kept.items():
-        found = [f"{status} {receipt.counts[status]}" for status in sorted(statuses) if receipt.counts.get(status)]
-        if found:
-            download.again[shard] = "failed, to be tried again: " + ", ".join(found)
+        if any(receipt.counts.get(status) for status in statuses):
+            download.again[shard] = f"failed, to be tried again: {told}"
     download.redo = frozenset(map(str, statuses))

@@ -389,3 +389,9 @@ def test_the_code_of_the_readme_reads_a_shard(tmp_path: Path, monkeypatch: pytes
     names: dict[str, Any] = {}
     exec(block, names)
     assert np.array_equal(names["regions"], regions.reshape(14, 14, 512))
+
+
+def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings(tmp_path: Path) -> None:
+    given = "--work 'other work' --set dataset.num_images=40"
+    told = Shell(tmp_path)(f"extract --only --dataset demo {given}", code=1).stderr
+    assert f"Run: biam-pipe index --dataset demo {given}\n" in told
