@@ -76,7 +76,6 @@ def run(images: int, port: int, folder: Path) -> None:
     took = biam_pipe("extract", "--dataset", "folder", "--work", work, "--json", sets=settings)
     print(f"{images} images in {took}, start-up included: {images / took.seconds:.0f}/s")
     spans = {name: _spans(next((folder / "work/folder").glob(pattern))) for name, pattern in STAGES.items()}
-    print(f"{images} images in {seconds:.1f} s, start-up included: {images / seconds:.0f}/s; peak {peak / 1e6:.0f} MB")
     for name, pieces in spans.items():
         busy = _busy(pieces)
         print(f"  {name}: {images / busy:.0f} images/s while busy ({busy:.1f} s)")
