@@ -5,6 +5,7 @@ handful of tasks at any time. Where files are dropped once they have been read, 
 as well, so that a run holds a handful of them. What comes back is a receipt, never data.
 """
 
+import concurrent.futures
 import heapq
 import logging
 import queue
@@ -69,6 +70,7 @@ class Engine:
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
         self._careful: set[tuple[str, Shard]] = set()  # pieces whose worker died once
+        self._alone: set[str] = set()  # lanes in which one of them is under way
         self._pool = Pool(self.scheduler, self.settings, {node.stage.place for node in self.graph.values()})
 
     def run(self) -> None:
@@ -164,7 +166,7 @@ class Engine:
         at once: with fewer, workers would idle.
         """
         lane, reader = self._lane(node), self._pruner(node)
-        if self._busy(lane) >= self._bound(lane):
+        if self._busy(lane) >= self._bound(lane) or self._keeps_apart(node, lane):
             return False
         if reader is None:
             return True
@@ -172,18 +174,23 @@ class Engine:
         unread = self._under_way[node.name] + len(node.valid) - read
         return unread < self._bound(lane) + self._bound(self._lane(reader))
 
+    def _keeps_apart(self, node: Node, lane: str) -> bool:
+        """Whether a piece whose worker died once would meet another: it runs alone, to know who died of whom."""
+        _, piece = self._waiting[node.name][0]
+        return lane in self._alone or ((node.name, piece.shard) in self._careful and self._busy(lane) > 0)
+
     def _busy(self, lane: str) -> int:
-        """Pieces of a lane that are under way."""
         return sum(self._under_way[node.name] for node in self.graph.values() if self._lane(node) == lane)
 
     def _bound(self, lane: str) -> int:
-        """Pieces of a lane that may be under way."""
         return 1 if lane == "process" else _QUEUED_PER_SLOT * self._pool.slots(lane)
 
     def _start(self, node: Node, piece: Piece) -> None:
         node.ledger.forget_record()
         node.recorded = False
         self.ran[node.name] = self.ran.get(node.name, 0) + 1
+        if (node.name, piece.shard) in self._careful:
+            self._alone.add(self._lane(node))
         job = Job(node.stage.run, self._task(node, piece), node.ledger.record)
         if node.stage.place == "process":
             self._process = OwnProcess(job, self._show)
@@ -236,6 +243,7 @@ class Engine:
         except queue.Empty:
             return
         self._under_way[outcome.node.name] -= 1
+        self._alone.discard(self._lane(outcome.node))
         try:
             receipts = outcome.result()
         except TimeBudgetError:  # for the next run; what else is under way may end
@@ -264,13 +272,12 @@ class Engine:
 
         A result can take for ever: Dask lets it wait for workers that do not come back.
         """
+        ended: concurrent.futures.Future[list[Receipt]] = concurrent.futures.Future()
         try:
-            receipts = result()
-        except Exception as caught:  # noqa: BLE001 - raised again in the main thread
-            error = caught
-            self._ended.put(Outcome(node, piece, lambda: _raise(error)))
-        else:
-            self._ended.put(Outcome(node, piece, lambda: receipts))
+            ended.set_result(result())
+        except Exception as error:  # noqa: BLE001 - raised again in the main thread
+            ended.set_exception(error)
+        self._ended.put(Outcome(node, piece, ended.result))
 
     def _heed_signals(self) -> None:
         """Stop where that was asked for. A process of its own may save first; it is ended when it takes too long.
@@ -290,7 +297,3 @@ class Engine:
 
     def _show(self, progress: Progress) -> None:
         self.progress.update(progress.stage, progress.done or 0, progress.total, progress.text)
-
-
-def _raise(error: Exception) -> list[Receipt]:
-    raise error
