@@ -233,7 +233,7 @@ def status_command(where: Where, as_json: bool) -> None:
 @app.command("verify")
 @_with_common_options
 def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, seed: SeedOption = 0) -> None:
-    """Compare every file with the hash in its receipt. Exit code 4 if one differs.
+    """Compare every file that the settings name with the hash in its receipt. Exit code 4 if one differs.
 
     With --reextract also make the features of random images anew, from their stored bytes and with the same settings:
     equal bits are expected on the same machine, differences up to a stated tolerance elsewhere.
