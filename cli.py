@@ -2,11 +2,8 @@
 
 import json
 import os
-import re
-import shlex
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -15,8 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.console import (
+    conversion_lines,
+    plan_lines,
+    prediction_lines,
+    result_lines,
+    status_lines,
+    verification_lines,
+    with_options_given,
+)
+
 if TYPE_CHECKING:
-    from pipeline.flow import Prediction, Reextraction, Result, StagePlan
     from schemas.config import Config
     from schemas.errors import PipelineError
 
@@ -66,8 +72,6 @@ ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", 
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", min=1, help="Labels told of each image, best first.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
-
-_COMMAND = re.compile(r"(?<=: )biam-pipe [a-z]+(?: --dataset [\w-]+)?")  # as error texts write it
 
 STAGES = {
     "index": "List the images, their annotations and the label space.",
@@ -186,18 +190,7 @@ def plan_command(where: Where, as_json: bool, retry_failed: RetryOption = None) 
     if as_json:
         _print_json({"stages": [asdict(line) for line in lines]})
         return
-    rows = [
-        (
-            line.name,
-            "up to date" if line.up_to_date else f"run {'?' if line.to_run is None else line.to_run}",
-            str(line.done),
-            _bytes(line.size_bytes),
-            "" if line.expected_s is None or line.up_to_date else f"about {_duration(line.expected_s)}",
-            "; ".join(line.reasons) + _again_note(line) + _versions_note(line.other_versions),
-        )
-        for line in lines
-    ]
-    _print_table(("stage", "plan", "done", "size", "time", "why"), rows)
+    _print(plan_lines(lines))
 
 
 @app.command("status")
@@ -213,21 +206,7 @@ def status_command(where: Where, as_json: bool) -> None:
     if as_json:
         _print_json({"stages": [asdict(line) for line in lines]})
         return
-    rows = [
-        (
-            line.name,
-            f"{line.shards}, {line.pruned} pruned" if line.pruned else str(line.shards),
-            str(line.rows),
-            _bytes(line.size_bytes),
-            _duration(line.seconds),
-            "" if line.images_per_s is None else f"{line.images_per_s:.0f}",
-            "" if line.bytes_per_s is None else f"{line.bytes_per_s / 1e6:.1f}",
-            "" if line.left_s is None else _duration(line.left_s),
-            _counts(line.counts),
-        )
-        for line in lines
-    ]
-    _print_table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
+    _print(status_lines(lines))
 
 
 @app.command("verify")
@@ -251,23 +230,13 @@ def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, 
     if as_json:
         _print_json(asdict(found) | {"reextracted": asdict(again) if again else None})
     else:
-        _print(f"{found.files} files, {_bytes(found.size_bytes)}, {len(found.problems)} problems")
-        for problem in (*found.problems, *(_reextracted(again) if again else ())):
-            _print(problem)
+        _print(verification_lines(found, again))
     if found.problems:
         text = f"{len(found.problems)} files are not what their receipts say. Remove them, then: biam-pipe run"
         _end(IntegrityError(text), as_json)
     if again and again.problems:
         text = f"{len(again.problems)} of {again.images} images give other features than those that are stored"
         _end(IntegrityError(f"{text}. Other libraries or another device? See: biam-pipe plan"), as_json)
-
-
-def _reextracted(found: "Reextraction") -> list[str]:
-    if found.note:
-        return [found.note]
-    errors = f"largest error {found.largest_error:.3g}, mean {found.mean_error:.3g}"
-    tolerance = f"tolerated: {found.tolerance:.2g} of a map's largest number"
-    return [f"{found.images} images made anew: {found.equal} with equal bits; {errors} ({tolerance})", *found.problems]
 
 
 @app.command("predict")
@@ -291,7 +260,7 @@ def predict_command(
 
     asked = None if labels is None else labels.split(",")
     found = flow.predict(where.load(), where.work, flow.PredictRequest(images or [], asked, top, out))
-    _print_json(found.as_json()) if as_json else _print_prediction(found)
+    _print_json(found.as_json()) if as_json else _print(prediction_lines(found))
     if found.problem is not None:
         _end(found.problem, as_json)
 
@@ -323,16 +292,14 @@ def convert_command(
         sets = [*where.sets, setting, *([f"store.name={to}"] if to else [])]
         _run(replace(where, sets=sets), as_json, "extract", None, None, False, None)
         if not as_json:
-            _print(f"next: biam-pipe train --dataset nuswide --set '{setting}'")
+            _print([f"next: biam-pipe train --dataset nuswide --set '{setting}'"])
         return
     config = where.load()
     made = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
     if as_json:
         _print_json(asdict(made))
         return
-    _print(f"{made.to}: {made.files} files ({made.made} made now), {made.rows} images, {_bytes(made.size_bytes)}")
-    _print(f"in {made.folder}")
-    _print(f"next: {made.next_step}")
+    _print(conversion_lines(made))
 
 
 def _add_list(name: str) -> None:
@@ -340,7 +307,7 @@ def _add_list(name: str) -> None:
         from pipeline import flow
 
         names = flow.names(name)
-        _print_json({name: names}) if as_json else _print("\n".join(names))
+        _print_json({name: names}) if as_json else _print(names)
 
     show_app.command(name, help=f"Known {name}.\n\nExample: biam-pipe show {name}")(command)
 
@@ -359,7 +326,7 @@ def show_config_command(where: Where, as_json: bool) -> None:
     from dags.settings import as_toml
 
     settings = where.load()
-    _print_json(settings.model_dump(mode="json")) if as_json else _print(as_toml(settings))
+    _print_json(settings.model_dump(mode="json")) if as_json else _print([as_toml(settings)])
 
 
 def main() -> None:
@@ -396,13 +363,13 @@ def _run(
 ) -> None:
     from pipeline import flow
 
-    deadline, retry = _deadline(time_budget), flow.failed_statuses(retry_failed)
+    deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
     request = flow.Request(stage, only=only, scheduler=scheduler, deadline=deadline, quiet=as_json, retry=retry)
     result = flow.run(where.load(), where.work, request)
     if as_json:
         _print_json(result.as_json())
     else:
-        _print_result(result)
+        _print(result_lines(result))
     if result.problem is not None:
         _end(result.problem, as_json)
 
@@ -414,116 +381,21 @@ def _end(problem: "PipelineError", as_json: bool) -> None:
     raise problem
 
 
-def _deadline(time_budget: str | None) -> float | None:
-    from schemas.errors import UsageError
-
-    if time_budget is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = time_budget[:-1], time_budget[-1:]
-    if unit not in units or not number.replace(".", "", 1).isdigit():
-        raise UsageError(f"--time-budget wants a number and one of s, m, h, d, got {time_budget!r}. Example: 50m")
-    return time.time() + float(number) * units[unit]
-
-
-def _print_result(result: "Result") -> None:
-    rows = [
-        (
-            line.name,
-            f"ran {result.ran[line.name]}" if line.name in result.ran else "up to date",
-            str(line.rows),
-            _bytes(line.size_bytes),
-            _counts(line.counts),
-        )
-        for line in result.stages
-    ]
-    _print_table(("stage", "shards", "rows", "size", "counts"), rows)
-    if result.metrics and result.metrics["coverage"]["warning"]:
-        _print(f"WARNING: {result.metrics['coverage']['warning']}")
-    for section in ("zsl", "gzsl", "standard"):
-        if result.metrics and section in result.metrics:
-            _print(_metric_line(section, result.metrics[section]))
-    if result.random_weights:
-        _print(f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is")
-    if result.report:
-        page = Path(result.report)
-        _print(f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}")
-
-
-def _print_prediction(found: "Prediction") -> None:
-    for image in found.images:
-        _print(image.image if image.error is None else f"{image.image}: {image.status} ({image.error})")
-        for label in image.labels:
-            _print(f"  {label.score:8.3f}  {label.label}  {label.heat_map}")
-    for name, words in found.words_missing.items():
-        _print(f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector")
-    if found.random_weights:
-        _print(f"{found.weights} weights: the scores show that the pipeline works, not what is in the pictures")
-
-
-def _metric_line(name: str, section: dict[str, Any]) -> str:
-    f1 = [key for key in section if key.startswith("f1@")]
-    figures = [f"mAP {section['map']:.3f} (chance {section['chance']['map']:.3f}"]
-    if section["permuted"]["map"] is not None:  # a single label has nothing to change places with
-        figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
-    figures[0] += ")"
-    figures += [f"{key.upper()} {section[key]:.3f} (chance {section['chance'][key]:.3f})" for key in f1]
-    return f"{name.upper()}  " + "  ".join(figures)
-
-
 def _fail(error: object, code: int, as_json: bool) -> None:
-    text = _with_options_given(str(error), sys.argv[1:])
+    text = with_options_given(str(error), sys.argv[1:])
     if as_json:
         _print_json({"error": text, "exit_code": code})
     print(f"biam-pipe: {text}", file=sys.stderr)  # noqa: T201
     raise SystemExit(code)
 
 
-def _with_options_given(text: str, arguments: Sequence[str]) -> str:
-    """The text, each command in it with the work folder and the settings that the user gave; else it meant others."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    given = [f"{one} {shlex.quote(value)}" for one, value in pairs if one in ("--work", "--config", "--set")]
-    return _COMMAND.sub(lambda found: " ".join([found[0], *given]), text)
-
-
-def _print(text: str) -> None:
-    typer.echo(text)
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 def _print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        _print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
-
-
-def _again_note(line: "StagePlan") -> str:
-    return f" ({line.again_rows} images, {_bytes(line.again_bytes)} to fetch again)" if line.again_rows else ""
-
-
-def _versions_note(other: tuple[str, ...]) -> str:
-    return f" (written with {', '.join(other)})" if other else ""
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from pipeline.outcome import Result, outcome
 from pipeline.predict import Prediction, PredictRequest, predict_images
 from pipeline.reextract import Reextraction
 from pipeline.reextract import reextract as reextract_images
-from pipeline.request import Request
+from pipeline.request import Request, deadline
 from pipeline.retry import failed_statuses, reopen
 from pipeline.status import StageStatus
 from pipeline.status import status as status_of
@@ -48,6 +48,7 @@ __all__ = [
     "Result",
     "StagePlan",
     "convert",
+    "deadline",
     "failed_statuses",
     "names",
     "plan",

@@ -1,8 +1,12 @@
 """What a user asks of a run."""
 
+import time
 from dataclasses import dataclass
 
+from schemas.errors import UsageError
 from schemas.status import ImageStatus
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,17 @@ class Request:
     deadline: float | None = None
     quiet: bool = False
     retry: frozenset[ImageStatus] = frozenset()
+
+
+def deadline(time_budget: str | None) -> float | None:
+    """The `time.time()` at which a budget such as "50m" ends that begins now; None for none.
+
+    Raises:
+        UsageError: the text is no duration.
+    """
+    if time_budget is None:
+        return None
+    number, unit = time_budget[:-1], time_budget[-1:]
+    if unit not in _UNITS_S or not number.replace(".", "", 1).isdigit():
+        raise UsageError(f"--time-budget wants a number and one of s, m, h, d, got {time_budget!r}. Example: 50m")
+    return time.time() + float(number) * _UNITS_S[unit]

@@ -123,11 +123,6 @@ def test_every_treatment_of_labels_without_vector_can_be_planned(shell: Shell, m
     )
 
 
-def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
-    section = {"map": 0.5, "f1@3": 0.25, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None}}
-    assert cli._metric_line("zsl", section) == "ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100)"
-
-
 def test_a_work_folder_that_cannot_be_one_is_named(shell: Shell) -> None:
     assert "--work wants a folder, and biam-pipe.toml is a file" in shell("run --work biam-pipe.toml", code=2).stderr
     assert "cannot write in /proc/" in shell("run --work /proc/x", code=1).stderr

@@ -1,0 +1,164 @@
+"""What a person reads of what a command came to: lines and tables. What a program reads is the JSON of the command."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.convert import Converted
+    from pipeline.core.plan import StagePlan
+    from pipeline.outcome import Result
+    from pipeline.predict import Prediction
+    from pipeline.reextract import Reextraction
+    from pipeline.status import StageStatus
+    from pipeline.verify import Verification
+
+_COMMAND = re.compile(r"(?<=: )biam-pipe [a-z]+(?: --dataset [\w-]+)?")  # as error texts write it
+
+
+def result_lines(result: "Result") -> Iterator[str]:
+    """What a run came to: a line for each stage, then the figures, then where the page is."""
+    rows = [
+        (
+            line.name,
+            f"ran {result.ran[line.name]}" if line.name in result.ran else "up to date",
+            str(line.rows),
+            size_text(line.size_bytes),
+            _counts(line.counts),
+        )
+        for line in result.stages
+    ]
+    yield from _table(("stage", "shards", "rows", "size", "counts"), rows)
+    if result.metrics and result.metrics["coverage"]["warning"]:
+        yield f"WARNING: {result.metrics['coverage']['warning']}"
+    for section in ("zsl", "gzsl", "standard"):
+        if result.metrics and section in result.metrics:
+            yield metric_line(section, result.metrics[section])
+    if result.random_weights:
+        yield f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is"
+    if result.report:
+        page = Path(result.report)
+        yield f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}"
+
+
+def metric_line(name: str, section: Mapping[str, Any]) -> str:
+    """The figures of a section of metrics.json, each beside chance."""
+    f1 = [key for key in section if key.startswith("f1@")]
+    figures = [f"mAP {section['map']:.3f} (chance {section['chance']['map']:.3f}"]
+    if section["permuted"]["map"] is not None:  # a single label has nothing to change places with
+        figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
+    figures[0] += ")"
+    figures += [f"{key.upper()} {section[key]:.3f} (chance {section['chance'][key]:.3f})" for key in f1]
+    return f"{name.upper()}  " + "  ".join(figures)
+
+
+def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
+    """What a run would do, a line for each stage."""
+    rows = [
+        (
+            line.name,
+            "up to date" if line.up_to_date else f"run {'?' if line.to_run is None else line.to_run}",
+            str(line.done),
+            size_text(line.size_bytes),
+            "" if line.expected_s is None or line.up_to_date else f"about {time_text(line.expected_s)}",
+            "; ".join(line.reasons) + _again_note(line) + _versions_note(line.other_versions),
+        )
+        for line in plan
+    ]
+    return _table(("stage", "plan", "done", "size", "time", "why"), rows)
+
+
+def status_lines(status: Sequence["StageStatus"]) -> Iterator[str]:
+    """What is in a work folder, a line for each stage."""
+    rows = [
+        (
+            line.name,
+            f"{line.shards}, {line.pruned} pruned" if line.pruned else str(line.shards),
+            str(line.rows),
+            size_text(line.size_bytes),
+            time_text(line.seconds),
+            "" if line.images_per_s is None else f"{line.images_per_s:.0f}",
+            "" if line.bytes_per_s is None else f"{line.bytes_per_s / 1e6:.1f}",
+            "" if line.left_s is None else time_text(line.left_s),
+            _counts(line.counts),
+        )
+        for line in status
+    ]
+    return _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
+
+
+def verification_lines(found: "Verification", again: "Reextraction | None") -> Iterator[str]:
+    """What a comparison found, and how images that were made anew came out."""
+    yield f"{found.files} files, {size_text(found.size_bytes)}, {len(found.problems)} problems"
+    yield from found.problems
+    if again is None:
+        return
+    if again.note:
+        yield again.note
+        return
+    errors = f"largest error {again.largest_error:.3g}, mean {again.mean_error:.3g}"
+    tolerance = f"tolerated: {again.tolerance:.2g} of a map's largest number"
+    yield f"{again.images} images made anew: {again.equal} with equal bits; {errors} ({tolerance})"
+    yield from again.problems
+
+
+def conversion_lines(made: "Converted") -> Iterator[str]:
+    """What was converted, where it lies, and what one does with it."""
+    yield f"{made.to}: {made.files} files ({made.made} made now), {made.rows} images, {size_text(made.size_bytes)}"
+    yield f"in {made.folder}"
+    yield f"next: {made.next_step}"
+
+
+def prediction_lines(found: "Prediction") -> Iterator[str]:
+    """The scores of each image, best first, with the heat maps' paths."""
+    for image in found.images:
+        yield image.image if image.error is None else f"{image.image}: {image.status} ({image.error})"
+        for label in image.labels:
+            yield f"  {label.score:8.3f}  {label.label}  {label.heat_map}"
+    for name, words in found.words_missing.items():
+        yield f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector"
+    if found.random_weights:
+        yield f"{found.weights} weights: the scores show that the pipeline works, not what is in the pictures"
+
+
+def with_options_given(text: str, arguments: Sequence[str]) -> str:
+    """The text, each command in it with the work folder and the settings that the user gave; else it meant others."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    given = [f"{one} {shlex.quote(value)}" for one, value in pairs if one in ("--work", "--config", "--set")]
+    return _COMMAND.sub(lambda found: " ".join([found[0], *given]), text)
+
+
+def size_text(size_bytes: float) -> str:
+    """A size with a unit that suits it, such as 8.5 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
+
+
+def time_text(seconds: float) -> str:
+    """A duration with a unit that suits it, such as 12 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _again_note(line: "StagePlan") -> str:
+    return f" ({line.again_rows} images, {size_text(line.again_bytes)} to fetch again)" if line.again_rows else ""
+
+
+def _versions_note(other: Sequence[str]) -> str:
+    return f" (written with {', '.join(other)})" if other else ""

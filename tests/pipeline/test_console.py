@@ -1,0 +1,13 @@
+"""What people read of what a command came to."""
+
+from pipeline.console import metric_line, size_text, time_text
+
+
+def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
+    section = {"map": 0.5, "f1@3": 0.25, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None}}
+    assert metric_line("zsl", section) == "ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100)"
+
+
+def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:
+    assert [size_text(size) for size in (999, 52_900, 8_500_000, 1.88e12)] == ["999 B", "52.9 kB", "8.5 MB", "1.9 TB"]
+    assert [time_text(seconds) for seconds in (99.4, 720, 7200)] == ["99 s", "12 min", "2.0 h"]
