@@ -9,7 +9,6 @@ so that pages which processes share count once), sampled while it runs.
 
 import argparse
 import io
-import json
 import multiprocessing
 import tempfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.measured import biam_pipe
+from pipeline.status import under_way_s
+from schemas.receipts import Receipt
 
 DISTINCT = 64
 
@@ -75,29 +76,20 @@ def run(images: int, port: int, folder: Path) -> None:
     work = str(folder / "work")
     took = biam_pipe("extract", "--dataset", "folder", "--work", work, "--json", sets=settings)
     print(f"{images} images in {took}, start-up included: {images / took.seconds:.0f}/s")
-    spans = {name: _spans(next((folder / "work/folder").glob(pattern))) for name, pattern in STAGES.items()}
-    for name, pieces in spans.items():
-        busy = _busy(pieces)
-        print(f"  {name}: {images / busy:.0f} images/s while busy ({busy:.1f} s)")
-    both = sum(map(_busy, spans.values())) - _busy([piece for pieces in spans.values() for piece in pieces])
-    print(f"  overlap: {both / min(map(_busy, spans.values())):.0%} of the shorter stage's time ran beside the other")
+    shards = {name: _shards(next((folder / "work/folder").glob(pattern))) for name, pattern in STAGES.items()}
+    busy = {name: under_way_s(receipts) for name, receipts in shards.items()}
+    for name, seconds in busy.items():
+        print(f"  {name}: {images / seconds:.0f} images/s while busy ({seconds:.1f} s)")
+    both = sum(busy.values()) - under_way_s([one for receipts in shards.values() for one in receipts])
+    print(f"  overlap: {both / min(busy.values()):.0%} of the shorter stage's time ran beside the other")
 
 
 STAGES = {"download": "downloads/stage.parquet", "extract": "features/*/*/stage.parquet"}
 
 
-def _spans(record: Path) -> list[tuple[float, float]]:
-    receipts = [json.loads(text) for text in pq.read_table(record)["receipt"].to_pylist()]
-    return [(one["started_at"], one["started_at"] + one["seconds"]) for one in receipts if one["shard"] is not None]
-
-
-def _busy(spans: list[tuple[float, float]]) -> float:
-    """Length of the union of the spans, in seconds."""
-    total, end = 0.0, float("-inf")
-    for start, stop in sorted(spans):
-        total += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    return total
+def _shards(record: Path) -> list[Receipt]:
+    receipts = [Receipt.model_validate_json(text) for text in pq.read_table(record)["receipt"].to_pylist()]
+    return [receipt for receipt in receipts if receipt.shard is not None]
 
 
 def main() -> None:

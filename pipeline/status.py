@@ -53,7 +53,7 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
         counts.update(receipt.counts)
     numbered = [receipt for receipt in receipts if receipt.shard is not None]
     shards = numbered or receipts
-    busy_s = _busy_s(numbered) if expected else 0.0
+    under_way = under_way_s(numbered) if expected else 0.0
     fetched = sum(receipt.facts.get("bytes", 0) for receipt in numbered)
     return StageStatus(
         name=name,
@@ -62,16 +62,16 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
         size_bytes=sum(receipt.size_bytes for receipt in receipts),
         counts=dict(counts.most_common()),
         seconds=round(sum(receipt.seconds for receipt in receipts), 1),
-        images_per_s=round(sum(receipt.rows for receipt in numbered) / busy_s, 1) if busy_s else None,
-        bytes_per_s=round(fetched / busy_s) if busy_s and fetched else None,
-        left_s=round(busy_s / len(numbered) * (expected - len(numbered)), 1)
-        if busy_s and expected > len(numbered)
+        images_per_s=round(sum(receipt.rows for receipt in numbered) / under_way, 1) if under_way else None,
+        bytes_per_s=round(fetched / under_way) if under_way and fetched else None,
+        left_s=round(under_way / len(numbered) * (expected - len(numbered)), 1)
+        if under_way and expected > len(numbered)
         else None,
         pruned=sum(receipt.pruned for receipt in shards),
     )
 
 
-def _busy_s(receipts: Collection[Receipt]) -> float:
+def under_way_s(receipts: Collection[Receipt]) -> float:
     """Seconds in which at least one of these pieces was under way."""
     total, end = 0.0, float("-inf")
     for start, stop in sorted((one.started_at, one.started_at + one.seconds) for one in receipts):

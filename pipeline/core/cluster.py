@@ -83,7 +83,6 @@ class Pool:
         self._stack = ExitStack()
         self._client: Client | None = None
         self._declared: set[str] = set()
-        self._retired: set[str] = set()
         self._capacity: dict[str, int] = {
             "network": settings.network_workers,
             "compute": settings.compute_workers,
@@ -117,18 +116,23 @@ class Pool:
 
     def submit(self, lane: str, name: str, function: Callable[[], Any]) -> "Future":
         """Start a piece; of a user's workers without our resources, any will do."""
-        assert lane not in self._retired, f"a piece for the lane {lane}, which was to get no more"
+        assert self._scheduler or lane in self._lanes(), f"a piece for the lane {lane}, which was to get no more"
         client = self._open()
         wanted = {lane: 1} if lane in self._declared else {}
         return client.submit(function, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
 
-    def retire(self, lane: str) -> None:
-        """End the embedded workers of a lane that gets no more pieces: each holds 95 MB."""
-        if self._scheduler is None and self._client is not None and lane not in self._retired:
-            self._retired.add(lane)
+    def keep(self, places: Collection[Place]) -> None:
+        """Go on with the embedded workers of these places only: each of the others holds 95 MB for nothing."""
+        before = self._lanes()
+        self._places = places
+        gone = before - self._lanes()
+        if self._scheduler is None and self._client is not None and gone:
             cluster: Any = self._client.cluster
-            names = [name for name in cluster.worker_spec if name.startswith(f"{lane}-")]
+            names = [name for name in cluster.worker_spec if name.rpartition("-")[0] in gone]
             cluster.loop.add_callback(cluster.scale_down, names)  # nobody waits for it
+
+    def _lanes(self) -> set[str]:
+        return {_resource(place, self._capacity["GPU"]) for place in self._places}
 
     def _open(self) -> "Client":
         if self._client is None:

@@ -94,13 +94,6 @@ class Engine:
                         raise stop
                     return
                 self._collect()
-                self._retire_workers()
-
-    def _retire_workers(self) -> None:
-        lanes = {node.name: self._lane(node) for node in self.graph.values()}
-        needed = {lane for name, lane in lanes.items() if not self.graph[name].complete}
-        for lane in set(lanes.values()) - needed - {"process"}:
-            self._pool.retire(lane)
 
     def _absorb(self, ready: Iterable[tuple[Node, Piece]]) -> None:
         """Sort pieces into those that are up to date and those that wait for a place."""
@@ -126,6 +119,8 @@ class Engine:
         self.progress.update(node.name, len(node.valid), node.expected)
         for one in (*consumed, node):
             self._record(one)
+        if node.complete:
+            self._pool.keep({one.stage.place for one in self.graph.values() if not one.complete})
         return ready
 
     def _record(self, node: Node) -> None:
@@ -180,7 +175,7 @@ class Engine:
         return lane in self._alone or ((node.name, piece.shard) in self._careful and self._busy(lane) > 0)
 
     def _busy(self, lane: str) -> int:
-        return sum(self._under_way[node.name] for node in self.graph.values() if self._lane(node) == lane)
+        return sum(count for name, count in self._under_way.items() if count and self._lane(self.graph[name]) == lane)
 
     def _bound(self, lane: str) -> int:
         return 1 if lane == "process" else _QUEUED_PER_SLOT * self._pool.slots(lane)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from numbers_stage import listing
 
 from pipeline.core import cluster
 from pipeline.core.engine import Engine
@@ -21,17 +22,6 @@ from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 
 DEADLY, DEADLY_ONCE = 666, 667  # numbers that kill the process that squares them
-
-
-def list_numbers(task: Task) -> list[Output]:
-    """Index: one shard for each entry of the settings."""
-    outputs = []
-    for shard, number in enumerate(task.settings):
-        path = f"numbers/shard-{shard:05d}.txt"
-        task.storage.write(path, str(number).encode())
-        outputs.append(Output((path,), rows=1, shard=shard))
-    task.storage.write("numbers/all.txt", b"whole")
-    return [*outputs, Output(("numbers/all.txt",), rows=0)]
 
 
 def square(task: Task) -> list[Output]:
@@ -53,18 +43,7 @@ def add_up(task: Task) -> list[Output]:
 
 def stages(numbers: Sequence[int], factor: int = 1, version: int = 1) -> list[Stage]:
     return [
-        Stage(
-            "list",
-            1,
-            {},
-            tuple(numbers),
-            list_numbers,
-            {},
-            "compute",
-            "numbers",
-            many=True,
-            outside={"numbers": list(numbers)},
-        ),
+        listing(numbers),
         Stage("square", version, {}, None, square, {"list": "shard"}, "network", "squares"),
         Stage("sum", 1, {"sum.factor": factor}, factor, add_up, {"square": "all"}, "process", "sum"),
     ]
@@ -212,6 +191,19 @@ def test_a_gpu_that_no_worker_has_is_an_error_before_anything_runs(
     with pytest.raises(PipelineError, match=r"no worker has one\. Set extract.device=cpu"):
         Engine(resolve(wired, storage), storage, EngineConfig(), ProgressView(quiet=True)).run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_that_a_gpu_brought_up_to_date_stops_no_later_one_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    run(tmp_path, [1, 2])
+    wired = stages([1, 2], factor=3)
+    wired[1] = replace(wired[1], place="gpu")
+    storage = Storage(str(tmp_path))
+    engine = Engine(resolve(wired, storage), storage, EngineConfig(), ProgressView(quiet=True))
+    engine.run()
+    assert engine.ran == {"sum": 1}
 
 
 def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from numbers_stage import listing
 
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
@@ -19,16 +20,6 @@ from schemas.config import EngineConfig
 
 SLOTS = {"network": 2, "compute": 1}  # of the default settings
 WINDOW = 2 * sum(SLOTS.values())
-
-
-def list_numbers(task: Task) -> list[Output]:
-    outputs = []
-    for shard, number in enumerate(task.settings):
-        path = f"numbers/shard-{shard:05d}.txt"
-        task.storage.write(path, str(number).encode())
-        outputs.append(Output((path,), rows=1, shard=shard))
-    task.storage.write("numbers/all.txt", b"whole")
-    return [*outputs, Output(("numbers/all.txt",), rows=0)]
 
 
 def fetch(task: Task) -> list[Output]:
@@ -59,10 +50,7 @@ def add_up(task: Task) -> list[Output]:
 
 def stages(numbers: Sequence[int], prunes: bool = True, version: int = 1, settings: str = "") -> list[Stage]:
     return [
-        Stage(
-            "list", 1, {}, tuple(numbers), list_numbers, {}, "compute", "numbers", many=True,
-            outside={"numbers": list(numbers)},
-        ),
+        listing(numbers),
         Stage("fetch", 1, {}, None, fetch, {"list": "shard"}, "network", "notes"),
         Stage(
             "square", version, {}, settings, square, {"list": "shard", "fetch": "shard"}, "compute", "squares-{fp8}",
