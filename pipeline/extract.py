@@ -38,7 +38,7 @@ from schemas.status import ImageStatus
 if TYPE_CHECKING:
     from pipeline.backbones.network import Network
 
-VERSION = 1
+VERSION = 2
 
 SPEC = "spec.json"
 CARD = "README.md"
@@ -130,6 +130,7 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         maps=room.OFFER.maps(config),
         preprocess=preprocess,
         precision=settings.extract.precision,
+        compiled=settings.extract.compile,
         recipe=recipe,
         versions={name: version(name) for name in _LIBRARIES},
     )

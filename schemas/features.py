@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 METADATA_KEY = "biam_pipe.feature_spec"
 
+_MAY_BE_UNSAID = frozenset({"compiled", "origin"})  # fields that a spec leaves out where they are null
+
 
 class MapSpec(BaseModel):
     """One named map of a backbone.
@@ -54,15 +56,16 @@ class FeatureSpec(BaseModel):
     maps: tuple[MapSpec, ...]
     preprocess: PreprocessSpec | None  # null: features that came from elsewhere do not say
     precision: str
+    compiled: bool | None = None  # the network, by torch.compile; null: not said
     recipe: str
     versions: dict[str, str]
     origin: str | None = None  # of features that were not made here: files and their hashes
 
     @model_serializer(mode="wrap")
-    def _without_origin(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Features that were made here say nothing of an origin."""
+    def _without_what_is_not_said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Features that were made here have no origin, others do not say how they were computed."""
         document: dict[str, Any] = serialize(self)
-        return document if self.origin is not None else {k: v for k, v in document.items() if k != "origin"}
+        return {key: value for key, value in document.items() if value is not None or key not in _MAY_BE_UNSAID}
 
     def map_with_role(self, role: str) -> MapSpec:
         """The first map of that role.

@@ -335,6 +335,7 @@ def test_every_shard_carries_the_spec_that_the_whole_stage_writes(tmp_path: Path
         assert reader.spec == written
     assert written == extract.spec(settings(), RECIPE)
     assert (written.backbone, written.weights, written.recipe) == ("tiny", "random:0", RECIPE)
+    assert (written.precision, written.compiled) == ("fp32", False)
     assert written.preprocess.decoder == "pillow"
     assert written.preprocess.orientation == "exif"
     assert written.preprocess.resize == (INPUT_PX, INPUT_PX)

@@ -115,6 +115,24 @@ def test_a_spec_of_the_folder_that_fits_no_shard_is_refused_naming_the_field(tmp
         select(task, features, read_label_space(task), [ImageSplit.TRAIN])
 
 
+def test_features_of_a_compiled_network_do_not_pass_for_those_of_a_plain_one(tmp_path: Path) -> None:
+    work = make(tmp_path)
+    work = rewritten(work, 1, work.spec.model_copy(update={"compiled": True}))
+    task, features = work.task("train", None), opened(work)
+    with pytest.raises(IntegrityError, match=r"shard-00001.*: compiled: True, expected None"):
+        select(task, features, read_label_space(task), [ImageSplit.TRAIN])
+
+
+def test_a_spec_that_says_nothing_of_compiling_reads_and_stays_as_it_was() -> None:
+    text = (
+        '{"backbone":"tiny","weights":"w","weights_sha256":"0","maps":[],"preprocess":null,"precision":"unknown",'
+        '"recipe":"0","versions":{}}'
+    )
+    read = FeatureSpec.model_validate_json(text)
+    assert read.compiled is None
+    assert read.model_dump_json() == text
+
+
 def test_shards_made_with_other_library_versions_go_together(tmp_path: Path) -> None:
     work = make(tmp_path)
     work = rewritten(work, 1, work.spec.model_copy(update={"versions": {"torch": "0.1"}}))

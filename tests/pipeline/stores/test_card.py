@@ -28,3 +28,15 @@ def test_random_weights_are_said_plainly() -> None:
     assert "**Random weights** (random:3): the network was never trained." in text
     assert "(of the seed: no file exists)" in text
     assert "shard-00000.h5" in text
+
+
+def test_the_card_says_what_may_change_the_last_digits_unless_nobody_knows_how_the_features_were_made() -> None:
+    spec = feature_rows.spec()
+    text = card("demo", spec.model_copy(update={"compiled": True}), STORES.load("hdf5"), "none", {"ok": 2})
+    imported = card("demo", spec.model_copy(update={"origin": "a file"}), STORES.load("hdf5"), "none", {"ok": 2})
+
+    assert "Precision of the network: fp32, compiled\n" in text
+    told = " ".join(text.split())
+    assert "Another `extract.batch_images` (it halves itself where memory is short), another CPU or GPU" in told
+    assert "in fp32 within 1e-5 of a map's largest number" in told
+    assert "extract.batch_images" not in imported
