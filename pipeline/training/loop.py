@@ -183,11 +183,15 @@ class Loop:
         self.teller.record("train/loss", value, progress.step)
 
     def _not_finite(self, value: float) -> PipelineError:
+        config, progress = self.config, self.progress
         saved = f"{self.hooks.saved_as} (step {self._saved_step})" if self._saved_step else "none"
+        key = "lr" if progress.full_from is None else "full_lr"
+        rate = min(TrainConfig.model_fields[key].default, getattr(config, key) / 10)
+        precision = ", or with --set train.precision=fp32" if config.precision != "fp32" else ""
         return PipelineError(
-            f"train: the loss is {value} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1}, "
-            f"learning rate {self.progress.rate:g}), expected a finite number; the last checkpoint is {saved}. "
-            f"Run again with a smaller rate: biam-pipe train --set train.lr={self.config.lr / 10:g}"
+            f"train: the loss is {value} at step {progress.step + 1} (epoch {progress.epoch + 1}, "
+            f"learning rate {progress.rate:g}), expected a finite number; the last checkpoint is {saved}. "
+            f"Run again with a smaller rate: biam-pipe train --set train.{key}={rate:g}{precision}"
         )
 
     def _attend(self, _: int = 0) -> None:

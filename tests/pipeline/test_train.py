@@ -306,11 +306,23 @@ def test_progress_tells_steps_done_and_in_all(tmp_path: Path, caplog: pytest.Log
     assert told == [(5, 15), (10, 15), (15, 15)]
 
 
-def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(tmp_path: Path):
-    work = make(tmp_path)
-    found = r"loss is (nan|inf) at step \d+ \(epoch \d, learning rate 1e\+30\).*checkpoint is .*train.lr=1e\+29"
+@pytest.mark.parametrize(
+    ("changes", "advised"),
+    [
+        ({}, "--set train.lr=0.001$"),
+        ({"precision": "bf16"}, "--set train.lr=0.001, or with --set train.precision=fp32"),
+    ],
+)
+def test_a_loss_that_is_not_finite_names_step_rate_checkpoint_and_a_rate_that_may_do(
+    tmp_path: Path, changes: dict[str, Any], advised: str
+):
+    wild = settings(warmup_epochs=0, **changes)
+    wild = replace(
+        wild, train=wild.train.model_copy(update={"lr": 1e30})
+    )  # more than settings allow: it diverges at once
+    found = rf"loss is (nan|inf) at step \d+ \(epoch \d, learning rate 1e\+30\).*checkpoint is .*{advised}"
     with pytest.raises(PipelineError, match=found):
-        train.run(work.task("train", settings(lr=1e30, warmup_epochs=0)))
+        train.run(make(tmp_path).task("train", wild))
 
 
 def test_nothing_to_learn_from_is_an_error_with_the_next_command(tmp_path: Path):
