@@ -115,7 +115,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def _measure(root: Path) -> None:
     from pipeline.datasets import nuswide
-    from schemas.config import NusWideDataset
+    from schemas.datasets import NusWideDataset
 
     started = time.perf_counter()
     rows = sum(len(table) for table in nuswide.records(NusWideDataset(root=str(root)), Counter()))

@@ -5,16 +5,16 @@ Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from dags import DAGS
+from dags.mistakes import explain
 from dags.presets import PRESETS
 from schemas.config import Config
-from schemas.errors import UsageError, unknown_name
+from schemas.errors import UsageError
 
 DEFAULT_FILE = "biam-pipe.toml"
 ENVIRONMENT_PREFIX = "BIAM_PIPE_"
@@ -45,7 +45,7 @@ def configuration(
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(_explain(error)) from error
+        raise UsageError(explain(error)) from error
 
 
 def as_toml(config: Config) -> str:
@@ -155,29 +155,3 @@ def _only_dataset(work: Path) -> str:
         return found[0]
     here = f"{work} holds {', '.join(found)}" if found else f"{work} holds none"
     raise UsageError(f"no data set chosen: {here}. Use --dataset NAME with one of: {', '.join(DAGS)}")
-
-
-def _explain(error: ValidationError) -> str:
-    """The first thing wrong, with the nearest name that would be right."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    if place[0] == "dataset" and len(place) > 1:
-        del place[1]  # the name of the data set, which pydantic puts between section and key
-    key = ".".join(place)
-    if first["type"] != "extra_forbidden":
-        return f"setting {key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-    if len(place) == 1:
-        return str(unknown_name("section", key, Config.model_fields))
-    known = [f"{place[0]}.{name}" for name in _fields(first["loc"])]
-    near = get_close_matches(key, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown setting {key!r}.{hint} Known: {', '.join(known)}"
-
-
-def _fields(place: tuple[int | str, ...]) -> list[str]:
-    section = Config.model_fields[str(place[0])].annotation
-    if place[0] == "dataset":  # one of several sections, told apart by the name
-        section = next(model for model in get_args(section) if model.model_fields["name"].default == place[1])
-    assert isinstance(section, type)
-    assert issubclass(section, BaseModel)
-    return list(section.model_fields)

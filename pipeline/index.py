@@ -25,7 +25,7 @@ from pipeline.core.tables import content_hash, read_table, write_table
 from pipeline.core.task import Output, Task, shard_name
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from schemas.config import Dataset
+from schemas.datasets import Dataset
 from schemas.errors import PipelineError
 from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
 

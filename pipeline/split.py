@@ -14,7 +14,8 @@ from pipeline.core.tables import content_hash, read_table, write_table
 from pipeline.core.task import Output, Task
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from schemas.config import Dataset, SplitConfig
+from schemas.config import SplitConfig
+from schemas.datasets import Dataset
 from schemas.errors import PipelineError
 from schemas.status import ImageSplit
 from schemas.tables import IMAGE_SPLITS, LABEL_ROLES

@@ -6,7 +6,8 @@ import pytest
 
 from dags import demo
 from dags.settings import as_toml, configuration
-from schemas.config import Config, FolderDataset, TrainConfig
+from schemas.config import Config, TrainConfig
+from schemas.datasets import FolderDataset
 from schemas.errors import UsageError
 
 
@@ -52,15 +53,67 @@ def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
         ("train.epoch=1", r"unknown setting 'train.epoch'. Did you mean 'train.epochs'\?"),
         ("trian.lr=1", r"unknown section 'trian'. Did you mean 'train'\? Known: "),
         ("dataset.num_image=1", r"unknown setting 'dataset.num_image'. Did you mean 'dataset.num_images'\?"),
-        ("train.epochs=many", r"setting train.epochs: input should be a valid integer.*got 'many'"),
-        ("train.epochs=0", r"setting train.epochs: input should be greater than or equal to 1, got 0"),
-        ("model.preset=relased", r"setting model.preset: input should be 'paper' or 'released', got 'relased'"),
+        (
+            "train.epochs=many",
+            r"setting train.epochs: got 'many', expected a whole number.* Use: --set train.epochs=40",
+        ),
+        ("train.epochs=0", r"setting train.epochs: got 0, expected a whole number, at least 1 and at most"),
+        ("model.preset=relased", r"setting model.preset: got 'relased', expected one of: paper, released. Use: --set"),
+        ("train.betas=[2, 3]", r"train.betas: got 2, expected .* less than 1. Use: --set 'train.betas=\[0.9, 0.999\]'"),
+        ("train.betas=[0.5]", r"train.betas: got .*expected a"),
+        ("train.patience=no", r"setting train.patience: got 'no', expected a whole number, .*, or null. Use: .*=null"),
+        ("train.device=foo", r"setting train.device: got 'foo', expected one of: auto, cpu, mps, cuda, cuda:N. Use: "),
+        ("model.blocks=3", r"setting model.blocks: got 3, expected a list, each a text. Use: --set 'model.blocks="),
+        ("embed.overrides.a=3", r"setting embed.overrides.a: got 3, expected a text$"),
+        (
+            "download.allowed_networks=foo",
+            r"setting download.allowed_networks: 'foo' is no network, expected some such",
+        ),
+        ("evaluate.ks=[]", r"setting evaluate.ks: got no K, expected at least one. Use: null"),
+        ("evaluate.ks=[5, 3, 5]", r"setting evaluate.ks: got 5 more than once, expected each K once"),
+        ("evaluate.ks=[0]", r"setting evaluate.ks: got 0, expected a whole number, at least 1"),
+        (
+            "model.heads=3",
+            r"settings model.channels and model.heads: 64 .* among 3 heads, .* Use: --set model.heads=2$",
+        ),
+        (
+            "train.processes=64",
+            r"settings train.processes and train.batch_images: .*32.* Use: --set train.processes=32$",
+        ),
         ("train.lr", r"--set wants section.key=value, got 'train.lr'. Example: --set train.lr=0.0002"),
     ],
 )
 def test_a_mistake_is_named_with_the_nearest_right_name(tmp_path: Path, setting: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load(tmp_path, setting)
+
+
+@pytest.mark.parametrize("section", [name for name in Config.model_fields if name != "dataset"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e40", "-1e40", "-2"])
+def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> None:
+    schema = Config.model_json_schema()["$defs"]
+    name = Config.model_fields[section].annotation.__name__
+    for key, kind in schema[name]["properties"].items():
+        if {one.get("type") for one in (kind, *kind.get("anyOf", ()))} & {"number", "integer"}:
+            with pytest.raises(
+                UsageError, match=rf"setting {section}.{key}: got .*, expected a (finite|whole) number, "
+            ):
+                load(tmp_path, f"{section}.{key}={value}")
+
+
+def test_a_made_up_key_of_a_table_is_named_with_the_keys_there_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"'dataset.images.tset'. Did you mean 'dataset.images.test'\? Known: dataset.im"
+    ):
+        load(tmp_path, "dataset.images.tset=a.csv", dataset="openimages")
+    with pytest.raises(
+        UsageError, match=r"setting dataset.images.test: got 3, expected a text. Use: --set .*=https://"
+    ):
+        load(tmp_path, "dataset.images.test=3", dataset="openimages")
+
+
+def test_ks_in_any_order_are_the_same_question(tmp_path: Path) -> None:
+    assert load(tmp_path, "evaluate.ks=[5, 3]").evaluate == load(tmp_path, "evaluate.ks=[3, 5]").evaluate
 
 
 def test_an_unknown_data_set_is_named(tmp_path: Path) -> None:
@@ -132,10 +185,16 @@ def test_an_ablation_that_would_change_nothing_is_refused(tmp_path: Path) -> Non
     assert load(tmp_path, 'model.blocks=["scb", "rcb"]').model == load(tmp_path).model
     for sets, said in (
         (["model.blocks=rbc"], "'rbc' is no block, expected some of: rcb, scb"),
-        (["model.blocks=scb", "model.region_norm=layer"], "are of RCB, which this model does without"),
-        (["model.region_attention=non-local", "model.region_weighting=sigmoid"], "which this model does without"),
-        (["model.blocks=scb", "model.region_attention=criss-cross"], "wants 'rcb' among model.blocks"),
-        (["model.blocks=rcb", "model.scene_weighting=softmax"], "is of SCB, which is not among"),
+        (["model.blocks=scb", "model.region_norm=layer"], "region_norm: got 'layer', which is of RCB.* Use: .*=none"),
+        (
+            ["model.region_attention=non-local", "model.region_weighting=sigmoid"],
+            "which is of RCB, and this model does",
+        ),
+        (
+            ["model.blocks=scb", "model.region_attention=criss-cross"],
+            "region_attention: got 'criss-cross', which is of",
+        ),
+        (["model.blocks=rcb", "model.scene_weighting=softmax"], r"which is of SCB, .*\(model.blocks = \['rcb'\]"),
     ):
         with pytest.raises(UsageError, match=said):
             load(tmp_path, *sets)
@@ -143,7 +202,7 @@ def test_an_ablation_that_would_change_nothing_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "setting",
-    ["train.run=../x", "train.run=a{b}", "split.name=a/b", "train.betas=[2, 3]", "model.heads=3", "train.device=foo"],
+    ["train.run=../x", "train.run=a{b}", "split.name=a/b", "train.betas=[2, 3]", "train.device=foo"],
 )
 def test_a_value_that_cannot_work_is_refused_before_anything_runs(tmp_path: Path, setting: str) -> None:
     with pytest.raises(UsageError, match="setting "):

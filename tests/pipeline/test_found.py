@@ -22,7 +22,8 @@ from pipeline.core.task import Stage, Task
 from pipeline.datasets import nuswide
 from pipeline.flow import stages
 from pipeline.stores import STORES
-from schemas.config import BackboneConfig, Config, NusWideDataset, StoreConfig
+from schemas.config import BackboneConfig, Config, StoreConfig
+from schemas.datasets import NusWideDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.features import FeatureSpec
 from schemas.released import image_id, key

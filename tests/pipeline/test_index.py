@@ -14,7 +14,8 @@ from pipeline.core.sources import Sources
 from pipeline.core.storage import Storage
 from pipeline.core.task import Output, Task
 from schemas import tables
-from schemas.config import Config, DemoDataset, FolderDataset
+from schemas.config import Config
+from schemas.datasets import DemoDataset, FolderDataset
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 
 Rows = dict[str, str]  # labels as in the CSV, by image

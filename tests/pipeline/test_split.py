@@ -14,7 +14,8 @@ from pipeline.core.tables import write_table
 from pipeline.core.task import Output, Task
 from pipeline.split import image_split
 from schemas import tables
-from schemas.config import DemoDataset, FolderDataset, SplitConfig
+from schemas.config import SplitConfig
+from schemas.datasets import DemoDataset, FolderDataset
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
 

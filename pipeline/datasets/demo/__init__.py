@@ -18,7 +18,7 @@ from pipeline.datasets.demo import scene
 from pipeline.datasets.demo.addresses import SOURCE, VECTORS_ADDRESS, picture_address
 from pipeline.datasets.demo.server import serve
 from pipeline.datasets.label import Label
-from schemas.config import DemoDataset
+from schemas.datasets import DemoDataset
 from schemas.status import LabelRole
 from schemas.tables import RECORDS
 

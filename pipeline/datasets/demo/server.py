@@ -13,7 +13,7 @@ from pipeline.datasets.demo.addresses import VECTORS_ADDRESS, picture_number
 from pipeline.datasets.demo.drawing import jpeg
 from pipeline.datasets.demo.scene import scene
 from pipeline.datasets.demo.vectors import glove_text
-from schemas.config import DemoDataset
+from schemas.datasets import DemoDataset
 
 _POLL_S = 0.05
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline.datasets.folder.label_file import read_labels, read_unseen
 from pipeline.datasets.folder.scan import Folder, LocalFile, key_of, local_file, require_distinct
 from pipeline.datasets.label import Label
-from schemas.config import FolderDataset
+from schemas.datasets import FolderDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.status import LabelRole
 from schemas.tables import RECORDS

@@ -24,7 +24,7 @@ from pipeline.datasets.nuswide import layout, released
 from pipeline.datasets.nuswide.flags import read_ones, side_by_side
 from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_image_ids, read_names
 from pipeline.datasets.nuswide.pictures import Picture, find_pictures, look
-from schemas.config import NusWideDataset
+from schemas.datasets import NusWideDataset
 from schemas.status import LabelRole
 from schemas.tables import FEATURES_SOURCE, RECORDS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.datasets.official import official_file
-from schemas.config import NusWideDataset
+from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
 
 Split = Literal["train", "test"]

@@ -23,9 +23,10 @@ from pipeline.datasets.openimages.csv_stream import read_columns
 from pipeline.datasets.openimages.fixed_text import image_numbers, md5_digits
 from pipeline.datasets.openimages.label_lists import label_space
 from pipeline.datasets.openimages.verifications import Verifications, read_verifications
-from schemas.config import OfficialSplit, OpenImagesDataset
+from schemas.datasets import OpenImagesDataset
 from schemas.errors import PipelineError
 from schemas.tables import LOCATION, RECORDS
+from schemas.values import OfficialSplit
 
 _COLUMNS = {
     "ImageID": pa.string(),

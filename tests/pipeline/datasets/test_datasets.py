@@ -10,7 +10,7 @@ from benchmarks import nuswide_files, openimages_files
 from benchmarks.openimages_files import Size
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from schemas.config import DemoDataset, FolderDataset, NusWideDataset, OpenImagesDataset
+from schemas.datasets import DemoDataset, FolderDataset, NusWideDataset, OpenImagesDataset
 from schemas.errors import UsageError
 from schemas.status import LabelRole
 from schemas.tables import RECORDS

@@ -15,7 +15,8 @@ from pipeline import download, index
 from pipeline.core.task import Task
 from pipeline.datasets import nuswide
 from pipeline.datasets.nuswide.lists import read_addresses, read_image_ids, read_names
-from schemas.config import DownloadConfig, NusWideDataset
+from schemas.config import DownloadConfig
+from schemas.datasets import NusWideDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.receipts import FileReceipt, Receipt
 from schemas.status import LabelRole

@@ -16,7 +16,7 @@ from benchmarks.openimages_files import HEADER, Size, write_files
 from pipeline.datasets import openimages
 from pipeline.datasets.openimages.label_lists import read_mids
 from pipeline.datasets.openimages.verifications import read_verifications
-from schemas.config import OpenImagesDataset
+from schemas.datasets import OpenImagesDataset
 from schemas.errors import PipelineError, UsageError
 
 SMALL = {"train": Size(60, 400, 20, 5), "validation": Size(25, 400, 20, 5)}

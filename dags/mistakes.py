@@ -1,0 +1,111 @@
+"""What is wrong with a setting, in words: which one, what it got, what it may be, and what to type."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from schemas.config import Config
+from schemas.errors import unknown_name
+
+Schema = Mapping[str, Any]
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a finite number",
+    "string": "a text",
+    "boolean": "true or false",
+    "object": "a table",
+    "null": "null",
+}
+_BOUNDS = {
+    "exclusiveMinimum": "more than",
+    "minimum": "at least",
+    "exclusiveMaximum": "less than",
+    "maximum": "at most",
+}
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing wrong, with what would be right."""
+    first = error.errors()[0]
+    place, told = first["loc"], first.get("ctx", {}).get("error")  # `told` is a text of `schemas`
+    if first["type"] == "extra_forbidden":
+        return _unknown(place)
+    if place[-1] == "[key]":
+        return _unknown(place[:-1])
+    if told is not None and len(place) == 1:  # several settings that do not go together: the text names them
+        return str(told)
+    key = _key(place)
+    if told is not None:
+        return f"setting {key}: {told}"
+    schema, default = _allowed(place)
+    text = f"setting {key}: got {first['input']!r}, expected {_expected(schema)}"
+    if default is None and "anyOf" not in schema:  # a key that the user made up
+        return text
+    return f"{text}. Use: --set {shlex.quote(f'{key}={default if isinstance(default, str) else json.dumps(default)}')}"
+
+
+def _unknown(place: Sequence[int | str]) -> str:
+    key = _key(place)
+    if len(place) == 1:
+        return str(unknown_name("section", key, Config.model_fields))
+    schema = _allowed(place[:-1])[0]
+    names = schema["properties"] if "properties" in schema else schema["propertyNames"]["enum"]
+    known = [f"{_key(place[:-1])}.{name}" for name in names]
+    near = get_close_matches(key, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown setting {key!r}.{hint} Known: {', '.join(known)}"
+
+
+def _key(place: Sequence[int | str]) -> str:
+    """The setting as one types it. A place within a list is none; the data set's name is what pydantic puts there."""
+    names = [part for part in place if isinstance(part, str)]
+    return ".".join(names[:1] + names[2:] if names[0] == "dataset" else names)
+
+
+def _allowed(place: Sequence[int | str]) -> tuple[Schema, Any]:
+    """The JSON schema of what stands at a place of the configuration, and the default of the setting there."""
+    whole = Config.model_json_schema()
+    here, default = whole, None
+    for part in place:
+        here = _inner(here, part)
+        if "$ref" in here:
+            here = whole["$defs"][here["$ref"].rpartition("/")[2]]
+        if isinstance(default, dict):
+            default = default.get(part)
+        default = here.get("default", default)
+    return here, default
+
+
+def _inner(schema: Schema, part: int | str) -> dict[str, Any]:
+    if "discriminator" in schema:
+        return {"$ref": schema["discriminator"]["mapping"][part]}
+    if isinstance(part, str):
+        inner: dict[str, Any] = schema["properties"][part] if "properties" in schema else schema["additionalProperties"]
+        return inner
+    listed = next(one for one in (schema, *schema.get("anyOf", ())) if one.get("type") == "array")
+    items: dict[str, Any] = listed["prefixItems"][part] if "prefixItems" in listed else listed["items"]
+    return items
+
+
+def _expected(schema: Schema) -> str:
+    """What a JSON schema allows."""
+    if "anyOf" in schema:
+        return ", or ".join(_expected(one) for one in schema["anyOf"])
+    if "description" in schema:
+        return str(schema["description"])
+    if "enum" in schema:
+        return f"one of: {', '.join(schema['enum'])}"
+    if schema["type"] == "array":
+        fixed = schema.get("prefixItems")
+        items = f"a list of {len(fixed)} items" if fixed else "a list"
+        return f"{items}, each {_expected(fixed[0] if fixed else schema['items'])}"
+    bounds = " and ".join(f"{words} {_figure(schema[name])}" for name, words in _BOUNDS.items() if name in schema)
+    return _KINDS[schema["type"]] + (f", {bounds}" if bounds else "")
+
+
+def _figure(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
