@@ -70,7 +70,7 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with erro
 
 ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
-TopOption = Annotated[int, typer.Option("--top", metavar="N", min=1, help="Labels told of each image, best first.")]
+TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
 
 STAGES = {
@@ -179,34 +179,31 @@ for _name, _summary in STAGES.items():
 
 @app.command("plan")
 @_with_common_options
-def plan_command(where: Where, as_json: bool, retry_failed: RetryOption = None) -> None:
-    """Tell what `run` would do, and why. Changes nothing.
+def plan_command(
+    where: Where, as_json: bool, scheduler: SchedulerOption = None, retry_failed: RetryOption = None
+) -> None:
+    """Tell what `run` would do, and why, or what it would fail for. Changes nothing.
 
     Example: biam-pipe plan --dataset demo --set train.lr=0.0002
     """
     from pipeline import flow
 
-    lines = flow.plan(where.load(), where.work, retry=flow.failed_statuses(retry_failed))
-    if as_json:
-        _print_json({"stages": [asdict(line) for line in lines]})
-        return
-    _print(plan_lines(lines))
+    request = flow.Request("report", scheduler=scheduler, retry=flow.failed_statuses(retry_failed))
+    lines = flow.plan(where.load(), where.work, request)
+    _print_json({"stages": [asdict(line) for line in lines]}) if as_json else _print(plan_lines(lines))
 
 
 @app.command("status")
 @_with_common_options
 def status_command(where: Where, as_json: bool) -> None:
-    """Tell what is in the work folder: shards, rows, statuses.
+    """Tell what is in the work folder: shards, rows, statuses; and whether a run is going on, or died.
 
     Example: biam-pipe status --dataset demo
     """
     from pipeline import flow
 
-    lines = flow.status(where.load(), where.work)
-    if as_json:
-        _print_json({"stages": [asdict(line) for line in lines]})
-        return
-    _print(status_lines(lines))
+    found = flow.status(where.load(), where.work)
+    _print_json(asdict(found)) if as_json else _print(status_lines(found))
 
 
 @app.command("verify")

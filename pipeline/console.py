@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.convert import Converted
+    from pipeline.core.lock import Writer
     from pipeline.core.plan import StagePlan
     from pipeline.outcome import Result
     from pipeline.predict import Prediction
     from pipeline.reextract import Reextraction
-    from pipeline.status import StageStatus
+    from pipeline.status import WorkStatus
     from pipeline.verify import Verification
 
 _COMMAND = re.compile(r"(?<=: )biam-pipe [a-z]+(?: --dataset [\w-]+)?")  # as error texts write it
@@ -70,8 +71,8 @@ def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
     return _table(("stage", "plan", "done", "size", "time", "why"), rows)
 
 
-def status_lines(status: Sequence["StageStatus"]) -> Iterator[str]:
-    """What is in a work folder, a line for each stage."""
+def status_lines(status: "WorkStatus") -> Iterator[str]:
+    """What is in a work folder, a line for each stage, and who writes in it or died over it."""
     rows = [
         (
             line.name,
@@ -84,9 +85,20 @@ def status_lines(status: Sequence["StageStatus"]) -> Iterator[str]:
             "" if line.left_s is None else time_text(line.left_s),
             _counts(line.counts),
         )
-        for line in status
+        for line in status.stages
     ]
-    return _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
+    yield from _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
+    if status.writer is not None:
+        yield _writer_line(status.writer)
+
+
+def _writer_line(writer: "Writer") -> str:
+    process = f"process {writer.pid} on {writer.host} since {writer.since}"
+    if writer.alive is None:
+        return f"{process} writes here, or ended without a word: that cannot be seen from another host"
+    if writer.alive:
+        return f"{process} writes here"
+    return f"{process} wrote here, and ended without a word. What is committed stands; run the same command again"
 
 
 def verification_lines(found: "Verification", again: "Reextraction | None") -> Iterator[str]:

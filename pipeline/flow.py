@@ -11,6 +11,7 @@ from pipeline import download, embed, evaluate, extract, index, report, split, t
 from pipeline.backbones import BACKBONES
 from pipeline.convert import Conversion, Converted
 from pipeline.convert import convert as make_conversion
+from pipeline.core.device import place_of
 from pipeline.core.engine import Engine
 from pipeline.core.graph import Graph, resolve
 from pipeline.core.lock import writing
@@ -21,8 +22,9 @@ from pipeline.core.pruning import nothing_to_drop
 from pipeline.core.sources import Sources
 from pipeline.core.stopping import watching_signals
 from pipeline.core.storage import Storage
-from pipeline.core.task import Place, Stage
+from pipeline.core.task import Stage
 from pipeline.datasets import DATASETS
+from pipeline.feasible import refuse_infeasible
 from pipeline.found import instead
 from pipeline.models import MODELS
 from pipeline.outcome import Result, outcome
@@ -31,7 +33,7 @@ from pipeline.reextract import Reextraction
 from pipeline.reextract import reextract as reextract_images
 from pipeline.request import Request, deadline
 from pipeline.retry import failed_statuses, reopen
-from pipeline.status import StageStatus
+from pipeline.status import WorkStatus
 from pipeline.status import status as status_of
 from pipeline.stores import STORES
 from pipeline.verify import Verification
@@ -110,7 +112,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             run=extract.run,
             upstream={"index": "shard", "download": "shard"},
             reads={"index": index.PLACES},
-            place=_place(config.extract.device),
+            place=place_of(config.extract.device),
             folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
             whole_piece=True,
             consumes={"download": download.IMAGES},
@@ -145,7 +147,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             name="train",
             version=train.VERSION,
             recipe=_keys("model", config.model) | _keys("train", config.train, _TRAIN_RECIPE),
-            settings=train.Settings(config.model, config.train, threads, _training_toml(config)),
+            settings=train.Settings(config.model, config.train, threads, train.training_toml(config)),
             run=train.run,
             upstream={"index": "all", "extract": "all", "embed": "all", "split": "all"},
             place="process",
@@ -201,6 +203,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
     if done and nothing_to_drop(graph):
         return outcome(config, storage, graph, {})
+    refuse_infeasible(config, lines, request.scheduler)
     with writing(Path(storage.root)), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
         graph, sources = _graph(config, storage, request.stage, request.retry)
@@ -210,16 +213,23 @@ def run(config: Config, work: Path, request: Request) -> Result:
     return outcome(config, storage, graph, engine.ran)
 
 
-def plan(config: Config, work: Path, stage: str = "report", retry: Collection[ImageStatus] = ()) -> list[StagePlan]:
-    """What `run` would do up to a stage, and why."""
-    graph, _ = _graph(config, _storage(config, work), stage, retry)
-    return plan_graph(graph)
+def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
+    """What `run` would do, and why.
+
+    Raises:
+        PipelineError: it would come to nothing: a device is not here, or settings do not fit each other.
+    """
+    graph, _ = _graph(config, _storage(config, work), request.stage, request.retry)
+    lines = plan_graph(graph)
+    refuse_infeasible(config, lines, request.scheduler)
+    return lines
 
 
-def status(config: Config, work: Path) -> list[StageStatus]:
+def status(config: Config, work: Path) -> WorkStatus:
     """What is in the work folder."""
-    graph, _ = _graph(config, _storage(config, work), "report")
-    return status_of(graph)
+    storage = _storage(config, work)
+    graph, _ = _graph(config, storage, "report")
+    return status_of(graph, Path(storage.root))
 
 
 def verify(config: Config, work: Path) -> Verification:
@@ -255,14 +265,6 @@ def names(room: str) -> list[str]:
     return list({"datasets": DATASETS, "backbones": BACKBONES, "models": MODELS, "stores": STORES}[room])
 
 
-def _training_toml(config: Config) -> str:
-    """The settings behind a trained model. Those of later stages are not its own, and may change after it."""
-    import tomli_w
-
-    sections = {"dataset", "download", "backbone", "extract", "store", "embed", "split", "model", "train"}
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, include=sections))
-
-
 def _storage(config: Config, work: Path) -> Storage:
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work wants a folder, and {work} is a file")
@@ -292,9 +294,3 @@ def _keys(section: str, config: BaseModel, fields: set[str] | None = None) -> di
 def _file_hash(paths: tuple[str, ...], sources: Sources) -> str | None:
     """Hash of the one file from outside that a stage reads, whatever its path; None where it reads none."""
     return next(iter(sources.hashes(paths).values()), None)
-
-
-def _place(device: str) -> Place:
-    if device == "auto":
-        return "gpu-or-compute"
-    return "gpu" if device.startswith("cuda") else "compute"

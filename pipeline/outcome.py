@@ -22,7 +22,8 @@ class Result:
         ran: pieces that ran, by stage; empty where all was up to date.
         metrics: content of metrics.json, None where the run stops before the evaluation.
         report: path of the page, None where the run stops before it.
-        random_weights: the setting, where the backbone's weights are random; None where they are real.
+        random_weights: the setting, where the backbone's weights are random; None where they are real, or where the run
+            stops before they are used.
         problem: what makes the exit code differ from 0 although all stages ended.
     """
 
@@ -55,13 +56,14 @@ def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, in
     """
     report_node, evaluate_node = graph.get("report"), graph.get("evaluate")
     metrics = f"{evaluate_node.folder}/metrics.json" if evaluate_node else None
+    backbone = config.backbone.weights
     return Result(
         root=storage.root,
         stages=tuple(line(node.name, node.receipts()) for node in graph.values()),
         ran=ran,
         metrics=json.loads(storage.read(metrics)) if metrics else None,
         report=str(storage.local(f"{report_node.folder}/report.html")) if report_node else None,
-        random_weights=config.backbone.weights if config.backbone.weights.startswith("random:") else None,
+        random_weights=backbone if "extract" in graph and backbone.startswith("random:") else None,
         problem=_too_many_failed(config, graph),
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.core.graph import Graph
+from pipeline.core.graph import Graph, Node
 from pipeline.core.storage import Storage
 from pipeline.core.task import Task
 from schemas.config import Config
@@ -91,10 +91,10 @@ class Prediction:
         counts = Counter(image.status for image in self.images)
         if counts[ImageStatus.OK]:
             return None
-        counted = ", ".join(f"{name} {count}" for name, count in counts.items())
+        counted, first = ", ".join(f"{name} {count}" for name, count in counts.items()), self.images[0]
         return PipelineError(
-            f"predict: none of {len(self.images)} images could be used ({counted}), expected at least one. "
-            "Run: biam-pipe predict, with other files"
+            f"predict: none of {len(self.images)} images could be used ({counted}; {first.image}: {first.error}), "
+            "expected at least one. Run it with other files: biam-pipe predict photo.jpg"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -134,6 +134,9 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
 
     if not request.images:
         raise UsageError("predict: no image given, expected at least one. Example: biam-pipe predict photo.jpg")
+    if request.top < 1:
+        raise UsageError(f"predict: --top is {request.top}, expected at least 1 label of each image. Example: --top 5")
+    _require_model(config, storage, graph["train"])
     task = _task(config, storage, graph)
     model = storage.local(whole_file(task, "train").path)
     spec = _feature_spec(config, task)
@@ -146,6 +149,18 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
         seen = enumerate(seer.see(request.images, request.top), start=1)
         found = [_prediction(one, labels.names, number, pictures) for number, one in seen]
     return Prediction(str(model), spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, found)
+
+
+def _require_model(config: Config, storage: Storage, train: Node) -> None:
+    """See that there is a trained model of these settings, and say which others there are."""
+    if train.kept:
+        return
+    others = sorted(path.parent.name for path in storage.local("runs").glob("*/model.safetensors"))
+    there = f"; of other settings there are: {', '.join(others)}" if others else ""
+    raise PipelineError(
+        f"predict: no model was trained with these settings (none in {storage.local(train.folder)}{there}), expected "
+        f"one. Run: biam-pipe train --dataset {config.dataset.name}"
+    )
 
 
 def _task(config: Config, storage: Storage, graph: Graph) -> Task:
@@ -202,6 +217,8 @@ def _labels(config: Config, task: Task, graph: Graph, asked: Sequence[str] | Non
 
 def _writable(folder: Path) -> Storage:
     """The folder of the pictures; better told now than after the work."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"predict: --out wants a folder for the heat maps, and {folder} is a file")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.core.graph import Graph
+from pipeline.core.lock import Writer, writer
 from schemas.receipts import Receipt
 
 
@@ -36,10 +38,24 @@ class StageStatus:
     pruned: int = 0
 
 
-def status(graph: Graph) -> list[StageStatus]:
-    """One line for each stage, in order."""
+@dataclass(frozen=True)
+class WorkStatus:
+    """What is in a work folder.
+
+    Attributes:
+        stages: one line each, in order.
+        writer: who writes in it, or died over it; None where nobody does.
+    """
+
+    stages: tuple[StageStatus, ...]
+    writer: Writer | None
+
+
+def status(graph: Graph, root: Path) -> WorkStatus:
+    """What the receipts of all stages and the lock of a work folder say."""
     listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
-    return [line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values()]
+    stages = (line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values())
+    return WorkStatus(tuple(stages), writer(root))
 
 
 def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Output, Task
-from schemas.config import ModelConfig, TrainConfig
+from schemas.config import Config, ModelConfig, TrainConfig
 from schemas.errors import PipelineError
 from schemas.status import ImageSplit
 
@@ -53,6 +53,14 @@ class Settings:
     train: TrainConfig
     threads: int | None = None
     config_toml: str = ""
+
+
+def training_toml(config: Config) -> str:
+    """The settings behind a trained model. Those of later stages are not its own, and may change after it."""
+    import tomli_w
+
+    sections = {"dataset", "download", "backbone", "extract", "store", "embed", "split", "model", "train"}
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, include=sections))
 
 
 def run(task: Task) -> list[Output]:

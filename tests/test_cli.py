@@ -307,11 +307,20 @@ def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: 
     (shell.folder / "broken.jpg").write_bytes(b"no picture")
     done = shell("predict broken.jpg", code=1)
     assert "broken.jpg: not_an_image" in done.stdout
-    assert "none of 1 images could be used (not_an_image 1)" in done.stderr
-    assert "no image given" in shell("predict", code=2).stderr
+    assert "none of 1 images could be used (not_an_image 1; broken.jpg: " in done.stderr
+    told = shell("predict work", code=1).stderr
+    assert "(unreadable_file 1; work: a folder; the files in it are what is wanted)" in told
+    for wrong, told in (
+        ("predict", "no image given"),
+        ("predict red.png --top 0", "predict: --top is 0, expected at least 1 label"),
+        ("predict red.png --out red.png", "predict: --out wants a folder for the heat maps, and red.png is a file"),
+    ):
+        assert told in shell(wrong, code=2).stderr
     done = shell("predict red.png --set model.channels=16", code=1).stderr
-    assert "predict: no receipt of train" in done
-    assert "Run: biam-pipe train" in done
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    assert "predict: no model was trained with these settings (none in " in done
+    assert f"; of other settings there are: {run.name}), expected one" in done
+    assert "Run: biam-pipe train --dataset demo --set model.channels=16" in done
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -90,8 +90,8 @@ def whole_file(task: Task, stage: str) -> FileReceipt:
         if receipt.shard is None:
             return receipt.files[0]
     raise PipelineError(
-        f"{task.stage}: no receipt of {stage} without shard in {task.folders[stage] or task.root}, expected 1. "
-        f"Run: biam-pipe {stage}"
+        f"{task.stage}: {stage} has left nothing in {task.folders[stage] or task.root}, expected what it makes of the "
+        f"whole data set. Run: biam-pipe {stage}"
     )
 
 

@@ -64,6 +64,19 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(64) if Path(f"/dev/nvidia{number}").exists()]
 
 
+def require_gpu(offered: int) -> None:
+    """See that the workers offer a GPU.
+
+    Raises:
+        PipelineError: they do not.
+    """
+    if not offered:
+        raise PipelineError(
+            "a stage wants a GPU (extract.device=cuda), and no worker has one. Set extract.device=cpu, or start a "
+            "worker that offers it: dask worker ADDRESS --resources GPU=1"
+        )
+
+
 class WorkerDiedError(PipelineError):
     """The process that a piece ran in is gone, and the piece may or may not be why."""
 
@@ -103,11 +116,8 @@ class Pool:
         """
         if self._scheduler is not None:
             self._open()
-        if place == "gpu" and not self._capacity["GPU"]:
-            raise PipelineError(
-                "a stage wants a GPU (extract.device=cuda), and no worker has one. Set extract.device=cpu, or start a "
-                "worker that offers it: dask worker ADDRESS --resources GPU=1"
-            )
+        if place == "gpu":
+            require_gpu(self._capacity["GPU"])
         return _resource(place, self._capacity["GPU"])
 
     def slots(self, lane: str) -> int:

@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from pipeline.core.task import Place
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
 def cores() -> int:
     """Cores that this process may use; where the system cannot say, all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def place_of(name: str) -> Place:
+    """Where work on the device of a setting runs."""
+    if name == "auto":
+        return "gpu-or-compute"
+    return "gpu" if name.startswith("cuda") else "compute"
 
 
 def resolve_device(name: str, key: str) -> "torch.device":
@@ -39,4 +47,34 @@ def resolve_device(name: str, key: str) -> "torch.device":
             f"{key}: device {name!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices here. "
             f"Use: --set {key}=auto"
         )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"{key}: device 'mps' asked for, but torch finds none here. Use: --set {key}=auto")
     return device
+
+
+def require_device(name: str, key: str, processes: int = 1) -> None:
+    """See that the device of a setting is here, for so many processes; needs torch only where that is in question.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if name != "cpu" and (name, processes) != ("auto", 1):
+        require_one_each(resolve_device(name, key), processes)
+
+
+def require_one_each(device: "torch.device", processes: int) -> None:
+    """See that each training process gets a device of that type; they share a CPU.
+
+    Raises:
+        UsageError: there are fewer.
+    """
+    import torch
+
+    if processes == 1 or device.type == "cpu":
+        return
+    found = torch.cuda.device_count() if device.type == "cuda" else 1
+    if processes > found:
+        raise UsageError(
+            f"train.processes is {processes}, but torch sees {found} {device.type} devices; expected at most as many. "
+            f"Run: biam-pipe train --set train.processes={found}"
+        )

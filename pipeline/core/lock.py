@@ -1,7 +1,7 @@
 """One writer at a time in a work folder.
 
 The lock is the operating system's (`flock`), so it ends with the process that holds it, however that dies: a stale
-lock cannot exist. The file's text only tells people who is writing.
+lock cannot exist. The file's text only tells people who is writing, and after a run that died who was.
 """
 
 import fcntl
@@ -10,12 +10,59 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from schemas.errors import PipelineError
 
 _FILE = ".lock"
+_CLOCK_S = 2.0  # by which a process may seem younger than what it wrote
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes in a work folder, or wrote and ended without a word.
+
+    Attributes:
+        pid: of the process.
+        host: where it runs.
+        since: when it began, ISO 8601.
+        alive: whether it still runs; None where that cannot be seen from here.
+    """
+
+    pid: int
+    host: str
+    since: str
+    alive: bool | None
+
+
+def writer(root: Path) -> Writer | None:
+    """Who holds the work folder of a data set, or held it and did not let go. Takes no lock.
+
+    Returns:
+        None where nobody writes, and the last one who did came to an end that it knew of.
+    """
+    path = root / _FILE
+    text = path.read_text() if path.exists() else ""
+    try:
+        found = json.loads(text or "null")
+    except json.JSONDecodeError:  # half written: its writer is about to go on
+        return None
+    return None if found is None else Writer(**found, alive=_alive(**found))
+
+
+def _alive(pid: int, host: str, since: str) -> bool | None:
+    """Whether that very process runs: another may have got its number since."""
+    import psutil
+
+    if host != socket.gethostname():
+        return None
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return started < datetime.fromisoformat(since).timestamp() + _CLOCK_S
 
 
 @contextmanager
@@ -41,8 +88,10 @@ def writing(root: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _holder(text: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.core.device import require_one_each
 from schemas.config import TrainConfig
-from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -53,11 +53,7 @@ def start_fabric(config: TrainConfig, device: torch.device) -> "Fabric":
     from lightning_fabric.strategies import DDPStrategy
 
     several, precision = config.processes > 1, {"fp32": "32-true", "bf16": "bf16-mixed"}[config.precision]
-    if several and device.type == "cuda" and config.processes > torch.cuda.device_count():
-        raise UsageError(
-            f"train.processes is {config.processes}, but torch sees {torch.cuda.device_count()} CUDA devices; expected "
-            f"at most as many. Run: biam-pipe train --set train.processes={max(torch.cuda.device_count(), 1)}"
-        )
+    require_one_each(device, config.processes)
     devices: Any = config.processes if several or device.type != "cuda" else [device.index or 0]
     strategy: Any = DDPStrategy() if several else "auto"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it writes to stderr by itself

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ class Seer:
                 "predict: the model's features were not made here, and nobody knows how their images were prepared "
                 f"({self.spec.origin}); expected features from biam-pipe extract"
             )
+        if Path(path).is_dir():
+            return Seen(path, str(ImageStatus.UNREADABLE_FILE), "a folder; the files in it are what is wanted")
         try:
             data = read_local(path, limits.max_bytes)
             picture = decode(data, preprocess.orientation, None, limits.max_pixels)

@@ -1,6 +1,8 @@
 """What people read of what a command came to."""
 
-from pipeline.console import metric_line, size_text, time_text
+from pipeline.console import metric_line, size_text, status_lines, time_text
+from pipeline.core.lock import Writer
+from pipeline.status import WorkStatus
 
 
 def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
@@ -11,3 +13,14 @@ def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
 def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:
     assert [size_text(size) for size in (999, 52_900, 8_500_000, 1.88e12)] == ["999 B", "52.9 kB", "8.5 MB", "1.9 TB"]
     assert [time_text(seconds) for seconds in (99.4, 720, 7200)] == ["99 s", "12 min", "2.0 h"]
+
+
+def test_status_says_who_writes_and_who_died() -> None:
+    def last(alive: bool | None) -> str:
+        *_, line = status_lines(WorkStatus((), Writer(7, "here", "2026-11-25T00:00:00+00:00", alive)))
+        return line
+
+    assert last(True) == "process 7 on here since 2026-11-25T00:00:00+00:00 writes here"
+    assert "wrote here, and ended without a word. What is committed stands; run the same command again" in last(False)
+    assert "cannot be seen from another host" in last(None)
+    assert len(list(status_lines(WorkStatus((), None)))) == 1

@@ -34,7 +34,7 @@ class Folder:
         usual = (
             f"dataset.labels={labels}", "dataset.shard_images=2", 'download.allowed_networks=["127.0.0.0/8"]',
             "download.attempts=1", "backbone.name=tiny", "backbone.weights=random:0", "backbone.input_px=32",
-            "engine.threads=1", "images.keep=false",
+            "engine.threads=1", "images.keep=false", "model.top_k=4",
         )  # fmt: skip
         return [*usual, *more]
 
@@ -46,7 +46,8 @@ class Folder:
         return flow.run(self.config(*more), self.root / "work", request)
 
     def plan(self, *more: str, retry: frozenset[ImageStatus] = frozenset()) -> dict[str, flow.StagePlan]:
-        return {line.name: line for line in flow.plan(self.config(*more), self.root / "work", "extract", retry)}
+        request = flow.Request("extract", retry=retry)
+        return {line.name: line for line in flow.plan(self.config(*more), self.root / "work", request)}
 
     def plan_text(self, *more: str) -> str:
         sets = [word for setting in self.settings(*more) for word in ("--set", setting)]
@@ -69,7 +70,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 def test_image_shards_are_dropped_and_what_became_of_the_images_stays(folder: Folder) -> None:
     assert folder.files("images") == []
     assert folder.files("downloads") == ["shard-00000.parquet", "shard-00001.parquet", "stage.parquet"]
-    status = {line.name: line for line in flow.status(folder.config(), folder.root / "work")}
+    status = {line.name: line for line in flow.status(folder.config(), folder.root / "work").stages}
     assert (status["download"].shards, status["download"].pruned, status["extract"].pruned) == (2, 2, 0)
     assert flow.verify(folder.config(), folder.root / "work").problems == ()
 

@@ -69,7 +69,7 @@ def test_a_run_in_which_all_failed_is_no_success_and_the_next_tries_again(folder
     assert first.problem is not None
     assert first.problem.exit_code == 3
 
-    (_, line) = flow.plan(folder.config("mendable/1", "code/404"), folder.root / "work", "download")
+    (_, line) = flow.plan(folder.config("mendable/1", "code/404"), folder.root / "work", flow.Request("download"))
     assert line.reasons == ("failed, to be tried again: not_found 1, server_error 1",)
     folder.server.mended.set()
     folder.run("mendable/1", "code/404")
@@ -91,7 +91,7 @@ def test_damaged_images_are_fetched_as_a_whole_when_some_are_fetched_again(folde
 
 def test_another_list_of_addresses_is_planned_and_its_images_are_fetched(folder: Folder) -> None:
     folder.run("ok/1", "ok/2")
-    index, download = flow.plan(folder.config("ok/3", "ok/4"), folder.root / "work", "download")
+    index, download = flow.plan(folder.config("ok/3", "ok/4"), folder.root / "work", flow.Request("download"))
     assert (index.to_run, download.to_run) == (1, None)
     assert any(reason.startswith("files ") or reason.endswith("changed") for reason in index.reasons)
     folder.run("ok/3", "ok/4")

@@ -46,9 +46,9 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
 
 
 def test_batches_too_small_to_share_are_refused(tmp_path: Path) -> None:
-    work = make(tmp_path, RECIPE)
+    work = make(tmp_path, RECIPE)  # of which 23 are to learn from: one batch has one image
     with pytest.raises(UsageError, match=r"train.processes is 2, but a batch has 1 images.*train.processes=1"):
-        train.run(work.task("train", settings(2, batch_images=1)))
+        train.run(work.task("train", settings(2, batch_images=2)))
 
 
 def vanish(task: Task) -> None:
