@@ -36,7 +36,7 @@ def result_lines(result: "Result") -> Iterator[str]:
         yield f"WARNING: {result.metrics['coverage']['warning']}"
     for section in ("zsl", "gzsl", "standard"):
         if result.metrics and section in result.metrics:
-            yield metric_line(section, result.metrics[section])
+            yield from metric_lines(section, result.metrics[section])
     if result.random_weights:
         yield f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is"
     if result.report:
@@ -44,15 +44,17 @@ def result_lines(result: "Result") -> Iterator[str]:
         yield f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}"
 
 
-def metric_line(name: str, section: Mapping[str, Any]) -> str:
-    """The figures of a section of metrics.json, each beside chance."""
-    f1 = [key for key in section if key.startswith("f1@")]
+def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
+    """The figures of a section of metrics.json, each beside chance; and which K asks for more labels than there are."""
+    ks = [int(key.removeprefix("f1@")) for key in section if key.startswith("f1@")]
     figures = [f"mAP {section['map']:.3f} (chance {section['chance']['map']:.3f}"]
     if section["permuted"]["map"] is not None:  # a single label has nothing to change places with
         figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
     figures[0] += ")"
-    figures += [f"{key.upper()} {section[key]:.3f} (chance {section['chance'][key]:.3f})" for key in f1]
-    return f"{name.upper()}  " + "  ".join(figures)
+    figures += [f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f})" for k in ks]
+    yield f"{name.upper()}  " + "  ".join(figures)
+    if many := [f"F1@{k}" for k in ks if k > section["labels"]]:
+        yield f"NOTE: {name.upper()} has {section['labels']} labels; {', '.join(many)} takes all of them as predicted"
 
 
 def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pipeline.core.task import Stage
@@ -49,16 +50,40 @@ def explain(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     reasons = []
     if before["version"] != now["version"]:
         reasons.append(f"code version {before['version']} -> {now['version']}")
-    old = {**before["settings"], **before["outside"]}
-    new = {**now["settings"], **now["outside"]}
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            hashed = _HASH.fullmatch(str(new.get(key)))
-            reasons.append(f"{key} changed" if hashed else f"{key} {_short(old.get(key))} -> {_short(new.get(key))}")
+    reasons += _changes(before["settings"], now["settings"])
+    reasons += _outside_changes(before["outside"], now["outside"])
     if not reasons:
         names = [name for name in now["upstream"] if before["upstream"].get(name) != now["upstream"][name]]
         reasons += [f"after {name}" for name in names]
     return reasons
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [
+        f"{key} changed" if _hashed(new.get(key)) else f"{key} {_short(old.get(key))} -> {_short(new.get(key))}"
+        for key in differing
+    ]
+
+
+def _outside_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs of what is read from outside: settings, and files that have other bytes under the same name.
+
+    Another name of a file, and another hash of all files together, are told where nothing of that kind differs only:
+    the setting that names another file says it already.
+    """
+    followed = {key for key in old.keys() | new.keys() if _hashed(old.get(key, new.get(key)))}
+    replaced = {key for key in followed if key in old and key in new and PurePath(key).is_absolute()}
+    told = [{key: value for key, value in one.items() if key not in followed - replaced} for one in (old, new)]
+    if changes := _changes(*told):
+        return changes
+    return [
+        f"{key} {'changed' if key in new else 'is gone'}" for key in sorted(followed) if old.get(key) != new.get(key)
+    ]
+
+
+def _hashed(value: Any) -> bool:
+    return _HASH.fullmatch(str(value)) is not None
 
 
 def _short(value: Any) -> str:

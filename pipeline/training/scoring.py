@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -90,10 +91,9 @@ def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def sorted_on(device: torch.device) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """What sorts each row of a matrix ascending: the device, or NumPy where that is the CPU. Both give equal bits."""
-    if device.type == "cpu":
-        return sorted_rows
+    return sorted_rows if device.type == "cpu" else partial(sorted_by_torch, device)
 
-    def rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        return torch.from_numpy(matrix).to(device).sort(dim=1).values.cpu().numpy()
 
-    return rows
+def sorted_by_torch(device: torch.device, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row ascending, by a device."""
+    return torch.from_numpy(rows).to(device).sort(dim=1).values.cpu().numpy()

@@ -1,13 +1,23 @@
 """What people read of what a command came to."""
 
-from pipeline.console import metric_line, size_text, status_lines, time_text
+from typing import Any
+
+from pipeline.console import metric_lines, size_text, status_lines, time_text
 from pipeline.core.lock import Writer
 from pipeline.status import WorkStatus
 
+SECTION: dict[str, Any] = {
+    "map": 0.5, "f1@3": 0.25, "labels": 3, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None},
+}  # fmt: skip
+
 
 def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
-    section = {"map": 0.5, "f1@3": 0.25, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None}}
-    assert metric_line("zsl", section) == "ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100)"
+    assert list(metric_lines("zsl", SECTION)) == ["ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100)"]
+
+
+def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
+    _, note = metric_lines("zsl", SECTION | {"labels": 2})
+    assert note == "NOTE: ZSL has 2 labels; F1@3 takes all of them as predicted"
 
 
 def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:

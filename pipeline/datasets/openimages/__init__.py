@@ -72,7 +72,7 @@ def records(config: OpenImagesDataset, left_out: Counter[str]) -> Iterator[pa.Ta
         if not rows:
             raise PipelineError(
                 f"{_images_file(config, split)[1]}: no image of the subset {split!r}, expected some. "
-                f"Check {_images_file(config, split)[0]}"
+                f"Check dataset.{_images_file(config, split)[0]}"
             )
 
 

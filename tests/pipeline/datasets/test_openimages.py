@@ -150,7 +150,7 @@ def test_an_array_that_would_run_code_is_refused(tmp_path: Path) -> None:
     ("fields", "error"),
     [
         ({"rotation": "45.0"}, "found the row .*45.0.*, expected an ImageID of 16 hex digits and a Rotation of 0, 90"),
-        ({"subset": "test"}, "no image of the subset 'train', expected some"),
+        ({"subset": "test"}, "no image of the subset 'train', expected some. Check dataset.images.train"),
         ({"title": "one,comma"}, "CSV parse error: Expected 12 columns, got 13"),
     ],
 )

@@ -1,5 +1,6 @@
 import errno
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -58,16 +59,22 @@ def test_figures_are_the_same_from_memory_and_file_by_one_thread_or_many(tmp_pat
     np.testing.assert_array_equal(again.measured.per_label, plain.measured.per_label)
 
 
-def test_rows_sorted_by_a_device_have_the_bits_of_numpy():
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_rows_sorted_by_a_device_give_the_figures_of_numpy(protocol):
     import torch
 
-    from pipeline.training.scoring import sorted_on
+    from pipeline.training.scoring import sorted_by_torch, sorted_on
 
-    rows = np.random.default_rng(0).standard_normal((5, 1000)).astype(np.float32)
-    rows[:, ::3] = np.round(rows[:, ::3])
-    assert sorted_on(torch.device("cpu")) is sorted_rows
-    by_torch = torch.from_numpy(rows).sort(dim=1).values.numpy()  # what it does on any other device
-    np.testing.assert_array_equal(by_torch, sorted_rows(rows))
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert sorted_on(cpu) is sorted_rows
+    assert sorted_on(gpu).func is sorted_by_torch
+    scores, codes = drawn()
+    scores = np.round(scores, 1)  # with ties
+    by_numpy = evaluate(protocol, ScoreTable.of(scores, codes), (3,), Baselines(draws=2))
+    computing = Computing(sort=partial(sorted_by_torch, cpu))
+    by_torch = evaluate(protocol, ScoreTable.of(scores, codes), (3,), Baselines(draws=2), computing)
+    assert by_torch == by_numpy
+    np.testing.assert_array_equal(by_torch.measured.per_label, by_numpy.measured.per_label)
 
 
 def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
