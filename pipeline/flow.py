@@ -72,7 +72,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
     run_folder = (
         f"runs/{config.train.run}" if config.train.run else f"runs/{config.model.name}-{config.model.preset}-{{train}}"
     )
-    threads = config.engine.threads
+    threads, hash_of = config.engine.threads, partial(_file_hash, sources)
     scoring = evaluate.settled(config.evaluate, config.dataset.own_protocol)
     features = extract.Settings(config.backbone, config.extract, config.store, config.download.max_pixels, threads)
     return [
@@ -107,7 +107,8 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
         Stage(
             name="extract",
             version=extract.VERSION,
-            recipe=extract.recipe(features) | {"backbone.weights_file": _file_hash(extract.sources(features), sources)},
+            recipe=extract.recipe(features)
+            | {"backbone.weights_file": hash_of("backbone.weights", extract.sources(features))},
             settings=features,
             run=extract.run,
             upstream={"index": "shard", "download": "shard"},
@@ -134,7 +135,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             name="embed",
             version=embed.VERSION,
             recipe=_keys("embed", config.embed, {"missing", "overrides"})
-            | {"embed.vectors": _file_hash(embed.sources(config.embed), sources) or config.embed.vectors},
+            | {"embed.vectors": hash_of("embed.vectors", embed.sources(config.embed)) or config.embed.vectors},
             settings=embed.Settings(config.embed),
             run=embed.run,
             upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
@@ -233,10 +234,8 @@ def status(config: Config, work: Path) -> WorkStatus:
 
 
 def verify(config: Config, work: Path) -> Verification:
-    """Compare every file with its receipt."""
-    storage = _storage(config, work)
-    graph, _ = _graph(config, storage, "report")
-    return verify_files(graph, storage)
+    """Compare every file of the data set with its receipt, whatever settings it was made with."""
+    return verify_files(_storage(config, work))
 
 
 def reextract(config: Config, work: Path, count: int, seed: int) -> Reextraction:
@@ -291,6 +290,6 @@ def _keys(section: str, config: BaseModel, fields: set[str] | None = None) -> di
     return {f"{section}.{key}": value for key, value in config.model_dump(mode="json", include=fields).items()}
 
 
-def _file_hash(paths: tuple[str, ...], sources: Sources) -> str | None:
-    """Hash of the one file from outside that a stage reads, whatever its path; None where it reads none."""
-    return next(iter(sources.hashes(paths).values()), None)
+def _file_hash(sources: Sources, setting: str, paths: tuple[str, ...]) -> str | None:
+    """Hash of the one file from outside that a setting names, whatever its path; None where it names none."""
+    return next(iter(sources.hashes(paths, setting).values()), None)

@@ -57,7 +57,8 @@ class BackboneConfig(Section):
 
     name: str = "vgg19"
     weights: str = "default"  # "default" (the published ones), a path, or "random:SEED"
-    input_px: Positive = 224  # side of the square that an image is squeezed into
+    # Side of the square that an image is squeezed into; at 4,096 a row of VGG's conv1 is too long for Parquet (2 GiB).
+    input_px: Annotated[int, Field(ge=1, le=2048)] = 224
     layers: Texts = ()  # maps to store, by column; empty: the backbone's usual ones
 
 

@@ -3,20 +3,18 @@
 Only `assemble` needs torch: a plan asks for the rest.
 """
 
-import pickle
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from zipfile import is_zipfile
+from typing import TYPE_CHECKING, TypeVar
 
+from pipeline.backbones.weights_file import SETTING, read, refused
 from pipeline.core.fetch import cache_folder, fetch
 from pipeline.core.fingerprint import fingerprint
 from pipeline.core.storage import sha256_file
 from schemas.config import BackboneConfig
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,13 +24,7 @@ Module = TypeVar("Module", bound="nn.Module")
 DEFAULT = "default"
 RANDOM = "random:"
 
-_SETTING = "backbone.weights"
 _SEED_LIMIT = 2**63  # torch takes no larger seed
-
-# What a checkpoint of self-supervised training keeps its networks under, the best first, and what those wrap theirs in.
-_NETWORKS = ("teacher", "student", "state_dict")
-_WRAPPERS = ("module.", "backbone.")
-_HEADS = ("head.",)  # of the training alone
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: 
     path = _local(config, published)
     with torch.device("meta"):
         network = create()
-    found = _read(path)
+    found = read(path)
     _require_fit(network.state_dict(), found, path, config.name)
     wide = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     network.load_state_dict(wide, assign=True)
@@ -122,15 +114,15 @@ def _seed(config: BackboneConfig) -> int | None:
         return None
     text = config.weights.removeprefix(RANDOM)
     if not (text.isascii() and text.isdigit() and int(text) < _SEED_LIMIT):
-        raise UsageError(f"{_SETTING} = {config.weights!r}: expected a number after {RANDOM!r}, for example random:0")
+        raise UsageError(f"{SETTING} = {config.weights!r}: expected a number after {RANDOM!r}, for example random:0")
     return int(text)
 
 
 def _require(published: Published | None, config: BackboneConfig) -> Published:
     if published is None:
         raise UsageError(
-            f"{_SETTING} = {DEFAULT!r}: backbone {config.name!r} has no published weights, expected a path or a seed. "
-            f"Run with --set {_SETTING}={RANDOM}0"
+            f"{SETTING} = {DEFAULT!r}: backbone {config.name!r} has no published weights, expected a path or a seed. "
+            f"Run with --set {SETTING}={RANDOM}0"
         )
     return published
 
@@ -139,9 +131,8 @@ def _local(config: BackboneConfig, published: Published | None) -> Path:
     path = source(config)
     if path is not None:
         if not Path(path).is_file():
-            raise PipelineError(
-                f"{_SETTING}: no file {path}, expected one, {DEFAULT!r} or '{RANDOM}SEED'. Set {_SETTING} anew"
-            )
+            got = "a folder" if Path(path).is_dir() else "no file"
+            raise refused(path, got, f"a file of weights, {DEFAULT!r} or '{RANDOM}SEED'")
         return Path(path)
     known = _require(published, config)
     return _fetched_once(known, cache_folder() / known.address.rsplit("/", 1)[-1])
@@ -150,7 +141,7 @@ def _local(config: BackboneConfig, published: Published | None) -> Path:
 @lru_cache(maxsize=4)
 def _fetched_once(published: Published, target: Path) -> Path:
     """The published file, checked once in a process: `fetch` reads all of it each time."""
-    return fetch(published.address, target, published.sha256, setting=_SETTING)
+    return fetch(published.address, target, published.sha256, setting=SETTING)
 
 
 def _hash_of(path: Path) -> str:
@@ -164,59 +155,15 @@ def _hash_once(path: Path, size_bytes: int, modified_ns: int) -> str:
     return sha256_file(path)
 
 
-def _read(path: Path) -> "dict[str, Tensor]":
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals([Namespace]):  # DINO keeps its arguments in one beside the networks
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PipelineError(
-            f"{_SETTING}: cannot read {path} ({first}), expected a dictionary of tensors, saved by torch or as "
-            f".safetensors; no code is run from such a file. Set {_SETTING} to another"
-        ) from error
-    found = _unwrapped(found)
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        held = ", ".join(map(str, list(found)[:3])) if isinstance(found, dict) else type(found).__name__
-        raise PipelineError(
-            f"{_SETTING}: {path} holds {held}, expected tensors by name, at its top level or under "
-            f"{' or '.join(_NETWORKS)}. Set {_SETTING} to such a file"
-        )
-    return found
-
-
-def _unwrapped(found: Any) -> Any:
-    """The network's tensors out of a whole checkpoint, by the names that the network itself uses."""
-    name = next((name for name in _NETWORKS if isinstance(found, dict) and isinstance(found.get(name), dict)), None)
-    if name is None:
-        return found
-    named = {}
-    for key, value in found[name].items():
-        for wrapper in _WRAPPERS:
-            key = key.removeprefix(wrapper)  # noqa: PLW2901 - one wrapper after the other
-        if not key.startswith(_HEADS):
-            named[key] = value
-    return named
-
-
 def _require_fit(wanted: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]", path: Path, name: str) -> None:
     """Raise for the first key that is missing, unexpected or of another shape."""
-
-    def refuse(what: str) -> PipelineError:
-        return PipelineError(
-            f"{_SETTING}: {path} does not fit backbone {name!r}: {what}. Set {_SETTING} to its weights"
-        )
-
+    expected = f"the {len(wanted)} tensors of backbone {name!r}"
     for key, tensor in wanted.items():
         if key not in found:
-            raise refuse(f"{key!r} is missing (got {len(found)} tensors, expected {len(wanted)})")
+            raise refused(path, f"{len(found)} tensors ({', '.join([*found][:2])} ...) without {key!r}", expected)
         if found[key].shape != tensor.shape:
-            raise refuse(f"{key!r} has shape {tuple(found[key].shape)}, expected {tuple(tensor.shape)}")
+            shapes = f"{tuple(found[key].shape)}", f"{tuple(tensor.shape)} as in backbone {name!r}"
+            raise refused(path, f"{key!r} of shape {shapes[0]}", shapes[1])
     for key in found:
         if key not in wanted:
-            raise refuse(f"{key!r} is not expected (got {len(found)} tensors, expected {len(wanted)})")
+            raise refused(path, f"{len(found)} tensors, {key!r} among them", expected)

@@ -26,13 +26,16 @@ class Sources:
         except (FileNotFoundError, ValueError):  # no memory, or a damaged one: the files are hashed again
             self._known = {}
 
-    def hashes(self, paths: Iterable[str]) -> dict[str, str]:
+    def hashes(self, paths: Iterable[str], setting: str = "the setting that names it") -> dict[str, str]:
         """sha256 by path.
 
+        Args:
+            setting: that names them, for error texts.
+
         Raises:
-            PipelineError: a file is not there.
+            PipelineError: a file is not there, is none, or cannot be read.
         """
-        return {path: self._hash(path) for path in paths}
+        return {path: self._hash(path, setting) for path in paths}
 
     def save(self) -> None:
         """Write what was learnt since the last time. Only for the holder of the lock."""
@@ -40,16 +43,16 @@ class Sources:
             self.storage.write(_MEMORY, json.dumps(self._known, indent=1, sort_keys=True).encode())
             self._learnt = False
 
-    def _hash(self, path: str) -> str:
+    def _hash(self, path: str, setting: str) -> str:
         try:
             seen = Path(path).stat()
+            stamp = {"size_bytes": seen.st_size, "modified_ns": seen.st_mtime_ns}
+            known = self._known.get(path, {})
+            if {key: known.get(key) for key in stamp} != stamp:
+                known = self._known[path] = {**stamp, "sha256": sha256_file(Path(path))}
+                self._learnt = True
         except OSError as error:
             raise PipelineError(
-                f"cannot read the file {path}: {error.strerror}. Check the setting that names it"
+                f"cannot read the file {path}: {error.strerror}, expected a file. Check {setting}"
             ) from error
-        stamp = {"size_bytes": seen.st_size, "modified_ns": seen.st_mtime_ns}
-        known = self._known.get(path, {})
-        if {key: known.get(key) for key in stamp} != stamp:
-            known = self._known[path] = {**stamp, "sha256": sha256_file(Path(path))}
-            self._learnt = True
         return str(known["sha256"])

@@ -76,15 +76,15 @@ def misfit(change: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ("missing", r"'steps.fc1.2.weight' is missing \(got 5 tensors, expected 6\)"),
-        ("unexpected", r"'head.bias' is not expected \(got 7 tensors, expected 6\)"),
-        ("shape", r"'steps.conv2.0.bias' has shape \(9,\), expected \(8,\)"),
+        ("missing", r"5 tensors \(.*\) without 'steps.fc1.2.weight', expected the 6 tensors of backbone 'tiny'"),
+        ("unexpected", r"7 tensors, 'head.bias' among them, expected the 6 tensors of backbone 'tiny'"),
+        ("shape", r"'steps.conv2.0.bias' of shape \(9,\), expected \(8,\) as in backbone 'tiny'"),
     ],
 )
 def test_weights_of_another_network_are_refused_by_key(tmp_path: Path, change: str, text: str) -> None:
     torch.save(misfit(change), tmp_path / "w.pth")
 
-    with pytest.raises(PipelineError, match=f"does not fit backbone 'tiny': {text}. Set backbone.weights"):
+    with pytest.raises(PipelineError, match=f"w.pth: got {text}. Run: biam-pipe extract --set backbone.w"):
         tiny.build(at(tmp_path / "w.pth"))
 
 
@@ -98,22 +98,63 @@ def unreadable(path: Path, kind: str) -> None:
         path.write_text("these are no weights")
     elif kind == "empty":
         path.write_bytes(b"")
-    elif kind == "pickle":
-        path.write_bytes(pickle.dumps(Dangerous(), protocol=2))
+    elif kind.startswith("pickle"):
+        path.write_bytes(pickle.dumps(Dangerous(), protocol=int(kind[-1])))
     elif kind == "code":
         torch.save({"a": Dangerous()}, path)
-    elif kind == "cut":
-        torch.save(state(), path)
+    elif kind == "network":
+        torch.save(nn.Linear(1, 1), path)
+    elif kind.startswith("cut"):
+        torch.save(state(), path, _use_new_zipfile_serialization=kind == "cut zip")
         path.write_bytes(path.read_bytes()[:-200])
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("kind", ["text", "empty", "pickle", "code", "cut"])
-def test_what_cannot_be_read_is_refused_and_runs_no_code(tmp_path: Path, kind: str, suffix: str) -> None:
-    path = tmp_path / f"w{suffix}"
+@pytest.mark.parametrize(
+    ("kind", "got"),
+    [
+        ("text", r"a file that starts with b'these are no wei'"),
+        ("empty", "an empty file"),
+        ("pickle 0", "a pickle that asks for exec, which may run code"),
+        ("pickle 2", "a pickle that asks for exec, which may run code"),
+        ("pickle 4", "a pickle that is cut off, damaged or not of tensors"),
+        ("code", "a pickle that asks for exec, which may run code"),
+        (
+            "network",
+            r"a pickle that asks for torch.nn.*Linear, which may run code \(a whole network, not its tensors\?\)",
+        ),
+        ("cut zip", "a zip archive without its end: cut off or damaged"),
+        ("cut pickle", "a pickle that is cut off, damaged or not of tensors"),
+    ],
+)
+def test_what_cannot_be_read_is_named_without_torchs_advice_and_runs_no_code(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, kind: str, got: str
+) -> None:
+    path = tmp_path / "w.pth"
     unreadable(path, kind)
 
-    with pytest.raises(PipelineError, match=f"backbone.weights: cannot read {path} "):
+    text = (
+        rf"^backbone.weights = {path}: got {got}, expected tensors by name, .*Run: biam-pipe extract --set backbone.w"
+    )
+    with pytest.raises(PipelineError, match=text) as refused:
+        tiny.build(at(path))
+    assert "weights_only" not in str(refused.value)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("kind", "got"),
+    [
+        ("text", r"no .safetensors file, or a damaged one \(.*header too large\), expected tensors by name"),
+        ("empty", "an empty file, expected tensors by name"),
+        ("code", "a zip archive, as torch.save writes it, expected a name that ends with .pth"),
+        ("pickle 2", r"no .safetensors file, or a damaged one \("),
+    ],
+)
+def test_what_is_no_safetensors_file_is_named(tmp_path: Path, kind: str, got: str) -> None:
+    path = tmp_path / "w.safetensors"
+    unreadable(path, kind)
+
+    with pytest.raises(PipelineError, match=f"^backbone.weights = {path}: got {got}"):
         tiny.build(at(path))
 
 
@@ -130,15 +171,14 @@ def test_a_checkpoint_gives_the_tensors_under_state_dict(tmp_path: Path) -> None
 def test_tensors_under_another_key_are_refused_with_what_was_found(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "weights": state()}, tmp_path / "w.pth")
 
-    with pytest.raises(
-        PipelineError, match="holds epoch, weights, expected tensors by name, at its top level or under"
-    ):
+    with pytest.raises(PipelineError, match="got epoch, weights, expected tensors by name, at the top level or under"):
         tiny.build(at(tmp_path / "w.pth"))
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"no file .*gone.pth, expected one, 'default' or 'random:SEED'"):
-        tiny.build(at(tmp_path / "gone.pth"))
+    for path, got in ((tmp_path / "gone.pth", "no file"), (tmp_path, "a folder")):
+        with pytest.raises(PipelineError, match=f"{path}: got {got}, expected a file of weights, 'default' or 'random"):
+            tiny.build(at(path))
 
 
 @pytest.mark.parametrize("seed", ["", "x", "-1", "1.5", "²", str(2**63)])
