@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -209,8 +210,9 @@ def status_command(where: Where, as_json: bool) -> None:
 @app.command("verify")
 @_with_common_options
 def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, seed: SeedOption = 0) -> None:
-    """Compare every file that the settings name with the hash in its receipt. Exit code 4 if one differs.
+    """Compare every file of the data set that has a receipt with the hash in it. Exit code 4 if one differs.
 
+    Whatever settings made it: both stores, other features, other runs. A receipt that is gone or damaged is told, too.
     With --reextract also make the features of random images anew, from their stored bytes and with the same settings:
     equal bits are expected on the same machine, differences up to a stated tolerance elsewhere.
 
@@ -229,8 +231,8 @@ def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, 
     else:
         _print(verification_lines(found, again))
     if found.problems:
-        text = f"{len(found.problems)} files are not what their receipts say. Remove them, then: biam-pipe run"
-        _end(IntegrityError(text), as_json)
+        text = f"files gone or not as their receipts say: {len(found.problems)}. Remove what is left of them, then run"
+        _end(IntegrityError(f"{text} with their settings: biam-pipe run --dataset {config.dataset.name}"), as_json)
     if again and again.problems:
         text = f"{len(again.problems)} of {again.images} images give other features than those that are stored"
         _end(IntegrityError(f"{text}. Other libraries or another device? See: biam-pipe plan"), as_json)
@@ -271,8 +273,13 @@ def convert_command(
 
     TO is a store (see `show stores`), whose shards go into the work folder, up to date for a run with that store.name;
     `released`, the per-image HDF5 files that the authors' code reads; or `huggingface`, Parquet that `datasets` opens
-    with shapes. --from takes in HDF5 files of NUS-WIDE as the authors shared them, with their labels, and sets
-    dataset.features. What stands already is kept: after an interruption the same command goes on.
+    with shapes. Both forms need the stage `split`, too: `released` puts training and validation images in one file and
+    test images in another, seen labels first; `huggingface` has the split as a column.
+
+    --from takes in HDF5 files of NUS-WIDE as the authors shared them, with their labels, and sets dataset.features.
+
+    What stands already is kept where its bytes, and those it was made from, are as they were written: after an
+    interruption the same command goes on.
 
     Example: biam-pipe convert hdf5 --dataset demo
 
@@ -289,14 +296,15 @@ def convert_command(
         sets = [*where.sets, setting, *([f"store.name={to}"] if to else [])]
         _run(replace(where, sets=sets), as_json, "extract", None, None, False, None)
         if not as_json:
-            _print([f"next: biam-pipe train --dataset nuswide --set '{setting}'"])
+            own = " ".join(f"--set {shlex.quote(one)}" for one in sets[len(where.sets) :])
+            _print([with_options_given(f"next: biam-pipe train --dataset nuswide {own}", sys.argv[1:])])
         return
     config = where.load()
     made = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
     if as_json:
         _print_json(asdict(made))
         return
-    _print(conversion_lines(made))
+    _print(with_options_given(line, sys.argv[1:]) for line in conversion_lines(made))
 
 
 def _add_list(name: str) -> None:

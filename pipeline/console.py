@@ -105,7 +105,8 @@ def _writer_line(writer: "Writer") -> str:
 
 def verification_lines(found: "Verification", again: "Reextraction | None") -> Iterator[str]:
     """What a comparison found, and how images that were made anew came out."""
-    yield f"{found.files} files, {size_text(found.size_bytes)}, {len(found.problems)} problems"
+    files, problems = _number(found.files, "file"), _number(len(found.problems), "problem")
+    yield f"{files}, {size_text(found.size_bytes)}, {problems}"
     yield from found.problems
     if again is None:
         return
@@ -164,6 +165,10 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[s
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,7 +1,8 @@
 """Features in another form: in another store, as the authors' released files, or for Hugging Face's `datasets`.
 
 Another store takes the features' own place in the work folder, receipts included, so that a run with that store finds
-them up to date. The other forms go to a folder of the user's. What is there, made from the same features, stays.
+them up to date. The other forms go to a folder of the user's. What is there, made from the same features, stays: its
+hash and theirs are compared.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core import stopping
 from pipeline.core.ahead import ahead
@@ -20,12 +21,15 @@ from pipeline.core.lock import writing
 from pipeline.core.plan import plan
 from pipeline.core.progress import ProgressView
 from pipeline.core.stopping import watching_signals
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, users_folder
 from pipeline.core.task import Task, shard_name
 from pipeline.stores import STORES
 from schemas.config import StoreConfig
 from schemas.errors import PipelineError, UsageError, unknown_name
 from schemas.receipts import Receipt
+
+if TYPE_CHECKING:
+    from pipeline.batches.shards import FeatureShards
 
 FORMS = ("huggingface", "released")  # beside the stores
 _NUSWIDE_FILES = "nus_wide"  # how the authors' files of that data set begin
@@ -72,6 +76,11 @@ class Conversion:
     quiet: bool = False
 
     def __post_init__(self) -> None:
+        if not self.to:
+            raise UsageError(
+                f"convert: got no TO, expected a store ({', '.join(STORES)}), a form ({', '.join(FORMS)}) or --from "
+                f"FILE. Run: biam-pipe convert {next(name for name in STORES if name != self.store.name)}"
+            )
         if self.to not in (*STORES, *FORMS):
             raise unknown_name("store or form", self.to, (*STORES, *FORMS))
         if self.to == self.store.name:
@@ -126,20 +135,18 @@ def _to_store(graph: Graph, target: Node, storage: Storage, options: StoreConfig
 
     source = graph["extract"]
     copy = StoreCopy(storage, open_features(_task(graph, storage)), options, target.ledger)
-    missing = [receipt for shard, receipt in source.valid.items() if shard not in target.valid]
-    if missing:
-        target.ledger.forget_record()
-    shards = [receipt for receipt in missing if receipt.shard is not None]
-    made = 0
-    with ahead(copy.shard, _unless_stopped(shards), cores(), cores(), name="convert") as receipts:
-        for receipt in receipts:
+
+    def stand_or_make(receipt: Receipt) -> Receipt:
+        standing = target.valid.get(receipt.shard)
+        return standing if standing is not None and copy.stands(receipt, standing) else copy.make(receipt)
+
+    before = dict(target.valid)
+    with ahead(stand_or_make, _unless_stopped(source.receipts()), cores(), cores(), name="convert") as receipts:
+        for done, receipt in enumerate(receipts):
             target.valid[receipt.shard] = receipt
-            made += 1
-            progress.update("convert", made, len(shards))
-    for receipt in missing:
-        if receipt.shard is None:
-            target.valid[None] = copy.whole(receipt)
-    if missing:
+            progress.update("convert", done + 1, len(source.valid))
+    made = {shard for shard, receipt in target.valid.items() if receipt is not before.get(shard)}
+    if made or not target.recorded:
         if target.stage.finish is not None:
             target.stage.finish(storage, target.folder, target.receipts())
         target.ledger.write_record(target.recipe, target.receipts())
@@ -148,7 +155,7 @@ def _to_store(graph: Graph, target: Node, storage: Storage, options: StoreConfig
         to=options.name,
         folder=str(storage.local(target.folder)),
         files=len(numbered),
-        made=made,
+        made=len(made - {None}),
         rows=sum(receipt.rows for receipt in numbered),
         size_bytes=sum(file.size_bytes for receipt in numbered for file in receipt.files),
         next_step=f"biam-pipe train --dataset {Path(storage.root).name} --set store.name={options.name}",
@@ -157,9 +164,12 @@ def _to_store(graph: Graph, target: Node, storage: Storage, options: StoreConfig
 
 def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: ProgressView) -> Converted:
     """The features in a form for other programs, in a folder; files that are whole stay whatever happens."""
-    files = _Files(Storage(str(out.resolve())), {name: graph[name] for name in _READS})
+    from pipeline.batches.shards import open_features
+
+    files = _Files(users_folder(out.resolve(), "convert"), {name: graph[name] for name in _READS})
     task = _task(graph, storage)
-    jobs = _huggingface(task) if to == "huggingface" else _released(task, Path(storage.root).name)
+    features = open_features(task)
+    jobs = _huggingface(task, features) if to == "huggingface" else _released(task, features, Path(storage.root).name)
     made = rows = size_bytes = 0
     for number, (name, write) in enumerate(jobs.items()):
         if (why := stopping.reason(None)) is not None:
@@ -169,6 +179,8 @@ def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: Prog
             note, made = files.make(name, write), made + 1
         rows, size_bytes = rows + note["rows"], size_bytes + note["size_bytes"]
         progress.update("convert", number + 1, len(jobs))
+    for shard in features.receipts:  # what no file was made from now may have changed since
+        features.files.checked(shard)
     example = f'load_dataset("parquet", data_files="{out}/*.parquet")' if to == "huggingface" else f"h5py, {out}/*.h5"
     return Converted(to, str(out), len(jobs), made, rows, size_bytes, example)
 
@@ -192,9 +204,7 @@ class _Files:
         path = self._note(name)
         try:
             note: dict[str, Any] = json.loads(self.storage.read(path))
-            same = (
-                note["made_from"] == self._made_from and self.storage.local(name).stat().st_size == note["size_bytes"]
-            )
+            same = note["made_from"] == self._made_from and self.storage.sha256(name) == note["sha256"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         return note if same else None
@@ -218,12 +228,11 @@ class _Files:
         return f"{name}.json"
 
 
-def _huggingface(task: Task) -> dict[str, Write]:
+def _huggingface(task: Task, features: "FeatureShards") -> dict[str, Write]:
     """One Parquet file a shard."""
-    from pipeline.batches.shards import open_features, shard_receipts
+    from pipeline.batches.shards import shard_receipts
     from pipeline.conversion import huggingface
 
-    features = open_features(task)
     split_of = shard_receipts(task, "split", features.numbers)
 
     def write(position: int, path: Path) -> int:
@@ -237,12 +246,10 @@ def _huggingface(task: Task) -> dict[str, Write]:
     }
 
 
-def _released(task: Task, dataset: str) -> dict[str, Write]:
+def _released(task: Task, features: "FeatureShards", dataset: str) -> dict[str, Write]:
     """One HDF5 file for training and one for testing."""
-    from pipeline.batches.shards import open_features
     from pipeline.conversion import released
 
-    features = open_features(task)
     prefix = _NUSWIDE_FILES if dataset == "nuswide" else dataset
     return {
         f"{prefix}_{part}.h5": partial(released.write, task=task, features=features, part=part)

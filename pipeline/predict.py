@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.core.graph import Graph, Node
-from pipeline.core.storage import Storage
+from pipeline.core.storage import Storage, users_folder
 from pipeline.core.task import Task
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
@@ -143,7 +143,7 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     labels = _labels(config, task, graph, request.labels)
     channels, elements = (spec.map_with_role(role).shape[-1] for role in ("region", "global"))
     saved = trained_model(task, FeatureSizes(channels, elements, labels.vectors.shape[1]))
-    device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), _writable(request.out)
+    device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), users_folder(request.out, "predict")
     with repeatable(config.evaluate.seed, config.engine.threads, device):
         seer = Seer(config, spec, saved.model.to(device), torch.from_numpy(labels.vectors).to(device))
         seen = enumerate(seer.see(request.images, request.top), start=1)
@@ -213,20 +213,6 @@ def _labels(config: Config, task: Task, graph: Graph, asked: Sequence[str] | Non
         )
     vectors = np.array([known[name] if name in known else others[name].vector for name in names], dtype=np.float32)
     return _Labels(names, vectors, {name: one.words.missing for name, one in others.items() if one.words.missing})
-
-
-def _writable(folder: Path) -> Storage:
-    """The folder of the pictures; better told now than after the work."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"predict: --out wants a folder for the heat maps, and {folder} is a file")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PipelineError(
-            f"predict: cannot write in {folder} ({error.strerror}), expected a folder. Run: biam-pipe predict --out "
-            "with another"
-        ) from error
-    return Storage(str(folder))
 
 
 def _prediction(seen: "Seen", names: Sequence[str], number: int, pictures: Storage) -> ImagePrediction:

@@ -1,9 +1,13 @@
-"""Compares every file that a receipt names with the hash the receipt holds."""
+"""Compares every file that a receipt names with the hash the receipt holds, whatever settings it was made with."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from pipeline.core.graph import Graph
+from pipeline.core.device import cores
+from pipeline.core.ledger import ledgers
 from pipeline.core.storage import Storage
+from schemas.errors import PipelineError
 from schemas.receipts import FileReceipt
 
 
@@ -13,8 +17,8 @@ class Verification:
 
     Attributes:
         files: files compared.
-        size_bytes: bytes read.
-        problems: one text for each file that is gone or has other bytes.
+        size_bytes: of them, as their receipts say.
+        problems: one text for each file that is gone or has other bytes, and for each receipt that is not in order.
     """
 
     files: int
@@ -22,18 +26,27 @@ class Verification:
     problems: tuple[str, ...]
 
 
-def verify(graph: Graph, storage: Storage) -> Verification:
-    """Read and hash every file of every stage; what was dropped on purpose is left out."""
-    files = [
-        file for node in graph.values() for receipt in node.kept.values() for file in receipt.files if not file.pruned
-    ]
-    problems = [text for file in files if (text := _problem(file, storage)) is not None]
-    damaged = [path for node in graph.values() for path in node.ledger.damaged()]
-    problems += [f"{storage.local(path)}: does not read as a receipt or stage record" for path in damaged]
+def verify(storage: Storage) -> Verification:
+    """Read and hash every file of a data set's folder that has a receipt; what was dropped on purpose is left out.
+
+    Raises:
+        PipelineError: there is no receipt at all.
+    """
+    audits = [ledger.audit() for ledger in ledgers(storage)]
+    if not audits:
+        raise PipelineError(
+            f"verify: no receipt in {storage.root}, expected one at least. Run: biam-pipe run --dataset "
+            f"{storage.local('').name}"
+        )
+    receipts = [receipt for found, _ in audits for receipt in found]
+    files = [file for receipt in receipts for file in receipt.files if not file.pruned]
+    with ThreadPoolExecutor(cores()) as threads:
+        problems = [text for text in threads.map(partial(_problem, storage), files) if text is not None]
+    problems += [text for _, texts in audits for text in texts]
     return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems))
 
 
-def _problem(file: FileReceipt, storage: Storage) -> str | None:
+def _problem(storage: Storage, file: FileReceipt) -> str | None:
     path = storage.local(file.path)
     if not storage.exists(file.path):
         return f"{path}: gone"

@@ -149,10 +149,16 @@ def test_only_fails_with_the_next_command_where_its_input_is_missing(tmp_path: P
 def test_verify_finds_a_flipped_bit_and_exits_with_4(shell: Shell) -> None:
     assert shell.json("verify")["problems"] == []
     shard = next(shell.folder.glob("work/demo/features/*/parquet/shard-00001.parquet"))
-    data = bytearray(shard.read_bytes())
+    _flip_a_bit(shard)
+    done = shell("verify", code=4)
+    assert ", 1 problem\n" in done.stdout
+    assert str(shard) in done.stdout
+
+
+def _flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    shard.write_bytes(data)
-    assert str(shard) in shell("verify", code=4).stdout
+    path.write_bytes(data)
 
 
 def test_a_truncated_shard_and_one_without_receipt_are_made_anew(shell: Shell) -> None:
@@ -160,7 +166,6 @@ def test_a_truncated_shard_and_one_without_receipt_are_made_anew(shell: Shell) -
     whole = [first.read_bytes(), second.read_bytes()]
     first.write_bytes(whole[0][:-1000])
     second.with_suffix(".json").unlink()
-    (first.parent / "stage.parquet").unlink()
     assert shell.ran("run") == {"extract": 2}
     assert [first.read_bytes(), second.read_bytes()] == whole
 
@@ -221,14 +226,41 @@ def test_another_store_is_up_to_date_once_converted_and_goes_on_where_it_stopped
     assert shell.json("convert hdf5")["made"] == 1
     assert (folder / "shard-00000.h5").stat().st_ino == before
     assert [path.read_bytes() for path in sorted(folder.glob("shard-*.h5"))] == [first, second]
-    assert shell.json("verify --set store.name=hdf5")["problems"] == []
 
 
-def test_forms_for_others_are_made_once(shell: Shell) -> None:
+def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_stores(shell: Shell) -> None:
+    folder = Path(shell.json("convert hdf5")["folder"])
+    told = shell("convert hdf5 --set train.lr=0.5").stdout
+    assert "hdf5: 2 files (0 made now), 80 images" in told
+    assert "next: biam-pipe train --dataset demo --set train.lr=0.5 --set store.name=hdf5" in told
+    copy, source = (
+        folder / "shard-00001.h5",
+        next(shell.folder.glob("work/demo/features/*/parquet/shard-00001.parquet")),
+    )
+    whole = copy.read_bytes()
+    for path in (copy, source):
+        _flip_a_bit(path)
+    done = shell("verify", code=4)
+    assert ", 2 problems\n" in done.stdout
+    assert str(copy) in done.stdout
+    assert str(source) in done.stdout
+    assert "files gone or not as their receipts say: 2. Remove what is left of them, then run with their" in done.stderr
+    assert "shard-00001.parquet is not what its receipt says: sha256" in shell("convert hdf5", code=4).stderr
+    _flip_a_bit(source)
+    assert shell.json("convert hdf5")["made"] == 1
+    assert copy.read_bytes() == whole
+    assert shell.json("verify")["problems"] == []
+
+
+def test_forms_for_others_are_made_once_and_again_where_they_were_damaged(shell: Shell) -> None:
     for form in ("released", "huggingface"):
         made = shell.json(f"convert {form} --out {form}")
         assert (made["made"], made["rows"]) == (2, 80)
         assert shell.json(f"convert {form} --out {form}")["made"] == 0
+    _flip_a_bit(shell.folder / "huggingface/shard-00001.parquet")
+    assert shell.json("convert huggingface --out huggingface")["made"] == 1
+    _flip_a_bit(next(shell.folder.glob("work/demo/features/*/parquet/shard-00001.parquet")))
+    assert "is not what its receipt says" in shell("convert huggingface --out huggingface", code=4).stderr
 
 
 def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_path: Path) -> None:
@@ -257,6 +289,22 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
         ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: hdf5, huggingface, parq"),
         ("convert parquet", 2, "the features are in the store parquet already (store.name). To convert from another: "),
         ("convert released", 2, "convert: released wants a folder for its files: --out DIR"),
+        (
+            "convert",
+            2,
+            "convert: got no TO, expected a store (hdf5, parquet), a form (huggingface, released) or --from",
+        ),
+        ("convert released --out biam-pipe.toml", 2, "biam-pipe.toml is a file. Use another --out"),
+        (
+            "plan --set backbone.weights=work",
+            1,
+            "cannot read the file work: Is a directory, expected a file. Check backb",
+        ),
+        (
+            "plan --set backbone.input_px=1000000",
+            2,
+            "backbone.input_px: got 1000000, expected a whole number, at least 1 a",
+        ),
         ("convert hdf5 --out x", 2, "convert: hdf5 wants no --out: it has its place in the work folder"),
         (
             "convert hdf5 --set backbone.input_px=64",
@@ -313,7 +361,7 @@ def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: 
     for wrong, told in (
         ("predict", "no image given"),
         ("predict red.png --top 0", "predict: --top is 0, expected at least 1 label"),
-        ("predict red.png --out red.png", "predict: --out wants a folder for the heat maps, and red.png is a file"),
+        ("predict red.png --out red.png", "predict: --out wants a folder, and red.png is a file"),
     ):
         assert told in shell(wrong, code=2).stderr
     done = shell("predict red.png --set model.channels=16", code=1).stderr

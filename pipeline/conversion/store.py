@@ -30,18 +30,31 @@ class StoreCopy:
     target: StoreConfig
     ledger: Ledger
 
-    def shard(self, receipt: Receipt) -> Receipt:
-        """Write one shard anew, and its receipt: that of the first store but for the file.
+    def stands(self, receipt: Receipt, copied: Receipt) -> bool:
+        """Whether the copy of these files has the bytes that its receipt says.
 
         Raises:
-            IntegrityError: the shard is not what its receipt says.
+            IntegrityError: the files themselves have others than theirs says.
         """
-        assert receipt.shard is not None
-        position = self.features.numbers.index(receipt.shard)
+        for file in receipt.files:
+            self.features.files.checked(file)
+        return all(self.storage.sha256(file.path) == file.sha256 for file in copied.files)
+
+    def make(self, receipt: Receipt) -> Receipt:
+        """Copy what the receipt names, and write the receipt of the copy: the same but for the files.
+
+        Raises:
+            IntegrityError: a file is not what the receipt says.
+        """
+        self.ledger.forget_record()
+        self.ledger.forget(receipt.shard)
+        return self._whole(receipt) if receipt.shard is None else self._shard(receipt, receipt.shard)
+
+    def _shard(self, receipt: Receipt, number: int) -> Receipt:
+        position = self.features.numbers.index(number)
         file, started_at, started = receipt.files[0], time.time(), time.perf_counter()
         store = STORES.load(self.target.name)
         path = f"{self.ledger.folder}/{PurePosixPath(file.path).stem}{store.SUFFIX}"
-        self.ledger.forget(receipt.shard)
         with self.features.open(position) as reader, self.storage.commit(path) as temporary:
             content = ContentHash(reader.spec)
             store.write(temporary, reader.spec, self.target, content.passing(row_groups(reader)))
@@ -52,8 +65,7 @@ class StoreCopy:
             )
         return self._sealed(receipt, path, started_at=started_at, seconds=time.perf_counter() - started)
 
-    def whole(self, receipt: Receipt) -> Receipt:
-        """Copy the files that belong to no shard."""
+    def _whole(self, receipt: Receipt) -> Receipt:
         paths = []
         for file in receipt.files:
             path = f"{self.ledger.folder}/{PurePosixPath(file.path).name}"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class Node:
         recipe: document of what shapes the output, and of what is read from outside (`outside`, not in the digest).
         digest: recipe fingerprint.
         kept: receipts found on disk, up to date or not.
+        lost: shards whose receipt the stage record knows and that is there no more: their files count for nothing.
         valid: receipts known to be up to date, by shard.
         previous: recipe document of the last complete run, of whatever settings.
         recorded: the stage record on disk is of these settings.
@@ -54,6 +55,7 @@ class Node:
     kept: dict[Shard, Receipt]
     previous: dict[str, Any] | None
     recorded: bool
+    lost: frozenset[Shard] = frozenset()
     valid: dict[Shard, Receipt] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     expected: int | None = None
@@ -105,6 +107,8 @@ class Node:
         if self.previous is not None and (changes := explain(self.previous, self.recipe)):
             return changes
         receipt = self.kept.get(piece.shard)
+        if self.lost if self.stage.many else piece.shard in self.lost:
+            return ["receipt gone"]
         if receipt is None:
             return ["new rows" if piece.shard is not None and self.previous is not None else "missing"]
         if receipt.fingerprint != piece.fingerprint:
@@ -137,16 +141,19 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
         digits[stage.name] = digits["fp8"] = digest[:FP8]
         ledger = Ledger(storage, stage.name, stage.folder.format(**digits), stage.record.format(**digits))
         found = ledger.read_record()
-        receipts = found[1] if found else ledger.read_receipts()
+        receipts = {receipt.shard: receipt for receipt in (found[1] if found else ledger.read_receipts())}
+        sizes = _sizes(storage, ledger.folder, receipts.values())
+        lost = frozenset(shard for shard in receipts if ledger.receipt_path(shard) not in sizes)
         graph[stage.name] = Node(
             stage=stage,
             ledger=ledger,
             recipe=document,
             digest=digest,
-            kept={receipt.shard: receipt for receipt in receipts},
+            kept={shard: receipt for shard, receipt in receipts.items() if shard not in lost},
             previous=found[0] if found else _latest_recipe(stage, storage),
-            recorded=found is not None and found[0] == document,
-            sizes=_sizes(storage, receipts),
+            recorded=found is not None and found[0] == document and not lost,
+            lost=lost,
+            sizes=sizes,
             expected=None if stage.shard_wise or stage.many else 1,
         )
     return graph
@@ -267,8 +274,9 @@ def _shard_order(shard: Shard) -> tuple[bool, int]:
     return shard is None, shard or 0
 
 
-def _sizes(storage: Storage, receipts: Sequence[Receipt]) -> dict[str, int]:
-    folders = {file.path.rpartition("/")[0] for receipt in receipts for file in receipt.files}
+def _sizes(storage: Storage, own: str, receipts: Iterable[Receipt]) -> dict[str, int]:
+    """Size of each file in the folders of these receipts and of their files, by path."""
+    folders = {own, *(file.path.rpartition("/")[0] for receipt in receipts for file in receipt.files)}
     return {
         f"{folder}/{name}" if folder else name: size
         for folder in folders

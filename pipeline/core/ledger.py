@@ -5,10 +5,12 @@ file, the stage record, so that a later look costs one read whatever the number 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.storage import Storage
-from pipeline.core.task import Output, Task, shard_name
+from pipeline.core.task import RECORD, Output, Task, shard_name
 from schemas.receipts import FileReceipt, Receipt
 
 _RECIPE_KEY = "biam_pipe.recipe"
@@ -31,6 +33,8 @@ _RECORD = pa.schema(
         pa.field("receipt", pa.string()),  # the whole receipt, JSON
     ]
 )
+_RECORD_FILE = re.compile(rf"((?:.+\.)?{RECORD})\.(?:json|parquet)")  # also of a receipt without shard
+_SHARD_RECEIPT = re.compile(r"shard-\d+\.json")
 _LIBRARIES = ("biam-pipe", "torch", "torchvision", "pillow", "pyarrow", "numpy", "h5py", "gensim")
 
 
@@ -105,12 +109,26 @@ class Ledger:
         receipts = [self._parsed(path) for path in self._receipt_paths()]
         return [receipt for receipt in receipts if receipt is not None and receipt.stage == self.stage]
 
-    def damaged(self) -> list[str]:
-        """Paths of the record and of receipts that are there and do not read: they count as none, and are made anew."""
-        bad = [path for path in self._receipt_paths() if self._parsed(path) is None]
-        if self.storage.exists(self.record_path) and self.read_record() is None:
-            bad.append(self.record_path)
-        return bad
+    def audit(self) -> tuple[list[Receipt], list[str]]:
+        """Every receipt, beside the shards or in the record alone, and a text for each that is not as it was written.
+
+        Receipts that do not read count as none in a run; only where the record does not stand either is that noticed.
+        """
+        beside = {path: self._parsed(path) for path in self._receipt_paths()}
+        problems = [f"{self._shown(path)}: does not read as a receipt" for path, one in beside.items() if one is None]
+        record = self.read_record()
+        if record is None and self.storage.exists(self.record_path):
+            problems.append(f"{self._shown(self.record_path)}: does not read as a stage record")
+        recorded = {self.receipt_path(one.shard): one for one in (record[1] if record else ())}
+        for path, receipt in recorded.items():
+            if path not in beside:
+                problems.append(f"{self._shown(path)}: gone, though the stage record holds it")
+            elif beside[path] not in (None, receipt):
+                problems.append(f"{self._shown(path)}: says something else than the stage record")
+        return [one for path in recorded | beside if (one := beside.get(path) or recorded.get(path))], problems
+
+    def _shown(self, path: str) -> Path:
+        return self.storage.local(path)
 
     def _parsed(self, path: str) -> Receipt | None:
         try:
@@ -122,7 +140,16 @@ class Ledger:
         return [f"{self.folder}/{name}" for name in sorted(self.storage.sizes(self.folder)) if self._is_receipt(name)]
 
     def _is_receipt(self, name: str) -> bool:
-        return name == f"{self.record}.json" or (name.startswith("shard-") and name.endswith(".json"))
+        return name == f"{self.record}.json" or (self.record == RECORD and bool(_SHARD_RECEIPT.fullmatch(name)))
+
+
+def ledgers(storage: Storage) -> Iterator[Ledger]:
+    """Every place that holds receipts or a stage record, of whatever settings."""
+    for folder, names in storage.folders():
+        records = {match[1] for name in names if (match := _RECORD_FILE.fullmatch(name))}
+        if any(_SHARD_RECEIPT.fullmatch(name) for name in names):
+            records.add(RECORD)
+        yield from (Ledger(storage, "", folder, record) for record in sorted(records))  # of whichever stage
 
 
 def withdraw(task: Task, shard: int) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import PipelineError
+from schemas.errors import PipelineError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
 _READ_BYTES = 1 << 20
@@ -89,6 +89,13 @@ class Storage:
         except FileNotFoundError:
             return {}
 
+    def folders(self) -> Iterator[tuple[str, list[str]]]:
+        """Every folder below, with the names of the files directly in it, in order."""
+        for folder, inside, names in os.walk(self.root):
+            inside.sort()
+            if folder != self.root:
+                yield Path(folder).relative_to(self.root).as_posix(), sorted(names)
+
     def newest(self, pattern: str) -> str | None:
         """Path of the file last committed among those that match a glob pattern, or None."""
         found = [path for path in Path(self.root).glob(pattern) if path.suffix != TEMPORARY_SUFFIX]
@@ -108,6 +115,26 @@ class Storage:
         """Remove what killed writers left. Only for the holder of the lock."""
         for left in Path(self.root).rglob(f".*{TEMPORARY_SUFFIX}"):
             left.unlink(missing_ok=True)
+
+
+def users_folder(folder: Path, command: str) -> Storage:
+    """The folder that a command's --out names, made if need be; better told now than after the work.
+
+    Raises:
+        UsageError: it is a file.
+        PipelineError: nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{command}: --out wants a folder, and {folder} is a file. Use another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise PipelineError(
+            f"{command}: cannot write in {folder} ({error.strerror}), expected a folder. Use another --out"
+        ) from error
+    return Storage(str(folder))
 
 
 def sha256_file(path: Path) -> str:

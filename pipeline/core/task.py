@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pipeline.core.storage import Storage
 from schemas.receipts import Receipt
 
+RECORD = "stage"  # the usual stem of a stage record; where several lie in one folder their stems end with ".stage"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -141,7 +143,7 @@ class Stage:
     upstream: Mapping[str, Edge]
     place: Place
     folder: str
-    record: str = "stage"
+    record: str = RECORD
     reads: Mapping[str, str] = field(default_factory=dict)
     many: bool = False
     resumes: bool = False

@@ -17,6 +17,7 @@ from pipeline.core.tables import write_table
 from pipeline.core.task import Output, Task, shard_name
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
+from pipeline.stores.content import ContentHash
 from schemas import tables
 from schemas.config import StoreConfig
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
@@ -201,10 +202,10 @@ def _commit(work: SmallWork, path: str, columns: dict[str, list[Any]], schema: p
     return path
 
 
-def _receipt(work: SmallWork, stage: str, shard: int | None, *files: str) -> Receipt:
+def _receipt(work: SmallWork, stage: str, shard: int | None, *files: str, content: str | None = None) -> Receipt:
     return seal(
         work.task(stage, None, shard=shard),
-        Output(files=files, rows=work.recipe.shard_images, shard=shard),
+        Output(files=files, rows=work.recipe.shard_images, shard=shard, content=content),
         started_at=0.0,
         seconds=0.0,
     )
@@ -265,10 +266,11 @@ def _feature_shard(work: SmallWork, shard: int) -> Receipt:
     )
     store = STORES.load(work.recipe.store)
     path = f"{work.recipe.folders['extract']}/{shard_name(shard)}{store.SUFFIX}"
+    content = ContentHash(work.spec)
     with Storage(work.root).commit(path) as temporary:
         options = StoreConfig(name=work.recipe.store, row_group_rows=work.recipe.row_group_rows)
-        store.write(temporary, work.spec, options, [batch])
-    return _receipt(work, "extract", shard, path)
+        store.write(temporary, work.spec, options, content.passing([batch]))
+    return _receipt(work, "extract", shard, path, content=content.hexdigest())
 
 
 def _split_shard(work: SmallWork, shard: int) -> Receipt:

@@ -9,7 +9,7 @@ from dags.settings import configuration
 from pipeline import predict
 from pipeline.core.ledger import seal
 from pipeline.core.task import Output
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import PipelineError
 
 
 def test_weights_other_than_those_behind_the_features_are_refused(tmp_path: Path):
@@ -21,14 +21,6 @@ def test_weights_other_than_those_behind_the_features_are_refused(tmp_path: Path
     wanted = work.task("train", config, inputs={"extract": (*work.receipts["extract"], spec)})
     with pytest.raises(PipelineError, match=r"weights have sha256 .*features were made with 0{16}.*biam-pipe train"):
         predict._feature_spec(config, wanted)
-
-
-def test_pictures_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"--out wants a folder for the heat maps, and .*file is a file"):
-        predict._writable(tmp_path / "file")
-    with pytest.raises(PipelineError, match=r"cannot write in .*inner \(Not a directory\), expected a folder"):
-        predict._writable(tmp_path / "file/inner")
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,40 @@ def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path
     (tmp_path / "squares/stage.parquet").write_bytes(b"PAR1")
     receipt = tmp_path / "squares/shard-00001.json"
     receipt.write_bytes(receipt.read_bytes()[:30])
-    problems = verify(graph_of(tmp_path, [1, 2, 3]), Storage(str(tmp_path))).problems
+    problems = verify(Storage(str(tmp_path))).problems
     assert [text.split(":")[0] for text in problems] == [str(receipt), str(tmp_path / "squares/stage.parquet")]
     assert run(tmp_path, [1, 2, 3]) == {"square": 1}
-    assert verify(graph_of(tmp_path, [1, 2, 3]), Storage(str(tmp_path))).problems == ()
+    assert verify(Storage(str(tmp_path))).problems == ()
+
+
+def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_pieces_run_again(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
+    gone = [tmp_path / name for name in ("numbers/shard-00001.json", "squares/shard-00002.json", "sum/stage.json")]
+    for receipt in gone:
+        receipt.unlink()
+
+    assert verify(Storage(str(tmp_path))).problems == tuple(
+        f"{receipt}: gone, though the stage record holds it" for receipt in gone
+    )
+    assert reasons(tmp_path, [1, 2, 3]) == {
+        "list": ("receipt gone",),
+        "square": ("after list",),
+        "sum": ("after square",),
+    }
+    assert run(tmp_path, [1, 2, 3]) == {"list": 1, "square": 1, "sum": 1}
+    assert verify(Storage(str(tmp_path))).problems == ()
+    assert all(line.up_to_date for line in plan(graph_of(tmp_path, [1, 2, 3])))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.txt")} == before
+
+
+def test_a_receipt_that_says_something_else_than_the_record_is_named(tmp_path: Path) -> None:
+    run(tmp_path, [1, 2, 3])
+    receipt = tmp_path / "squares/shard-00002.json"
+    receipt.write_text(receipt.read_text().replace('"rows": 1', '"rows": 9'))
+    assert verify(Storage(str(tmp_path))).problems == (f"{receipt}: says something else than the stage record",)
+
+
+def test_nothing_to_verify_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"verify: no receipt in .*Run: biam-pipe run --dataset"):
+        verify(Storage(str(tmp_path / "demo")))

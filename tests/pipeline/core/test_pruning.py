@@ -95,9 +95,9 @@ def test_files_are_dropped_after_use_and_the_rest_of_the_shard_stays(finished: P
         ("data/", True),
     ]
     assert (finished / "sum/dropped.txt").read_text() == "111"  # the stages after it know
-    assert verify(graph_of(finished), Storage(str(finished))).problems == ()
+    assert verify(Storage(str(finished))).problems == ()
     (finished / "notes/shard-00001.txt").write_text("other")
-    (problem,) = verify(graph_of(finished), Storage(str(finished))).problems
+    (problem,) = verify(Storage(str(finished))).problems
     assert "notes/shard-00001.txt" in problem
 
 

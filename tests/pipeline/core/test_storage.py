@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.storage import Storage
-from schemas.errors import PipelineError
+from pipeline.core.storage import Storage, users_folder
+from schemas.errors import PipelineError, UsageError
 
 
 def test_a_committed_file_holds_the_bytes_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -47,3 +47,14 @@ def test_the_newest_file_of_a_pattern_is_found(tmp_path: Path) -> None:
     storage.write("runs/one/x.parquet", b"1")
     storage.write("runs/two/x.parquet", b"2")
     assert storage.newest("runs/*/x.parquet") == "runs/two/x.parquet"
+
+
+def test_a_folder_of_a_users_is_made_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert users_folder(tmp_path / "a/b", "convert").local("").is_dir()
+    with pytest.raises(UsageError, match=rf"convert: --out wants a folder, and {tmp_path}/file is a file. Use another"):
+        users_folder(tmp_path / "file", "convert")
+    with pytest.raises(
+        PipelineError, match=r"cannot write in .*inner \(Not a directory\), expected a folder. Use another: biam"
+    ):
+        users_folder(tmp_path / "file/inner", "convert")
