@@ -15,6 +15,7 @@ from pipeline.reporting.page import Page, render
 from pipeline.reporting.ran import facts, libraries, stage_rows
 from schemas.errors import PipelineError
 from schemas.status import ImageSplit
+from schemas.tables import FEATURES_SOURCE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +24,7 @@ VERSION = 3
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
+_FEATURES_ONLY = "the data set came as features, without images."
 _DROPPED = "it was dropped once its features were there (images.keep = false)."
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
@@ -151,6 +153,8 @@ def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
         data = _local_bytes(index) if stored is None else stored
         return decode(data, task.settings.orientation, index["rotation"], task.settings.max_pixels)
     except FileNotFoundError:
+        if any(one["source"] == FEATURES_SOURCE for one in index["locations"] or ()):
+            return _FEATURES_ONLY
         return _DROPPED if dropped else "its bytes are no longer there."
     except OSError as problem:
         return f"its file cannot be read ({problem.strerror})."

@@ -204,6 +204,19 @@ def test_pictures_that_cannot_be_had_leave_their_reason(work: Work) -> None:
     assert page.text.count("No picture: its bytes are no longer there.") == 2
 
 
+def test_images_of_which_only_features_came_are_not_called_lost(work: Work) -> None:
+    place = [{"source": "features", "address": "nus_wide_test.h5"}]
+    work.put("images/shard-00000.parquet", [{"image_id": one, "data": None} for one in "ab"], tables.IMAGES)
+    work.put(
+        "index/shard-00000.parquet",
+        [{"image_id": one, "locations": place, "removed": False} for one in "ab"],
+        tables.INDEX,
+    )
+    page = Reader(work.run())
+    assert page.text.count("No picture: the data set came as features, without images.") == 2
+    assert "no longer there" not in page.text
+
+
 def test_dropped_image_shards_leave_the_rest_of_the_page(work: Work) -> None:
     for shard, receipt in enumerate(work.receipts["download"]):
         (work.root / receipt.files[1].path).unlink()
