@@ -46,7 +46,10 @@ class Storage:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         try:
+            temporary.touch()
+            mode = temporary.stat().st_mode  # as the umask has it: safetensors would make it 0600
             yield temporary
+            temporary.chmod(mode)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.rename(target)

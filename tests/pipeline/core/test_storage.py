@@ -49,6 +49,15 @@ def test_the_newest_file_of_a_pattern_is_found(tmp_path: Path) -> None:
     assert storage.newest("runs/*/x.parquet") == "runs/two/x.parquet"
 
 
+def test_a_committed_file_has_the_mode_that_the_umask_gives_whatever_made_it(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    with Storage(str(tmp_path)).commit("made") as path:
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+    assert (tmp_path / "made").stat().st_mode == plain.stat().st_mode
+
+
 def test_a_folder_of_a_users_is_made_or_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert users_folder(tmp_path / "a/b", "convert").local("").is_dir()
