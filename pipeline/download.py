@@ -8,8 +8,9 @@ import asyncio
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ import pyarrow.parquet as pq
 
 from pipeline.core.tables import read_table, write_table
 from pipeline.core.task import Output, Task
-from pipeline.images.header import inspect
+from pipeline.images.children import inspecting_children
+from pipeline.images.header import Header, inspect
 from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
 from pipeline.images.shard import ImageShard, open_shard
@@ -42,6 +44,7 @@ _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL, _HTTP, _TAR = "local", "http", "tar"
 
 Row = Mapping[str, Any]
+Inspect = Callable[[bytes, int], Header]
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,11 @@ def run(task: Task) -> list[Output]:
 
     with (
         ThreadPoolExecutor(_FILE_THREADS) as threads,
+        inspecting_children(_FILE_THREADS) if task.careful else nullcontext(inspect) as look,
         open_shard(task.storage, images_path, [row["image_id"] for row in rows], threads) as images,
     ):
-        outcomes = loop.run(_fetch_shard(task, rows, known, images), task.deadline)
-        facts = {"bytes": images.spool.size_bytes}
+        outcomes = loop.run(_fetch_shard(task, rows, known, images, look), task.deadline)
+        facts = {"bytes": images.spool.size_bytes} | ({"careful": True} if task.careful else {})
     _write_downloads(task, downloads_path, rows, outcomes)
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
     files = (downloads_path, images_path)
@@ -138,7 +142,7 @@ def _require_bases(task: Task, rows: Sequence[Row]) -> None:
 
 
 async def _fetch_shard(
-    task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], images: ImageShard
+    task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], images: ImageShard, look: Inspect
 ) -> list[_Outcome]:
     """One outcome a row, in order; the bytes of fetched images go to the shard."""
     from pipeline.web.client import shared_client
@@ -156,7 +160,7 @@ async def _fetch_shard(
     for position, data in _standing_images(task, known):
         await images.put(position, data)
     client = shared_client(config, max(1, config.host_concurrency // task.settings.workers))
-    fetcher = _Fetcher(config, task.bases, client, images.threads)
+    fetcher = _Fetcher(config, task.bases, client, images.threads, look)
     await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
     return outcomes
 
@@ -174,12 +178,17 @@ async def _all(work: Iterable[Awaitable[None]]) -> None:
 
 @dataclass(frozen=True)
 class _Fetcher:
-    """Gets one image from the first of its locations that has it."""
+    """Gets one image from the first of its locations that has it.
+
+    Attributes:
+        look: at the header of an image.
+    """
 
     config: DownloadConfig
     bases: Mapping[str, str]
     client: "Client"
     threads: Executor
+    look: Inspect
 
     async def image(self, row: Row) -> tuple[_Outcome, bytes]:
         """The outcome of a row, and its bytes where they have to be kept.
@@ -205,7 +214,7 @@ class _Fetcher:
         source, address = location["source"], location["address"] or ""
         loop = asyncio.get_running_loop()
         if source == _LOCAL:
-            return await loop.run_in_executor(self.threads, _check_file, address, self.config), b""
+            return await loop.run_in_executor(self.threads, _check_file, address, self.config, self.look), b""
         if not _whole(location):
             address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
         ask = self.client.member if source == _TAR else self.client.fetch
@@ -214,9 +223,10 @@ class _Fetcher:
             return _Outcome(answer.status, answer.error, source), b""
         if (mismatch := _mismatch(answer.data, location)) is not None:
             return _Outcome(ImageStatus.HASH_MISMATCH, mismatch, source, len(answer.data)), b""
-        if len(answer.data) <= _CHECKED_AT_ONCE_BYTES:
-            return _check(answer.data, source, self.config), answer.data
-        return await loop.run_in_executor(self.threads, _check, answer.data, source, self.config), answer.data
+        known = answer.data, source, self.config, self.look
+        if len(answer.data) <= _CHECKED_AT_ONCE_BYTES and self.look is inspect:
+            return _check(*known), answer.data
+        return await loop.run_in_executor(self.threads, _check, *known), answer.data
 
 
 def _whole(location: Row) -> bool:
@@ -233,20 +243,20 @@ def _mismatch(data: bytes, location: Row) -> str | None:
     return "another MD5 than the data set says"
 
 
-def _check_file(path: str, config: DownloadConfig) -> _Outcome:
+def _check_file(path: str, config: DownloadConfig, look: Inspect) -> _Outcome:
     """The outcome of an image on a local disk."""
     try:
         data = read_local(path, config.max_bytes)
     except ImageProblem as problem:
         return _Outcome(problem.status, str(problem), _LOCAL)
-    return _check(data, _LOCAL, config)
+    return _check(data, _LOCAL, config, look)
 
 
-def _check(data: bytes, source: str, config: DownloadConfig) -> _Outcome:
+def _check(data: bytes, source: str, config: DownloadConfig, look: Inspect) -> _Outcome:
     """The outcome of an image whose bytes are there: what its header says, and its hash."""
     known = _Outcome(ImageStatus.OK, None, source, len(data), sha256=hashlib.sha256(data).hexdigest())
     try:
-        header = inspect(data, config.max_pixels)
+        header = look(data, config.max_pixels)
     except ImageProblem as problem:
         return replace(known, status=problem.status, error=str(problem))
     return replace(known, width=header.width, height=header.height)

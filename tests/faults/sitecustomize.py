@@ -6,7 +6,8 @@ without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `bench
 leave a mark as JSON. The run's main process must be the leader of its session.
 
 `BIAM_PIPE_TEST_KILLER` is a regular expression instead: a process dies, as of a crash in a C library, where it opens an
-image file of such a name to decode it.
+image file of such a name to decode it. `BIAM_PIPE_TEST_HEADER_KILLER` is a text: a process dies where Pillow opens
+bytes that hold it.
 """
 
 import json
@@ -16,6 +17,7 @@ import signal
 import sys
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 # Of the event: the name that the file is about to get, or has.
 _PATH_ARGUMENT = {"os.rename": 1, "open": 0, "os.remove": 0}
@@ -55,6 +57,21 @@ def _die_of(image: re.Pattern[str]) -> None:
     sys.addaudithook(hook)
 
 
+def _die_of_header(mark: bytes) -> None:
+    from PIL import Image
+
+    plain = Image.open
+
+    def deadly(stream: Any, *arguments: Any, **options: Any) -> Image.Image:
+        if mark in stream.getvalue():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return plain(stream, *arguments, **options)
+
+    Image.open = deadly
+
+
+if _mark := os.environ.get("BIAM_PIPE_TEST_HEADER_KILLER"):
+    _die_of_header(_mark.encode())
 if _killer := os.environ.get("BIAM_PIPE_TEST_KILLER"):
     _die_of(re.compile(_killer))
 if _fault := os.environ.get("BIAM_PIPE_TEST_FAULT"):
