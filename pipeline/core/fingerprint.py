@@ -77,9 +77,8 @@ def _outside_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     told = [{key: value for key, value in one.items() if key not in followed - replaced} for one in (old, new)]
     if changes := _changes(*told):
         return changes
-    return [
-        f"{key} {'changed' if key in new else 'is gone'}" for key in sorted(followed) if old.get(key) != new.get(key)
-    ]
+    differing = [key for key in sorted(followed) if old.get(key) != new.get(key)]
+    return [f"{key} {'is new' if key not in old else 'is gone' if key not in new else 'changed'}" for key in differing]
 
 
 def _hashed(value: Any) -> bool:
