@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import multiprocessing
 import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -244,6 +246,34 @@ def test_equal_work_gives_equal_bytes_whatever_the_threads(tmp_path: Path) -> No
         digests.add(task.storage.sha256(run(task).files[0]))
 
     assert len(digests) == 1
+
+
+def contents(root: Path, numbers: Sequence[int], precision: str) -> dict[int, tuple[str | None, str]]:
+    """Content and hash of the file of each of these shards, extracted in that order; each has other images."""
+    found = {}
+    for number in numbers:
+        items = [Item(jpeg(10 * number + image)) for image in range(3 + number)] + [Item(b"x")]
+        task = task_of(root / f"{precision}-{number}", items, settings(precision=precision))
+        output = run(task)
+        found[number] = output.content, task.storage.sha256(output.files[0])
+    return found
+
+
+def test_shards_come_out_equal_to_the_bit_whatever_the_number_of_workers_and_the_order_of_shards(
+    tmp_path: Path,
+) -> None:
+    precisions = ("fp32", "bf16")
+    one_worker = [contents(tmp_path / "one", range(4), precision) for precision in precisions]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as workers:  # each has its own network, as the workers of a cluster have
+        parts = [
+            [workers.submit(contents, tmp_path / "two", part, precision) for part in ([3, 0], [2, 1])]
+            for precision in reversed(precisions)
+        ]
+        two_workers = [dict(sorted({**a.result(), **b.result()}.items())) for a, b in reversed(parts)]
+
+    assert two_workers == one_worker
+    assert len({content for found in one_worker for content, _ in found.values()}) == 8
 
 
 def test_maps_of_an_image_do_not_depend_on_the_others(tmp_path: Path) -> None:
