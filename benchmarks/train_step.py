@@ -12,6 +12,7 @@ losses of both from the same weights. `streamed` copies each batch from the host
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ import torch._dynamo  # the optimisers import it at their first step
 from torch import Tensor
 
 from benchmarks.released_step import ReleasedBiAM, released_loss
+from pipeline.core.memory import compact
 from pipeline.models.biam import build
 from pipeline.models.losses import ranking_loss
 from pipeline.models.released_keys import load_released_state, released_state
@@ -137,7 +139,9 @@ def measure(kind: str, arguments: argparse.Namespace, fed: str, labels: int = 92
     command = [sys.executable, "-m", "benchmarks.train_step", "--one", kind, "--fed", fed, "--labels", str(labels)]
     command += ["--positives", str(positives), "--threads", str(arguments.threads)]
     command += ["--steps", str(arguments.steps), "--device", arguments.device]
-    figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    started_as = os.environ | (compact() if kind != "released" else {})  # ours as the stage's process is
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=started_as)
+    figures = json.loads(done.stdout)
     print(
         f"{kind}, {fed}, {labels} labels: {figures['seconds']:.3f} s a step ({1 / figures['seconds']:.2f}/s), "
         f"peak {figures['peak_bytes'] / 1e6:,.0f} MB",

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from pipeline.core import stopping
+from pipeline.core.environment import environment
 from pipeline.core.ledger import Ledger, seal
+from pipeline.core.memory import compact
 from pipeline.core.task import Output, Task
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
@@ -81,7 +83,7 @@ class OwnProcess:
         self._stage = job.task.stage
         self._pipe, child_end = context.Pipe()
         self._process = context.Process(target=_child, args=(job, child_end), name=f"biam-pipe {self._stage}")
-        with stopping.sparing_children():
+        with stopping.sparing_children(), environment(compact()):
             self._process.start()
         child_end.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import distributed
 
 from pipeline.core import stopping
+from pipeline.core.environment import environment
 from pipeline.core.task import Task
 from schemas.errors import PipelineError
 
@@ -41,7 +42,7 @@ def peers(work: Callable[[Task], Any], task: Task, processes: int) -> Iterator[N
         for other in others:
             other.start()
     try:
-        with _environment(meeting | _place(0)):
+        with environment(meeting | _place(0)):
             yield
         for other in others:
             other.join(_END_WITHIN_S)
@@ -78,17 +79,3 @@ def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
