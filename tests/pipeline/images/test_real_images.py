@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image, ImageOps
 
+from pipeline import download
 from pipeline.images.decode import decode, resize
 from pipeline.images.header import PILLOW_ERRORS, inspect
 from pipeline.images.problem import ImageProblem
+from pipeline.images.ready import ImageRow, PixelOptions, ready
+from pipeline.images.source import ImageSource
+from schemas.config import DownloadConfig
 from schemas.status import ImageStatus
 
 LIMIT = 100_000_000
@@ -45,6 +50,41 @@ def test_every_odd_file_gives_an_image_or_a_named_problem(shared: Path) -> None:
         ImageStatus.TOO_MANY_PIXELS,
         ImageStatus.DECODE_ERROR,
     }
+
+
+def status_by_pillow(path: Path) -> ImageStatus:
+    """What Pillow makes of a file, with no limit of its own."""
+    if not path.stat().st_size:
+        return ImageStatus.EMPTY
+    status = ImageStatus.NOT_AN_IMAGE
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > LIMIT:
+                return ImageStatus.TOO_MANY_PIXELS
+            status = ImageStatus.DECODE_ERROR
+            image.convert("RGB")
+    except PILLOW_ERRORS:
+        return status
+    return ImageStatus.OK
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_download_and_extraction_give_an_odd_file_the_status_that_pillow_leads_to(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, pixels = DownloadConfig(max_pixels=LIMIT), PixelOptions("exif", LIMIT, 64)
+    found = {}
+    for path in sorted((shared / "data/odd").rglob("*")):
+        if path.is_file():
+            checked = download._check_file(str(path), limits, inspect)
+            source = ImageSource(None, str(path), checked.size_bytes, checked.sha256)
+            found[path] = ready(ImageRow(path.name, checked.status, checked.error, source, None), pixels).status
+    with monkeypatch.context() as context:
+        context.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        expected = {path: status_by_pillow(path) for path in found}
+
+    assert len(found) > 50
+    assert found == expected
 
 
 def test_an_odd_file_gives_the_pixels_of_pillows_conversion_of_its_first_frame_or_pillow_refuses_it_too(
