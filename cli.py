@@ -2,30 +2,19 @@
 
 import json
 import os
-import shlex
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.console import (
-    conversion_lines,
-    plan_lines,
-    prediction_lines,
-    result_lines,
-    status_lines,
-    verification_lines,
-    with_options_given,
-)
+from dags.options import JsonOption, Where, with_common_options
+from pipeline import console
 
 if TYPE_CHECKING:
-    from schemas.config import Config
-    from schemas.errors import PipelineError
+    from pipeline.flow import Prediction, Result, Verified
 
 app = typer.Typer(
     name="biam-pipe",
@@ -38,28 +27,14 @@ app = typer.Typer(
 show_app = typer.Typer(no_args_is_help=True, help="What there is to choose from.\n\nExample: biam-pipe show backbones")
 app.add_typer(show_app, name="show")
 
-DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Data set; see `show datasets`.")]
-WorkOption = Annotated[Path, typer.Option("--work", metavar="DIR", help="Work folder.")]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; biam-pipe.toml if it is there.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, as section.key=value; repeatable.")
-]
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler; an embedded cluster otherwise.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 BudgetOption = Annotated[
     str | None, typer.Option("--time-budget", metavar="TIME", help="Stop after that long (90s, 50m, 2h); exit code 75.")
 ]
 RetryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--retry-failed",
-        metavar="[=STATUS,...]",
-        help="Fetch failed images again: those with these statuses, else all that are not gone for good.",
-    ),
+    str | None, typer.Option("--retry-failed", metavar="[=STATUS,...]", help="Fetch failed images again, some or all.")
 ]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
 ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0, help="Make K images' features anew.")]
@@ -67,8 +42,6 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of the draw of t
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
-
 ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
@@ -86,64 +59,8 @@ STAGES = {
 }
 
 
-@dataclass(frozen=True)
-class Where:
-    """The options that say which settings and which folder."""
-
-    dataset: str | None
-    work: Path
-    config: Path | None
-    sets: list[str]
-
-    def load(self) -> "Config":
-        """The configuration they lead to."""
-        from dags.settings import configuration
-
-        return configuration(self.dataset, self.config, os.environ, self.sets, self.work)
-
-
-_WHERE_OPTIONS = [
-    Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-    for name, default, annotation in (
-        ("dataset", None, DatasetOption),
-        ("work", Path("work"), WorkOption),
-        ("config", None, ConfigOption),
-        ("sets", None, SetOption),
-        ("as_json", False, JsonOption),
-        ("debug", False, DebugOption),
-    )
-]
-
-
-def _with_common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all have; it gets them as `where` and `as_json`."""
-    own = [
-        parameter
-        for parameter in signature(command, eval_str=True).parameters.values()
-        if parameter.default is not Parameter.empty
-    ]
-
-    @wraps(command)
-    def wrapper(
-        dataset: str | None,
-        work: Path,
-        config: Path | None,
-        sets: list[str] | None,
-        as_json: bool,
-        debug: bool,
-        **rest: object,
-    ) -> None:
-        del debug  # read by main, which decides how errors are shown
-        command(Where(dataset, work, config, sets or []), as_json, **rest)
-
-    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own] + _WHERE_OPTIONS
-    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
-
-
 @app.command("run")
-@_with_common_options
+@with_common_options
 def run_command(
     where: Where,
     as_json: bool,
@@ -159,7 +76,7 @@ def run_command(
 
 
 def _add_stage(name: str, summary: str) -> None:
-    @_with_common_options
+    @with_common_options
     def command(
         where: Where,
         as_json: bool,
@@ -179,7 +96,7 @@ for _name, _summary in STAGES.items():
 
 
 @app.command("plan")
-@_with_common_options
+@with_common_options
 def plan_command(
     where: Where, as_json: bool, scheduler: SchedulerOption = None, retry_failed: RetryOption = None
 ) -> None:
@@ -191,11 +108,11 @@ def plan_command(
 
     request = flow.Request("report", scheduler=scheduler, retry=flow.failed_statuses(retry_failed))
     lines = flow.plan(where.load(), where.work, request)
-    _print_json({"stages": [asdict(line) for line in lines]}) if as_json else _print(plan_lines(lines))
+    _print_json({"stages": [asdict(line) for line in lines]}) if as_json else _print(console.plan_lines(lines))
 
 
 @app.command("status")
-@_with_common_options
+@with_common_options
 def status_command(where: Where, as_json: bool) -> None:
     """Tell what is in the work folder: shards, rows, statuses; and whether a run is going on, or died.
 
@@ -204,11 +121,11 @@ def status_command(where: Where, as_json: bool) -> None:
     from pipeline import flow
 
     found = flow.status(where.load(), where.work)
-    _print_json(asdict(found)) if as_json else _print(status_lines(found))
+    _print_json(asdict(found)) if as_json else _print(console.status_lines(found))
 
 
 @app.command("verify")
-@_with_common_options
+@with_common_options
 def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, seed: SeedOption = 0) -> None:
     """Compare every file of the data set that has a receipt with the hash in it. Exit code 4 if one differs.
 
@@ -221,25 +138,13 @@ def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, 
     Example: biam-pipe verify --dataset demo --reextract 20
     """
     from pipeline import flow
-    from schemas.errors import IntegrityError
 
-    config = where.load()
-    found = flow.verify(config, where.work)
-    again = flow.reextract(config, where.work, reextract, seed) if reextract else None
-    if as_json:
-        _print_json(asdict(found) | {"reextracted": asdict(again) if again else None})
-    else:
-        _print(verification_lines(found, again))
-    if found.problems:
-        text = f"files gone or not as their receipts say: {len(found.problems)}. Remove what is left of them, then run"
-        _end(IntegrityError(f"{text} with their settings: biam-pipe run --dataset {config.dataset.name}"), as_json)
-    if again and again.problems:
-        text = f"{len(again.problems)} of {again.images} images give other features than those that are stored"
-        _end(IntegrityError(f"{text}. Other libraries or another device? See: biam-pipe plan"), as_json)
+    found = flow.verify(where.load(), where.work, reextract, seed)
+    _tell(found, console.verification_lines(found), as_json)
 
 
 @app.command("predict")
-@_with_common_options
+@with_common_options
 def predict_command(
     where: Where,
     as_json: bool,
@@ -259,13 +164,11 @@ def predict_command(
 
     asked = None if labels is None else labels.split(",")
     found = flow.predict(where.load(), where.work, flow.PredictRequest(images or [], asked, top, out))
-    _print_json(found.as_json()) if as_json else _print(prediction_lines(found))
-    if found.problem is not None:
-        _end(found.problem, as_json)
+    _tell(found, console.prediction_lines(found), as_json)
 
 
 @app.command("convert")
-@_with_common_options
+@with_common_options
 def convert_command(
     where: Where, as_json: bool, to: ConvertArgument = "", out: FormOption = None, found: FromOption = None
 ) -> None:
@@ -285,26 +188,20 @@ def convert_command(
 
     Example: biam-pipe convert released --out released --dataset demo
 
-    Example: biam-pipe convert huggingface --out for-datasets --dataset demo
-
     Example: biam-pipe convert --from nus_wide_train.h5 --from nus_wide_test.h5 --dataset nuswide
     """
     from pipeline import flow
 
     if found:
-        setting = f"dataset.features={json.dumps(found)}"
-        sets = [*where.sets, setting, *([f"store.name={to}"] if to else [])]
-        _run(replace(where, sets=sets), as_json, "extract", None, None, False, None)
+        sets = [f"dataset.features={json.dumps(found)}", *([f"store.name={to}"] if to else [])]
+        _run(replace(where, sets=[*where.sets, *sets]), as_json, "extract")
         if not as_json:
-            own = " ".join(f"--set {shlex.quote(one)}" for one in sets[len(where.sets) :])
-            _print([with_options_given(f"next: biam-pipe train --dataset nuswide {own}", sys.argv[1:])])
+            _print([console.with_options_given(console.training_line(sets), sys.argv[1:])])
         return
     config = where.load()
     made = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
-    if as_json:
-        _print_json(asdict(made))
-        return
-    _print(with_options_given(line, sys.argv[1:]) for line in conversion_lines(made))
+    lines = (console.with_options_given(line, sys.argv[1:]) for line in console.conversion_lines(made))
+    _print_json(asdict(made)) if as_json else _print(lines)
 
 
 def _add_list(name: str) -> None:
@@ -322,7 +219,7 @@ for _room in ("datasets", "backbones", "models", "stores"):
 
 
 @show_app.command("config")
-@_with_common_options
+@with_common_options
 def show_config_command(where: Where, as_json: bool) -> None:
     """Print all settings as a TOML file; those that the preset gives are comments in it.
 
@@ -361,33 +258,28 @@ def _run(
     where: Where,
     as_json: bool,
     stage: str,
-    scheduler: str | None,
-    time_budget: str | None,
-    only: bool,
-    retry_failed: str | None,
+    scheduler: str | None = None,
+    time_budget: str | None = None,
+    only: bool = False,
+    retry_failed: str | None = None,
 ) -> None:
     from pipeline import flow
 
     deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
     request = flow.Request(stage, only=only, scheduler=scheduler, deadline=deadline, quiet=as_json, retry=retry)
     result = flow.run(where.load(), where.work, request)
-    if as_json:
-        _print_json(result.as_json())
-    else:
-        _print(result_lines(result))
-    if result.problem is not None:
-        _end(result.problem, as_json)
+    _tell(result, console.result_lines(result), as_json)
 
 
-def _end(problem: "PipelineError", as_json: bool) -> None:
-    """End with the exit code of a problem that the output tells already where it is JSON."""
-    if as_json:
-        raise SystemExit(problem.exit_code)
-    raise problem
+def _tell(found: "Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
+    """Print what a command came to. A problem is raised to be told, too; in JSON it is told already."""
+    _print_json(found.as_json()) if as_json else _print(lines)
+    if found.problem is not None:
+        raise SystemExit(found.problem.exit_code) if as_json else found.problem
 
 
 def _fail(error: object, code: int, as_json: bool) -> None:
-    text = with_options_given(str(error), sys.argv[1:])
+    text = console.with_options_given(str(error), sys.argv[1:])
     if as_json:
         _print_json({"error": text, "exit_code": code})
     print(f"biam-pipe: {text}", file=sys.stderr)  # noqa: T201

@@ -10,11 +10,9 @@ if TYPE_CHECKING:
     from pipeline.convert import Converted
     from pipeline.core.lock import Writer
     from pipeline.core.plan import StagePlan
-    from pipeline.outcome import Result
+    from pipeline.outcome import Result, Verified
     from pipeline.predict import Prediction
-    from pipeline.reextract import Reextraction
     from pipeline.status import WorkStatus
-    from pipeline.verify import Verification
 
 _COMMAND = re.compile(r"(?<=: )biam-pipe [a-z]+(?: --dataset [\w-]+)?")  # as error texts write it
 
@@ -103,11 +101,12 @@ def _writer_line(writer: "Writer") -> str:
     return f"{process} wrote here, and ended without a word. What is committed stands; run the same command again"
 
 
-def verification_lines(found: "Verification", again: "Reextraction | None") -> Iterator[str]:
+def verification_lines(found: "Verified") -> Iterator[str]:
     """What a comparison found, and how images that were made anew came out."""
-    files, problems = _number(found.files, "file"), _number(len(found.problems), "problem")
-    yield f"{files}, {size_text(found.size_bytes)}, {problems}"
-    yield from found.problems
+    files, again = found.files, found.again
+    counted = f"{_number(files.files, 'file')}, {size_text(files.size_bytes)}"
+    yield f"{counted}, {_number(len(files.problems), 'problem')}"
+    yield from files.problems
     if again is None:
         return
     if again.note:
@@ -124,6 +123,11 @@ def conversion_lines(made: "Converted") -> Iterator[str]:
     yield f"{made.to}: {made.files} files ({made.made} made now), {made.rows} images, {size_text(made.size_bytes)}"
     yield f"in {made.folder}"
     yield f"next: {made.next_step}"
+
+
+def training_line(sets: Sequence[str]) -> str:
+    """What one does with features that were taken in with these settings."""
+    return f"next: biam-pipe train --dataset nuswide {' '.join(f'--set {shlex.quote(one)}' for one in sets)}"
 
 
 def prediction_lines(found: "Prediction") -> Iterator[str]:

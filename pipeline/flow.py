@@ -27,16 +27,14 @@ from pipeline.datasets import DATASETS
 from pipeline.feasible import refuse_infeasible
 from pipeline.found import instead
 from pipeline.models import MODELS
-from pipeline.outcome import Result, outcome
+from pipeline.outcome import Result, Verified, outcome
 from pipeline.predict import Prediction, PredictRequest, predict_images
-from pipeline.reextract import Reextraction
 from pipeline.reextract import reextract as reextract_images
 from pipeline.request import Request, deadline
 from pipeline.retry import failed_statuses, reopen
 from pipeline.status import WorkStatus
 from pipeline.status import status as status_of
 from pipeline.stores import STORES
-from pipeline.verify import Verification
 from pipeline.verify import verify as verify_files
 from schemas.config import Config, EvaluateConfig, TrainConfig
 from schemas.errors import UsageError
@@ -45,17 +43,16 @@ from schemas.status import ImageStatus
 __all__ = [
     "Conversion",
     "Converted",
-    "Reextraction",
     "Request",
     "Result",
     "StagePlan",
+    "Verified",
     "convert",
     "deadline",
     "failed_statuses",
     "names",
     "plan",
     "predict",
-    "reextract",
     "run",
     "stages",
     "status",
@@ -233,15 +230,18 @@ def status(config: Config, work: Path) -> WorkStatus:
     return status_of(graph, Path(storage.root))
 
 
-def verify(config: Config, work: Path) -> Verification:
-    """Compare every file of the data set with its receipt, whatever settings it was made with."""
-    return verify_files(_storage(config, work))
+def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verified:
+    """Compare every file of the data set with its receipt, whatever settings it was made with.
 
-
-def reextract(config: Config, work: Path, count: int, seed: int) -> Reextraction:
-    """Make some images' features anew and compare."""
+    Args:
+        count: images whose features of these settings are made anew, too, and compared.
+        seed: of the draw of those.
+    """
     storage = _storage(config, work)
-    return reextract_images(_graph(config, storage, "extract")[0], storage, config, count, seed)
+    files, again = verify_files(storage), None
+    if count:
+        again = reextract_images(_graph(config, storage, "extract")[0], storage, config, count, seed)
+    return Verified(config.dataset.name, files, again)
 
 
 def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:

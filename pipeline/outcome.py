@@ -8,9 +8,11 @@ from typing import Any
 
 from pipeline.core.graph import Graph
 from pipeline.core.storage import Storage
+from pipeline.reextract import Reextraction
 from pipeline.status import StageStatus, line
+from pipeline.verify import Verification
 from schemas.config import Config
-from schemas.errors import PipelineError, TooManyFailedError
+from schemas.errors import IntegrityError, PipelineError, TooManyFailedError
 from schemas.status import ImageStatus
 
 
@@ -43,9 +45,49 @@ class Result:
             "metrics": self.metrics,
             "report": self.report,
             "random_weights": self.random_weights,
-            "error": str(self.problem) if self.problem else None,
-            "exit_code": self.problem.exit_code if self.problem else 0,
+            **_as_json(self.problem),
         }
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found.
+
+    Attributes:
+        files: compared with their receipts.
+        again: images whose features were made anew; None where nobody asked for it.
+    """
+
+    dataset: str
+    files: Verification
+    again: Reextraction | None
+
+    @property
+    def problem(self) -> IntegrityError | None:
+        """What makes the exit code differ from 0."""
+        if self.files.problems:
+            return IntegrityError(
+                f"files gone or not as their receipts say: {len(self.files.problems)}. Remove what is left of them, "
+                f"then run with their settings: biam-pipe run --dataset {self.dataset}"
+            )
+        if self.again and self.again.problems:
+            return IntegrityError(
+                f"{len(self.again.problems)} of {self.again.images} images give other features than those that are "
+                f"stored. Other libraries or another device? See: biam-pipe plan --dataset {self.dataset}"
+            )
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            **asdict(self.files),
+            "reextracted": asdict(self.again) if self.again else None,
+            **_as_json(self.problem),
+        }
+
+
+def _as_json(problem: PipelineError | None) -> dict[str, Any]:
+    return {"error": str(problem) if problem else None, "exit_code": problem.exit_code if problem else 0}
 
 
 def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, int]) -> Result:

@@ -40,5 +40,7 @@ def test_importing_loads_no_heavy_library(module: str) -> None:
 
 
 def test_modules_are_short() -> None:
-    long = {path.name: count for path in SOURCES if (count := len(path.read_text().splitlines())) > 300}
+    long = {
+        path.name: count for path in (*SOURCES, ROOT / "cli.py") if (count := len(path.read_text().splitlines())) > 300
+    }
     assert not long

@@ -72,7 +72,7 @@ def test_image_shards_are_dropped_and_what_became_of_the_images_stays(folder: Fo
     assert folder.files("downloads") == ["shard-00000.parquet", "shard-00001.parquet", "stage.parquet"]
     status = {line.name: line for line in flow.status(folder.config(), folder.root / "work").stages}
     assert (status["download"].shards, status["download"].pruned, status["extract"].pruned) == (2, 2, 0)
-    assert flow.verify(folder.config(), folder.root / "work").problems == ()
+    assert flow.verify(folder.config(), folder.root / "work").files.problems == ()
 
     asked = dict(folder.server.requests)
     before = {path: path.stat().st_mtime_ns for path in (folder.root / "work").rglob("*")}
