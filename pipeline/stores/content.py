@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -22,12 +22,17 @@ class ContentHash:
         self._described = spec_content(spec)
 
     def passing(self, batches: Iterable[FeatureBatch]) -> Iterator[FeatureBatch]:
-        """The same batches, taken into the hash on their way to a store: each while the store has it."""
+        """The same batches, taken into the hash on their way to a store: each while the store has it and the next."""
         with ThreadPoolExecutor(1, thread_name_prefix="biam-pipe hash") as thread:
+            before: Future[None] | None = None
             for batch in batches:
                 added = thread.submit(self._add, batch)
                 yield batch
-                added.result()
+                if before is not None:
+                    before.result()
+                before = added
+            if before is not None:
+                before.result()
 
     def hexdigest(self) -> str:
         """The hash of all rows so far, 64 hex digits."""
