@@ -230,11 +230,11 @@ class FeatureShards:
                 first, last = np.searchsorted(rows, (group.start, group.stop))
                 if first == last:
                     continue
-                wanted = range(int(rows[first]), int(rows[last - 1]) + 1)
+                wanted = rows[first:last].tolist()
                 for column, values in found.items():
-                    stored = reader.read(wanted, column)
-                    for image in images[first:last]:  # row by row: an array of rows in brackets would copy them twice
-                        values[image] = stored[row[image] - wanted.start]
+                    # row by row: an array of rows in brackets would copy them twice
+                    for image, stored in zip(images[first:last], reader.each(wanted, column), strict=True):
+                        values[image] = stored
 
     def image_ids(self, shard: NDArray[np.int32], row: NDArray[np.int32]) -> list[str]:
         """Ids of some images, by position of their shard and row."""

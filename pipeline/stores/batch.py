@@ -46,41 +46,31 @@ def dtype_of(one: MapSpec) -> np.dtype[Any]:
     return np.dtype(one.dtype).newbyteorder("<")
 
 
-def regrouped(batches: Iterable[FeatureBatch], spec: FeatureSpec, rows: int) -> Iterator[FeatureBatch]:
-    """The same rows in batches of exactly that many, the last one shorter; at most two batches are in memory."""
-    waiting: list[FeatureBatch] = []
-    num_waiting = 0
-    for batch in batches:
-        _check(batch, spec)
+def regrouped(batches: Iterable[FeatureBatch], spec: FeatureSpec, rows: int) -> Iterator[list[FeatureBatch]]:
+    """The same rows in groups of exactly that many, the last one smaller; each is views of the batches it lies in."""
+    group: list[FeatureBatch] = []
+    missing = rows
+    for batch in checked(batches, spec):
         start = 0
-        while num_waiting + len(batch) - start >= rows:
-            stop = start + rows - num_waiting
-            yield _joined([*waiting, batch.rows(slice(start, stop))])
-            waiting, num_waiting, start = [], 0, stop
+        while len(batch) - start >= missing:
+            yield [*group, batch.rows(slice(start, start + missing))]
+            group, start, missing = [], start + missing, rows
         if start < len(batch):
-            waiting.append(batch.rows(slice(start, None)))
-            num_waiting += len(batch) - start
-    if waiting:
-        yield _joined(waiting)
+            group.append(batch.rows(slice(start, None)))
+            missing -= len(batch) - start
+    if group:
+        yield group
 
 
-def _joined(batches: Sequence[FeatureBatch]) -> FeatureBatch:
-    if len(batches) == 1:
-        return batches[0]
-    return FeatureBatch(
-        [one for batch in batches for one in batch.image_ids],
-        [one for batch in batches for one in batch.statuses],
-        [one for batch in batches for one in batch.errors],
-        {column: np.concatenate([batch.maps[column] for batch in batches]) for column in batches[0].maps},
-    )
-
-
-def _check(batch: FeatureBatch, spec: FeatureSpec) -> None:
-    assert len(batch.statuses) == len(batch.errors) == len(batch), "one status and one error a row"
-    for one in spec.maps:
-        values = batch.maps[one.column]
-        assert values.shape == (len(batch), *one.shape), f"{one.column}: {values.shape}, expected {one.shape} a row"
-        assert values.dtype == dtype_of(one), f"{one.column}: {values.dtype}, expected {one.dtype}"
+def checked(batches: Iterable[FeatureBatch], spec: FeatureSpec) -> Iterator[FeatureBatch]:
+    """The same batches, each as the spec says: else this program has an error."""
+    for batch in batches:
+        assert len(batch.statuses) == len(batch.errors) == len(batch), "one status and one error a row"
+        for one in spec.maps:
+            values = batch.maps[one.column]
+            assert values.shape == (len(batch), *one.shape), f"{one.column}: {values.shape}, expected {one.shape} a row"
+            assert values.dtype == dtype_of(one), f"{one.column}: {values.dtype}, expected {one.dtype}"
+        yield batch
 
 
 def non_finite(maps: Mapping[str, NDArray[Any]]) -> dict[int, str]:

@@ -1,24 +1,25 @@
 """Features as HDF5: one chunk a row, a checksum on every chunk, so that any row is one small read.
 
-Slower than Parquet to read in bulk, 0.9 GB/s with zstd; for programs that want HDF5.
+As fast as Parquet or faster, for chunks are compressed by threads (`chunks`); for programs that want HDF5.
 """
 
-import errno
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.stores.batch import FeatureBatch, dtype_of, regrouped
+from pipeline.core.ahead import ahead
+from pipeline.core.device import cores
+from pipeline.stores.batch import FeatureBatch, checked, dtype_of
+from pipeline.stores.chunks import DAMAGE, Filters
 from pipeline.stores.reader import damage_named
 from schemas.config import StoreConfig
 from schemas.features import METADATA_KEY, FeatureSpec, MapSpec
@@ -30,36 +31,63 @@ SUFFIX = ".h5"
 # has none in any format), a changed byte made the library crash or loop for ever.
 _FORMAT = ("v110", "v110")
 
-_SPARE_BYTES = 16 * 2**20  # for what the library holds back until it closes the file, and for other writers
-
 _GROUP_KEY = "biam_pipe.row_group_rows"  # rows best read at a time; the file itself has no groups
+
+_PIECE_ROWS = 8  # that a thread compresses at a time; row by row, handing them over takes a tenth of the time
+_AHEAD = 2  # such pieces compressed or waiting to be written, for each core
+
+_MANY_ROWS = 32  # from that many on it pays to look up the places of all chunks of a shard
 
 
 def write(path: Path, spec: FeatureSpec, options: StoreConfig, batches: Iterable[FeatureBatch]) -> None:
     """Write a shard; a few rows are in memory at a time. Equal rows give equal bytes."""
+    filters, threads = Filters.chosen(options), cores()
     texts: dict[str, list[str]] = {"image_id": [], "status": [], "error": []}
-    with sink(path) as target, h5py.File(target, "w", libver=_FORMAT) as file:
+    with (
+        sink(path) as target,
+        h5py.File(target, "w", libver=_FORMAT) as file,
+        ahead(partial(_packed, filters), _pieces(batches, spec), threads, _AHEAD * threads, name="pack") as pieces,
+    ):
         text = spec.model_dump_json().encode()
         file.attrs.create(METADATA_KEY, text, dtype=h5py.string_dtype("utf-8", len(text)))
         file.attrs[_GROUP_KEY] = options.row_group_rows
-        for one in spec.maps:
-            file.create_dataset(
-                one.column,
-                shape=(0, *one.shape),
-                maxshape=(None, *one.shape),
-                dtype=dtype_of(one),
-                chunks=(1, *one.shape),
-                fletcher32=True,
-                **_compression(options),
-            )
-        for group in regrouped(batches, spec, options.row_group_rows):
-            _require_space(path, sum(values.nbytes for values in group.maps.values()))
-            _append(file, group)
-            texts["image_id"] += group.image_ids
-            texts["status"] += group.statuses
-            texts["error"] += [error or "" for error in group.errors]
+        stored = {one.column: _create(file, one, filters) for one in spec.maps}
+        for piece in pieces:
+            if target.error is not None:
+                break  # what the library would write from here on goes nowhere
+            for row, chunks in enumerate(piece.chunks, start=len(texts["image_id"])):
+                for column, chunk in chunks.items():
+                    _append(stored[column], row, chunk, options.row_group_rows)
+            texts["image_id"] += piece.rows.image_ids
+            texts["status"] += piece.rows.statuses
+            texts["error"] += [error or "" for error in piece.rows.errors]
+        for dataset in stored.values():
+            dataset.resize(len(texts["image_id"]), axis=0)
         for column, values in texts.items():
             _write_texts(file, column, values)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some consecutive rows, and the chunks of each by column: none where the image failed."""
+
+    rows: FeatureBatch
+    chunks: list[dict[str, bytes]]
+
+
+def _pieces(batches: Iterable[FeatureBatch], spec: FeatureSpec) -> Iterator[FeatureBatch]:
+    for batch in checked(batches, spec):
+        for start in range(0, len(batch), _PIECE_ROWS):
+            yield batch.rows(slice(start, start + _PIECE_ROWS))
+
+
+def _packed(filters: Filters, rows: FeatureBatch) -> _Piece:
+    packed = filters.packer()
+    chunks = [
+        {column: packed(values[row]) for column, values in rows.maps.items()} if good else {}
+        for row, good in enumerate(rows.good)
+    ]
+    return _Piece(rows, chunks)
 
 
 class _Sink(FileIO):
@@ -120,28 +148,29 @@ def open_shard(path: Path, *, verified: bool = False) -> Iterator["Hdf5Reader"]:
     """The shard, open for reading.
 
     Args:
-        verified: the caller has compared the file's hash with its receipt; the library checks its chunks all the same.
+        verified: the caller has compared the file's hash with its receipt: chunks need not be checked once more.
 
     Raises:
         IntegrityError: it is missing, torn or no feature shard.
     """
-    del verified
     with damage_named(path):
         file = h5py.File(path, "r", locking=False)  # committed shards never change, and NFS may have no locks
     with file:
-        yield Hdf5Reader(path, file)
+        yield Hdf5Reader(path, file, verified)
 
 
 class Hdf5Reader:
     """A feature shard as `stores.reader.Reader` describes it."""
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    def __init__(self, path: Path, file: h5py.File, verified: bool) -> None:
         self._path = path
         self._file = file
+        self._verified = verified
         with damage_named(path):
             self.spec = FeatureSpec.model_validate_json(file.attrs[METADATA_KEY])
             self.num_rows: int = file["image_id"].shape[0]
             self._group_rows = int(file.attrs[_GROUP_KEY])
+            self._maps = {one.column: _StoredMap(file[one.column], one, self.num_rows) for one in self.spec.maps}
 
     @cached_property
     def row_groups(self) -> list[range]:
@@ -163,39 +192,76 @@ class Hdf5Reader:
 
     def read(self, rows: range, column: str) -> NDArray[Any]:
         """Maps of consecutive rows; reads no others."""
-        assert rows.stop <= self.num_rows, f"{rows} of {self.num_rows}"
-        with damage_named(self._path):
-            return self._file[column][rows.start : rows.stop]
+        one = self._maps[column].one
+        found = np.empty((len(rows), *one.shape), dtype_of(one))
+        for place, values in enumerate(self.each(rows, column)):
+            found[place] = values
+        return found
+
+    def each(self, rows: Sequence[int], column: str) -> Iterator[NDArray[Any]]:
+        """The map of each of some rows; reads no others."""
+        assert max(rows, default=-1) < self.num_rows, f"{rows} of {self.num_rows}"
+        with damage_named(self._path, *DAMAGE):
+            yield from self._maps[column].each(rows, verified=self._verified)
 
     def _texts(self, column: str) -> list[str]:
         with damage_named(self._path):
             return self._file[column].asstr()[:].tolist()
 
 
-def _compression(options: StoreConfig) -> dict[str, Any]:
-    if options.compression == "zstd":
-        return dict(hdf5plugin.Zstd(clevel=options.compression_level))
-    return dict(hdf5plugin.LZ4()) if options.compression == "lz4" else {}
+class _StoredMap:
+    """A column of maps whose chunks are fetched as they lie on disk."""
+
+    def __init__(self, dataset: h5py.Dataset, one: MapSpec, num_rows: int) -> None:
+        found = dataset.shape, dataset.chunks, dataset.dtype
+        wanted = (num_rows, *one.shape), (1, *one.shape), dtype_of(one)
+        if found != wanted:
+            raise ValueError(f"{one.column} has shape, chunks and type {found}, expected {wanted}")
+        self.one = one
+        self._filters = Filters.found(dataset)
+        self._dataset = dataset.id
+        self._descriptor = dataset.file.id.get_vfd_handle()
+
+    def each(self, rows: Sequence[int], *, verified: bool) -> Iterator[NDArray[Any]]:
+        """The map of each of some rows, zeros where the image failed."""
+        dtype, unpacked = dtype_of(self.one), self._filters.unpacker(self.one.size_bytes, verified=verified)
+        for info in self._infos(rows):
+            if info is None or not info.size:
+                yield np.zeros(self.one.shape, dtype)
+                continue
+            # Not by the library, which keeps its lock and Python's meanwhile: 36 us, and 5 like this.
+            chunk = os.pread(self._descriptor, info.size, info.byte_offset)
+            yield np.frombuffer(unpacked(chunk), dtype).reshape(self.one.shape)
+
+    def _infos(self, rows: Sequence[int]) -> Iterator[Any]:
+        """Where the chunk of each row lies: asked for one by one (17 us each), or for all of the shard (0.7 each)."""
+        if len(rows) < _MANY_ROWS:
+            return (self._dataset.get_chunk_info_by_coord((row, *[0] * len(self.one.shape))) for row in rows)
+        return map(self._all_infos.get, rows)
+
+    @cached_property
+    def _all_infos(self) -> dict[int, Any]:
+        infos: list[Any] = []
+        self._dataset.chunk_iter(infos.append)
+        return {info.chunk_offset[0]: info for info in infos}
 
 
-def _require_space(path: Path, size_bytes: int) -> None:
-    """Raise before the disk is full: the library crashes where it cannot even close its file."""
-    if shutil.disk_usage(path.parent).free < size_bytes + _SPARE_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+def _create(file: h5py.File, one: MapSpec, filters: Filters) -> h5py.Dataset:
+    """A map without rows; the chunk of a failed image is never written and reads as zeros."""
+    return file.create_dataset(
+        one.column,
+        shape=(0, *one.shape),
+        maxshape=(None, *one.shape),
+        dtype=dtype_of(one),
+        chunks=(1, *one.shape),
+        **filters.declared,
+    )
 
 
-def _append(file: h5py.File, group: FeatureBatch) -> None:
-    """Add rows to each map; the chunk of a failed image is never written and reads as zeros."""
-    good = group.good
-    for column, values in group.maps.items():
-        stored = file[column]
-        start = stored.shape[0]
-        stored.resize(start + len(group), axis=0)
-        if good.all():
-            stored[start:] = values
-            continue
-        for row in np.flatnonzero(good):
-            stored[start + row] = values[row]
+def _append(dataset: h5py.Dataset, row: int, chunk: bytes, step: int) -> None:
+    if row >= dataset.shape[0]:
+        dataset.resize((row // step + 1) * step, axis=0)  # 15 us, so not for every row
+    dataset.id.write_direct_chunk((row, *[0] * (dataset.ndim - 1)), chunk)
 
 
 def _write_texts(file: h5py.File, column: str, values: Sequence[str]) -> None:

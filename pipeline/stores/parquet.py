@@ -4,7 +4,7 @@ A row group is decompressed as a whole, 0.9 GB/s on one core with zstd; without 
 file. With the defaults of pyarrow (one large group, dictionary, statistics) a random row costs 300 ms, here 0.3 to 8.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -41,10 +41,8 @@ def write(path: Path, spec: FeatureSpec, options: StoreConfig, batches: Iterable
         write_batch_size=1,  # pages are closed at 1 MB, checked after so many values: else one would hold a whole group
     ) as writer:
         for group in regrouped(batches, spec, options.row_group_rows):
-            errors = [error or None for error in group.errors]
-            columns: list[Any] = [pa.array(one, pa.string()) for one in (group.image_ids, group.statuses, errors)]
-            columns += [_binaries(group, one) for one in spec.maps]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
+            table = pa.concat_tables([_table(batch, spec, schema) for batch in group])  # no copy: chunked columns
+            writer.write_table(table, row_group_size=table.num_rows)
 
 
 def example(one: MapSpec) -> str:
@@ -123,6 +121,12 @@ class ParquetReader:
         ]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, *one.shape), dtype_of(one)), *parts])
 
+    def each(self, rows: Sequence[int], column: str) -> Iterator[NDArray[Any]]:
+        """The map of each of some rows; those between the first and the last are read, too."""
+        if rows:
+            stored = self.read(range(rows[0], rows[-1] + 1), column)
+            yield from (stored[row - rows[0]] for row in rows)
+
     def _part(self, group: int, rows: slice, one: MapSpec) -> NDArray[Any]:
         """Maps of some rows of a row group; a view of what pyarrow read where no image failed."""
         with damage_named(self._path, pa.ArrowException):
@@ -158,6 +162,13 @@ def _schema(spec: FeatureSpec) -> pa.Schema:
     ]
     fields += [pa.field(one.column, pa.binary(one.size_bytes)) for one in spec.maps]
     return pa.schema(fields, metadata={METADATA_KEY: spec.model_dump_json()})
+
+
+def _table(batch: FeatureBatch, spec: FeatureSpec, schema: pa.Schema) -> pa.Table:
+    errors = [error or None for error in batch.errors]
+    columns: list[Any] = [pa.array(one, pa.string()) for one in (batch.image_ids, batch.statuses, errors)]
+    columns += [_binaries(batch, one) for one in spec.maps]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _binaries(batch: FeatureBatch, one: MapSpec) -> pa.Array:

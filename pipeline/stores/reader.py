@@ -42,6 +42,13 @@ class Reader(Protocol):
             IntegrityError: the bytes fail their checksum.
         """
 
+    def each(self, rows: Sequence[int], column: str) -> Iterator[NDArray[Any]]:
+        """The map of each of some rows in rising order, [*shape], as `read` gives them; rows between may be read, too.
+
+        Raises:
+            IntegrityError: the bytes fail their checksum.
+        """
+
 
 # What pyarrow and h5py may raise on bytes that are not as they were written: changing each byte of a shard in turn
 # brought up most of them. pyarrow's classes derive from these but for ArrowException itself, which its store adds.
