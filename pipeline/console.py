@@ -138,7 +138,7 @@ def prediction_lines(found: "Prediction") -> Iterator[str]:
             yield f"  {label.score:8.3f}  {label.label}  {label.heat_map}"
     for name, words in found.words_missing.items():
         yield f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector"
-    if found.random_weights:
+    if found.random_weights and found.problem is None:
         yield f"{found.weights} weights: the scores show that the pipeline works, not what is in the pictures"
 
 
