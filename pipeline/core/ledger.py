@@ -93,12 +93,13 @@ class Ledger:
         ]
         schema = _RECORD.with_metadata({_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)})
         with self.storage.commit(self.record_path) as path:
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+            table = pa.Table.from_pylist(rows, schema=schema)
+            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
     def read_record(self) -> tuple[dict[str, Any], list[Receipt]] | None:
         """Recipe document and receipts of the record; None where there is none, or one that does not read."""
         try:
-            table = pq.read_table(self.storage.local(self.record_path))
+            table = pq.read_table(self.storage.local(self.record_path), page_checksum_verification=True)
             recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
             return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
         except (pa.ArrowException, OSError, KeyError, ValueError):
@@ -112,7 +113,7 @@ class Ledger:
     def audit(self) -> tuple[list[Receipt], list[str]]:
         """Every receipt, beside the shards or in the record alone, and a text for each that is not as it was written.
 
-        Receipts that do not read count as none in a run; only where the record does not stand either is that noticed.
+        Record and receipts say the same twice: a run takes the word of a record that stands, here they are compared.
         """
         beside = {path: self._parsed(path) for path in self._receipt_paths()}
         problems = [f"{self._shown(path)}: does not read as a receipt" for path, one in beside.items() if one is None]
