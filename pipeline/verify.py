@@ -48,7 +48,10 @@ def verify(storage: Storage) -> Verification:
 
 def _problem(storage: Storage, file: FileReceipt) -> str | None:
     path = storage.local(file.path)
-    if not storage.exists(file.path):
+    try:
+        found = storage.sha256(file.path)
+    except FileNotFoundError:
         return f"{path}: gone"
-    found = storage.sha256(file.path)
+    except OSError as error:  # a disk that fails
+        return f"{path}: cannot be read ({error.strerror})"
     return None if found == file.sha256 else f"{path}: sha256 {found}, its receipt says {file.sha256}"

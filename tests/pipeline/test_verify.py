@@ -66,3 +66,15 @@ def test_one_flipped_bit_is_found_and_refused_in_both_stores_made_here_or_conver
                 read_first(work)
     assert verify(storage).problems == ()
     read_first(copied)
+
+
+def test_what_is_gone_or_cannot_be_read_is_told_like_what_has_changed(tmp_path: Path) -> None:
+    made = make(tmp_path, Recipe(shards=2, shard_images=4))
+    copied = converted(made)
+    storage = Storage(made.root)
+    gone, unreadable = (storage.local(one.receipts["extract"][0].files[0].path) for one in (copied, made))
+    gone.unlink()
+    unreadable.unlink()
+    unreadable.mkdir()
+
+    assert verify(storage).problems == (f"{gone}: gone", f"{unreadable}: cannot be read (Is a directory)")
