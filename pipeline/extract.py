@@ -38,7 +38,7 @@ from schemas.status import ImageStatus
 if TYPE_CHECKING:
     from pipeline.backbones.network import Network
 
-VERSION = 2
+VERSION = 3
 
 SPEC = "spec.json"
 CARD = "README.md"
@@ -54,7 +54,7 @@ class Settings:
 
     Attributes:
         max_pixels: an image whose header announces more is not decoded.
-        threads: of torch on a CPU; None for all cores.
+        threads: that compute on a CPU; None for one a core.
     """
 
     backbone: BackboneConfig
@@ -69,7 +69,7 @@ class _Tally:
     """What a shard came to, gathered while it is written.
 
     Attributes:
-        seconds_network: in the network, all lanes together.
+        seconds_network: in the network, all lanes together: up to so many times the seconds of the clock.
         seconds_wait: that the network had no images.
         seconds_store: in which rows were checked, hashed, compressed and written.
     """
@@ -176,7 +176,7 @@ def _shard(task: Task) -> Output:
     store = STORES.load(settings.store.name)
     path = task.path(task.stage, task.shard_name + store.SUFFIX)
     described = spec(settings, task.recipe)
-    loaded = network(settings.backbone, settings.extract)
+    loaded = network(settings.backbone, settings.extract, settings.threads)
     tally, content = _Tally(), ContentHash(described)
     started = time.perf_counter()
     with task.storage.commit(path) as temporary, _computed(task, loaded, tally) as done:
@@ -216,7 +216,7 @@ def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterato
     def compute(images: Sequence[ReadyImage]) -> _Done:
         started = time.perf_counter()
         good = [image.pixels for image in images if image.pixels is not None]
-        maps = network.run(good, settings.threads) if good else {}
+        maps = network.run(good) if good else {}
         return _Done(images, maps, time.perf_counter() - started)
 
     with (

@@ -139,7 +139,7 @@ def _errors(
             if image.pixels is None:
                 yield _Error(image.image_id, failed=f"{image.status}: {image.error}")
                 continue
-            made = network(config.backbone, config.extract).run([image.pixels], config.engine.threads)
+            made = network(config.backbone, config.extract, config.engine.threads).run([image.pixels])
             place = np.array([position], np.int32), np.array([row], np.int32)
             yield _error(image.image_id, features.read(*place, features.spec.maps), made)
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones.on_cpu import on_cpu
+from pipeline.backbones.tapped import TappedNetwork
 from pipeline.core.device import cores, resolve_device
 from pipeline.core.memory import keep_freed_memory
 from schemas.config import BackboneConfig, ExtractConfig
@@ -37,18 +39,19 @@ class Network:
         maps: what it gives.
         device: where it runs.
         lanes: batches that run at once, each in a caller's thread of its own. On a GPU each has a stream, so that
-            copies and computing overlap; on a CPU one batch keeps all cores busy.
-        batch_images: every pass is filled up to that many, so that no image's numbers depend on how many came along.
-            Halves where memory does not hold so many.
+            copies and computing overlap; on a CPU each has a core.
+        batch_images: of a pass. On a GPU every pass is filled up to that many, so that no image's numbers depend on how
+            many came along. Halves where memory does not hold so many.
     """
 
-    def __init__(self, config: BackboneConfig, extract: ExtractConfig) -> None:
+    def __init__(self, config: BackboneConfig, extract: ExtractConfig, threads: int | None = None) -> None:
         room = BACKBONES.load(config.name)
         self.maps: tuple[MapSpec, ...] = room.OFFER.maps(config)
         self.device = resolve_device(extract.device, "extract.device")
         self.batch_images = extract.batch_images
         cuda = self.device.type == "cuda"
-        self.lanes = _CUDA_LANES if cuda else 1
+        # Not one batch on all cores: its threads would wait for each other where one of them makes room for decoding.
+        self.lanes = _CUDA_LANES if cuda else threads or cores()
         if cuda:
             _compute_exactly()
         else:
@@ -65,14 +68,13 @@ class Network:
         if cuda:
             torch.cuda.synchronize(self.device)  # the lanes do not wait for the stream that loaded the weights
 
-    def run(self, images: Sequence[NDArray[np.uint8]], threads: int | None = None) -> dict[str, NDArray[Any]]:
+    def run(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
         """Maps by column, [image, *shape], in the precision in which they are stored.
 
         More callers than `lanes` wait for each other.
 
         Args:
             images: each [height, width, 3].
-            threads: of torch on a CPU; None for all cores.
 
         Raises:
             PipelineError: memory does not hold a single image, or the network cannot be compiled.
@@ -82,7 +84,7 @@ class Network:
         while start < len(images):
             size = self.batch_images
             try:
-                parts.append(self._pass(images[start : start + size], size, threads))
+                parts.append(self._pass(images[start : start + size], size))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_memory(error):
                     raise
@@ -93,11 +95,12 @@ class Network:
             return parts[0]
         return {one.column: np.concatenate([part[one.column] for part in parts]) for one in self.maps}
 
-    def _pass(self, images: Sequence[NDArray[np.uint8]], size: int, threads: int | None) -> dict[str, NDArray[Any]]:
+    def _pass(self, images: Sequence[NDArray[np.uint8]], size: int) -> dict[str, NDArray[Any]]:
         """Maps of at most `size` images; where a GPU computes, all is under way before anything is waited for."""
         with self._lane(), torch.inference_mode():
-            torch.set_num_threads(threads or cores())  # of this thread
-            filled = torch.zeros((size, *images[0].shape), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+            cuda = self.device.type == "cuda"
+            rows = size if cuda else len(images)  # on a CPU the layers fill up what they need
+            filled = torch.zeros((rows, *images[0].shape), dtype=torch.uint8, pin_memory=cuda)
             for row, image in enumerate(images):
                 filled.numpy()[row] = image
             found = self._computed(self._normalised(filled.to(self.device, non_blocking=True)))
@@ -106,14 +109,17 @@ class Network:
 
     @contextmanager
     def _lane(self) -> Iterator[None]:
-        """A stream of its own for this thread; when the block ends, all that was put on it is done."""
+        """A core or a stream of its own for this thread; when the block ends, all that was put on it is done."""
         stream = self._streams.get()
+        threads = torch.get_num_threads()
         try:
+            torch.set_num_threads(1)  # of this thread
             with nullcontext() if stream is None else torch.cuda.stream(stream):
                 yield
             if stream is not None:
                 stream.synchronize()
         finally:
+            torch.set_num_threads(threads)
             self._streams.put(stream)
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -172,8 +178,11 @@ _held = _Held()
 _loading = Lock()
 
 
-def network(config: BackboneConfig, extract: ExtractConfig) -> Network:
+def network(config: BackboneConfig, extract: ExtractConfig, threads: int | None = None) -> Network:
     """The network with these settings: the one in memory if it is that, else loaded in its place.
+
+    Args:
+        threads: that compute on a CPU; None for one a core.
 
     Raises:
         UsageError: there is no such backbone, layer or device.
@@ -182,19 +191,21 @@ def network(config: BackboneConfig, extract: ExtractConfig) -> Network:
     """
     found = weights.sha256(config, BACKBONES.load(config.name).PUBLISHED)
     with _loading:
-        key = (config, found, extract.device, extract.precision, extract.compile, extract.batch_images)
+        key = (config, found, extract.device, extract.precision, extract.compile, extract.batch_images, threads)
         if _held.network is None or _held.key != key:
             _held.key, _held.network = (), None  # the old one goes before the new one comes
-            _held.network = Network(config, extract)
+            _held.network = Network(config, extract, threads)
             _held.key = key
         return _held.network
 
 
 def _module(room: ModuleType, config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
-    built: nn.Module = room.build(config)
+    built: TappedNetwork = room.build(config)
     module = built.to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
+    parts = on_cpu(module) if device.type == "cpu" else [module]
     if extract.compile:  # frozen: weights become constants in the order in which the device wants them
-        module.compile(dynamic=False, options={"freezing": True})
+        for part in parts:
+            part.compile(dynamic=False, options={"freezing": True})
     return module
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.backbones.network import Network, network
+from pipeline.backbones.network import network
 from pipeline.core.ahead import ahead
 from pipeline.core.device import cores
 from pipeline.images.decode import decode, resize
@@ -70,11 +70,18 @@ class Seer:
     def see(self, paths: Sequence[str], top: int) -> Iterator[Seen]:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
         extract = self.config.extract
-        backbone = network(self.config.backbone, extract)
-        limit = 2 * backbone.batch_images  # one batch for the network, one in the making
+        backbone = network(self.config.backbone, extract, self.config.engine.threads)
+        limit = 2 * backbone.batch_images * backbone.lanes  # one batch for each lane of the network, one in the making
+
+        def computed(batch: Sequence[Seen]) -> tuple[Sequence[Seen], dict[str, NDArray[Any]]]:
+            pixels = [one.pixels for one in batch if one.pixels is not None]
+            return batch, backbone.run(pixels) if pixels else {}
+
         with ahead(self._opened, paths, extract.decode_threads or cores(), limit) as opened:
-            while batch := list(islice(opened, backbone.batch_images)):
-                yield from self._batch(batch, top, backbone)
+            batches = iter(lambda: list(islice(opened, backbone.batch_images)), [])
+            with ahead(computed, batches, backbone.lanes, backbone.lanes + 1) as done:
+                for batch, maps in done:
+                    yield from self._batch(batch, top, maps)
 
     def _opened(self, path: str) -> Seen:
         preprocess, limits = self.spec.preprocess, self.config.download
@@ -92,10 +99,8 @@ class Seer:
             return Seen(path, str(problem.status), str(problem))
         return Seen(path, str(ImageStatus.OK), None, picture, resize(picture, preprocess.resize[0]))
 
-    def _batch(self, batch: Sequence[Seen], top: int, backbone: Network) -> Iterator[Seen]:
+    def _batch(self, batch: Sequence[Seen], top: int, maps: dict[str, NDArray[Any]]) -> Iterator[Seen]:
         """The same images, those that could be opened with what the model says."""
-        pixels = [one.pixels for one in batch if one.pixels is not None]
-        maps = backbone.run(pixels, self.config.engine.threads) if pixels else {}
         row = 0
         for one in batch:
             if one.pixels is None:

@@ -33,7 +33,7 @@ def config(name: str, input_px: int = INPUT_PX) -> BackboneConfig:
 def test_the_network_gives_the_maps_that_are_promised(name: str, room: ModuleType) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, INPUT_PX, INPUT_PX, 3), np.uint8)
 
-    found = network(config(name), ExtractConfig(device="cpu", batch_images=2)).run(pixels, threads=1)
+    found = network(config(name), ExtractConfig(device="cpu", batch_images=2)).run(pixels)
 
     promised = room.OFFER.maps(config(name))
     assert {column: values.shape[1:] for column, values in found.items()} == {one.column: one.shape for one in promised}

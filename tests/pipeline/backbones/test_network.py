@@ -91,25 +91,28 @@ def test_half_precisions_give_nearly_the_numbers_of_the_full_one(precision: str,
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_vggs_maps_do_not_depend_on_neighbours_place_or_how_full_a_batch_is(precision: str) -> None:
+def test_vggs_maps_do_not_depend_on_neighbours_place_batch_or_how_full_it_is(precision: str) -> None:
     config = BackboneConfig(name="vgg19", weights="random:0", input_px=32)
     loaded = network(config, on_cpu(5, precision=precision))
-    images = pixels(5)[:, :32, :32]
+    images = pixels(20)[:, :32, :32]
     together = loaded.run(images)
 
-    for order in ([4, 3, 2, 1, 0], [2], [1, 4]):
+    for order in ([4, 3, 2, 1, 0], [2], [18, 1, 4]):
         found = loaded.run(images[order])
         for column, values in together.items():
             assert np.array_equal(found[column], values[order])
+    for size in (1, 18):
+        found = network(config, on_cpu(size, precision=precision)).run(images)
+        for column, values in together.items():
+            assert np.array_equal(found[column], values)
 
 
-def test_more_images_than_a_batch_holds_come_out_in_order() -> None:
+def test_maps_come_out_in_order_and_equal_with_one_lane_or_several() -> None:
     images = pixels(7)
+    alone, several = (network(TINY, on_cpu(3), threads).run(images) for threads in (1, 3))
 
-    whole, parts = (network(TINY, on_cpu(size)).run(images) for size in (7, 3))
-
-    for column, values in whole.items():
-        assert np.allclose(values, parts[column], rtol=1e-3, atol=1e-3)
+    for column, values in alone.items():
+        assert np.array_equal(several[column], values)
 
 
 def test_a_compiled_network_gives_the_numbers_of_the_plain_one_to_one_in_100_000() -> None:
@@ -134,15 +137,15 @@ def loaded(images, side):
     config = BackboneConfig(name="tiny", weights="random:0", input_px=side)
     return network(config, ExtractConfig(device="cpu", batch_images=images))
 
-small = loaded(2, 64).run([image(64)] * 3)
+small = loaded(2, 64).run([image(64)])
 large = loaded(8192, 64)  # as float32 400 MB
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
-found = large.run([image(64)] * 3)
-assert all(np.allclose(found[column], values, atol=1e-3) for column, values in small.items())
+found = large.run([image(64)] * 8192)
+assert all(np.array_equal(found[column][-1:], values) for column, values in small.items())
 print(large.batch_images)
 try:
-    loaded(1, 4096).run([image(4096)])
+    loaded(1, 2048).run([image(2048)])
 except PipelineError as error:
     print(error)
 """

@@ -37,6 +37,6 @@ def test_the_card_says_what_may_change_the_last_digits_unless_nobody_knows_how_t
 
     assert "Precision of the network: fp32, compiled\n" in text
     told = " ".join(text.split())
-    assert "Another `extract.batch_images` (it halves itself where memory is short) or `engine.threads`" in told
+    assert "on a CPU whatever `extract.batch_images` and `engine.threads`, too" in told
     assert "in fp32 within 1e-5 of a map's largest number" in told
     assert "extract.batch_images" not in imported
