@@ -145,7 +145,9 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             name="train",
             version=train.VERSION,
             recipe=_keys("model", config.model) | _keys("train", config.train, _TRAIN_RECIPE),
-            settings=train.Settings(config.model, config.train, threads, train.training_toml(config)),
+            settings=train.Settings(
+                config.model, config.train, threads, train.training_toml(config), config.evaluate.scores_in_memory_bytes
+            ),
             run=train.run,
             upstream={"index": "all", "extract": "all", "embed": "all", "split": "all"},
             place="process",
@@ -182,7 +184,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 
 # Settings that steer how work is done, not what comes out, stay outside of recipes.
 _TRAIN_RECIPE = set(TrainConfig.model_fields) - {
-    "run", "device", "processes", "loader_workers", "resident", "checkpoint_every_s",
+    "run", "device", "processes", "loader", "loader_workers", "resident", "checkpoint_every_s",
 }  # fmt: skip
 _EVALUATE_RECIPE = set(EvaluateConfig.model_fields) - {"device", "batch_images", "scores_in_memory_bytes"}
 

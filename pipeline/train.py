@@ -11,6 +11,7 @@ import logging
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Output, Task
@@ -47,12 +48,14 @@ class Settings:
         train: how to fit it.
         threads: of one operation; torch's own choice where None.
         config_toml: the whole configuration as TOML, kept beside the model.
+        scores_in_memory_bytes: more scores than that, of a validation, lie in a file of the run's folder meanwhile.
     """
 
     model: ModelConfig
     train: TrainConfig
     threads: int | None = None
     config_toml: str = ""
+    scores_in_memory_bytes: int = 2**30
 
 
 def training_toml(config: Config) -> str:
@@ -90,7 +93,7 @@ def _train(task: Task) -> list[Output]:
     with writing, repeatable(settings.train.seed, _threads(settings), device):
         material, sizes = _material(task, settings, device)
         learner = _learner(settings, sizes, device)
-        progress = _fit(task, settings.train, material, learner, fabric)
+        progress = _fit(task, material, learner, fabric)
         if not first:
             return []
         facts = _write(task, learner, progress, material, sizes)
@@ -110,11 +113,11 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     import torch
 
     from pipeline.batches.label_space import read_label_space
-    from pipeline.batches.resident import resident_maps
-    from pipeline.batches.selection import select
+    from pipeline.batches.resident import Images, keep, room
+    from pipeline.batches.selection import Selection, select
     from pipeline.batches.shards import open_features
     from pipeline.models.sizes import FeatureSizes
-    from pipeline.training.loop import Images, Material
+    from pipeline.training.loop import Material
 
     space = read_label_space(task).seen_only()
     features = open_features(task)
@@ -122,12 +125,20 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     limit, full = settings.train.max_positives, settings.train.full_epochs > 0
     train, validation = selections[ImageSplit.TRAIN].trainable(limit), selections[ImageSplit.VALIDATION]
     _describe(space, train, validation)
-    wanted = [train, train.with_others(validation.trainable(limit))] if full else [train]
-    kept = resident_maps(features, wanted, settings.train.resident, settings.train.processes)
-    images = [Images(one, maps) for one, maps in zip(wanted, kept, strict=True)]
+    everything = train.with_others(validation.trainable(limit)) if full else None
+    config = settings.train
+    candidates = {"train and validation": train.with_others(validation), "train": everything or train}
+    candidates |= {"validation": validation} if len(validation) else {}
+    free = room(device, config.batch_images, config.processes)
+    store = keep(features, candidates, free, config.resident, device)
+
+    def images(one: Selection) -> Images:
+        return store.images(one) if store else Images(one)
+
     vectors = torch.from_numpy(space.vectors).to(device)
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])
-    return Material(features, images[0], validation, images[1] if full else None, vectors), sizes
+    all_images = images(everything) if everything else None
+    return Material(features, images(train), images(validation), all_images, vectors), sizes
 
 
 def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") -> None:
@@ -176,13 +187,18 @@ def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") 
     return Learner(model, optimizer)
 
 
-def _fit(task: Task, config: TrainConfig, material: "Material", learner: "Learner", fabric: "Fabric") -> "Progress":
+def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric") -> "Progress":
     """All epochs that are left."""
     import torch
 
+    from pipeline.metrics.score_table import open_score_table
     from pipeline.training import checkpoint, journal
     from pipeline.training.loop import Hooks, Loop
 
+    config = task.settings.train
+    open_table = partial(
+        open_score_table, task.storage.local(task.folder), memory_bytes=task.settings.scores_in_memory_bytes
+    )
     path = task.path("train", CHECKPOINT)
     progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
     if progress is None:
@@ -199,14 +215,16 @@ def _fit(task: Task, config: TrainConfig, material: "Material", learner: "Learne
 
     if not fabric.is_global_zero:  # other dropouts than in the first process
         torch.manual_seed(hash((config.seed, fabric.global_rank, progress.step)) % 2**63)
-        Loop(config, material, learner, progress, Hooks(lambda: None, None, path, lambda *_: None), fabric).run()
+        Loop(
+            config, material, learner, progress, Hooks(lambda: None, None, path, lambda *_: None, open_table), fabric
+        ).run()
         return progress
 
     def save() -> None:
         checkpoint.save(task.storage, path, task.fingerprint, learner, progress)
 
     with journal.curves(task.storage.local(task.folder), progress.step) as record:
-        Loop(config, material, learner, progress, Hooks(save, task.deadline, path, record), fabric).run()
+        Loop(config, material, learner, progress, Hooks(save, task.deadline, path, record, open_table), fabric).run()
     return progress
 
 

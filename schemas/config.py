@@ -161,8 +161,9 @@ class TrainConfig(Section):
     device: Device = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"  # of the arithmetic; weights and sums are float32 in both
     processes: Workers = 1  # each with a device of its own, or a share of the CPU; they share every batch
-    loader_workers: SomeWorkers = 1  # threads that read windows ahead; 0 reads when they are wanted
-    resident: Literal["auto", "never"] = "auto"  # auto: features stay in memory where half of what is free holds them
+    loader_workers: SomeWorkers = 1  # that read windows ahead; 0 reads when they are wanted
+    loader: Literal["threads", "fork", "spawn"] = "threads"  # what they are; the latter two are processes
+    resident: Literal["auto", "host", "never"] = "auto"  # features stay in memory that holds them; host: not a GPU's
     batch_images: Positive = 32  # of all processes together
     epochs: Positive = 40
     lr: Rate = 1e-3
@@ -198,7 +199,7 @@ class EvaluateConfig(Section):
     ks: Ks | None = None  # of F1@K, precision@K, recall@K; null: the protocol's own
     batch_images: Positive = 64
     device: Device = "auto"
-    scores_in_memory_bytes: Positive = 2**30  # more than that lie in a file of the run's folder meanwhile
+    scores_in_memory_bytes: Positive = 2**30  # more lie in a file of the run's folder meanwhile, in train, too
     draws: Positive = 20  # random score matrices behind the chance level, and permutations behind the control
     seed: Seed = 0
     min_coverage: Fraction = 0.95  # fewer of the listed images than this in use, and the evaluation warns

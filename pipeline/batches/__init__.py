@@ -6,8 +6,9 @@
     shards        feature shards: checked against their receipts, read by row group
     selection     which images of a split can be used, and why the others cannot
     order         in which order an epoch visits them
-    resident      maps kept in memory where it holds them
-    stream        the batches themselves, read ahead by threads
+    loader        who reads: threads, or processes forked or spawned
+    resident      maps kept in the device's memory or the host's where it holds them
+    stream        the batches themselves
 
-Numpy in, numpy out: nothing here imports torch.
+Numpy in, numpy out, but for maps that are kept: those are torch's, which is imported for them and for processes alone.
 """

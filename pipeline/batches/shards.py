@@ -38,6 +38,15 @@ class Files:
         self._storage = storage
         self._checked: set[str] = set()
 
+    @property
+    def checked_paths(self) -> frozenset[str]:
+        """Files whose bytes have been compared."""
+        return frozenset(self._checked)
+
+    def take_as_checked(self, paths: Iterable[str]) -> None:
+        """Another process has compared them."""
+        self._checked.update(paths)
+
     def sized(self, file: FileReceipt) -> Path:
         """Where the file lies, its size compared only.
 
@@ -154,6 +163,11 @@ class FeatureShards:
     def global_feature(self) -> MapSpec:
         """The map with role `global`."""
         return self._map("global")
+
+    @property
+    def model_maps(self) -> tuple[MapSpec, MapSpec]:
+        """What a model takes: region map and global feature."""
+        return self.region, self.global_feature
 
     def _map(self, role: str) -> MapSpec:
         try:

@@ -1,117 +1,115 @@
-"""Batches of a selection in a given order, read ahead by threads while the caller works.
+"""Batches of a selection in a given order, read ahead while the caller works.
 
 A row group is read and decompressed once for each window that has images of it: once an epoch where it is no larger
-than a block. In memory are the window in use and those that the threads read, one each: at the defaults, 2 windows of
-64 blocks of 32 images with 209 kB of float16 maps each, 0.86 GB at most. Threads, not processes: reading and
-decompressing let go of Python's lock, and nothing has to be copied from one process to another.
+than a block. In memory are the window in use and those that the workers read, one each: at the defaults, 2 windows of
+64 blocks of 32 images with 209 kB of float16 maps each, 0.86 GB at most.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.batches.loader import Loader, Maps, Rows
 from pipeline.batches.order import Order
-from pipeline.batches.resident import ResidentMaps, read_maps, wanted_maps
+from pipeline.batches.resident import Images
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
-from pipeline.core.ahead import ahead
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images, ready for a model.
+    """Some images, ready for a model. Maps are arrays, or tensors where they are kept in memory, in the store's type.
 
     Attributes:
         images: int64 [image], positions in the selection.
-        region: [image, height, width, channel], in the type of the store.
-        global_feature: [image, channel], in the type of the store.
+        region: [image, height, width, channel].
+        global_feature: [image, channel].
         codes: int8 [image, label].
     """
 
     images: NDArray[np.int64]
-    region: NDArray[np.floating]
-    global_feature: NDArray[np.floating]
+    region: "NDArray[np.floating] | Tensor"
+    global_feature: "NDArray[np.floating] | Tensor"
     codes: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.images)
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Maps of some images, in the order of the images."""
-
-    images: NDArray[np.int64]
-    region: NDArray[np.floating]
-    global_feature: NDArray[np.floating]
-
-    def cut(self, start: int, stop: int) -> "_Window":
-        return _Window(self.images[start:stop], self.region[start:stop], self.global_feature[start:stop])
-
-
 def batches(
-    features: FeatureShards,
-    selection: Selection,
-    order: Order,
-    workers: int = 1,
-    resident: ResidentMaps | None = None,
+    features: FeatureShards, images: Images | Selection, order: Order, loader: Loader | None = None
 ) -> Generator[Batch]:
-    """The batches of one pass; close the iterator when leaving it early, so that its threads end.
+    """The batches of one pass; close the iterator when leaving it early, so that its workers end.
 
     Args:
         features: where the maps come from.
-        selection: the images.
-        order: in which order; what `workers` and `resident` are changes nothing about it.
-        workers: threads, each a window ahead; 0 reads a window when it is wanted.
-        resident: maps of this selection kept in memory; None reads them from disk.
+        images: what is visited.
+        order: in which order; who reads and what is kept in memory changes nothing about it.
+        loader: who reads; one thread where None.
 
     Raises:
         IntegrityError: a feature shard does not have the bytes of its receipt.
+        PipelineError: a process of the loader died.
     """
-    load = partial(_load, features, selection, resident)
-    with _windows(load, order, workers) as windows:
-        for whole in _regroup(windows, order.sizes):
-            yield Batch(whole.images, whole.region, whole.global_feature, selection.annotations.codes(whole.images))
+    images = images if isinstance(images, Images) else Images(images)
+    selection, kept = images.selection, images.kept
+    wanted = [window if kept is None else kept.missing(window) for window in order.windows]
+    to_read = [Rows(selection.shard[one], selection.row[one]) for one in wanted if len(one)]
+    columns = [one.column for one in features.model_maps]
+    with (loader or Loader()).maps(features, to_read) as arriving:
+        windows = _arrived(images, zip(order.windows, wanted, strict=True), arriving, columns)
+        for positions, *read in _regroup(windows, order.sizes):
+            maps = dict(zip(columns, read, strict=True)) if kept is None else kept.take(positions)
+            region, global_feature = (maps[one] for one in columns)
+            yield Batch(positions, region, global_feature, selection.annotations.codes(positions))
 
 
-def _windows(
-    load: Callable[[NDArray[np.int64]], _Window], order: Order, workers: int
-) -> AbstractContextManager[Iterator[_Window]]:
-    if workers == 0:
-        return nullcontext(map(load, order.windows))
-    return ahead(load, order.windows, threads=workers, limit=workers + 1)
+def _arrived(
+    images: Images,
+    windows: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    arriving: Iterator[Maps],
+    columns: Sequence[str],
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Positions of the images of each window, side by side with their maps; without where those are kept.
+
+    Args:
+        windows: all images of each, and those to be read.
+        arriving: the maps of the latter, for each window that has such.
+    """
+    for window, missing in windows:
+        maps = next(arriving) if len(missing) else None
+        if images.kept is None:
+            assert maps is not None, "no window is empty"
+            yield (window, *(maps.pop(one) for one in columns))  # not held while the next window is waited for
+            continue
+        if maps is not None:
+            images.kept.put(missing, maps)
+            maps = None
+        yield (window,)
 
 
-def _load(
-    features: FeatureShards, selection: Selection, resident: ResidentMaps | None, images: NDArray[np.int64]
-) -> _Window:
-    """The maps of some images."""
-    maps = resident.read(images) if resident is not None else read_maps(features, selection, images)
-    return _Window(images, *(maps[one.column] for one in wanted_maps(features)))
-
-
-def _regroup(windows: Iterator[_Window], sizes: Sequence[int]) -> Iterator[_Window]:
+def _regroup(windows: Iterator[tuple[NDArray[Any], ...]], sizes: Sequence[int]) -> Iterator[tuple[NDArray[Any], ...]]:
     """Windows cut and joined to pieces of these sizes, which add up to all of them.
 
     The pieces are copies: they do not keep a window alive, and their memory is aligned alike wherever in a window they
     lay, so that a run that starts in the middle of an epoch calls the same kernels as one that did not stop.
     """
-    window, used = None, 0
+    window: tuple[NDArray[Any], ...] | None = None
+    used = 0
     for size in sizes:
-        parts: list[_Window] = []
+        parts: list[tuple[NDArray[Any], ...]] = []
         missing = size
         while missing:
-            if window is None or used == len(window.images):
-                window, used = next(windows), 0
-            part = window.cut(used, used + missing)
-            parts.append(part)
-            used, missing = used + len(part.images), missing - len(part.images)
-        yield _Window(
-            np.concatenate([part.images for part in parts]),
-            np.concatenate([part.region for part in parts]),
-            np.concatenate([part.global_feature for part in parts]),
-        )
+            if window is None or used == len(window[0]):
+                window, used = None, 0  # gone before the next is waited for
+                window = next(windows)
+            parts.append(tuple(column[used : used + missing] for column in window))
+            taken = len(parts[-1][0])
+            used, missing = used + taken, missing - taken
+        yield tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))

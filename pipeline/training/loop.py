@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from pipeline.batches.loader import Loader
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, shuffled
-from pipeline.batches.resident import ResidentMaps
+from pipeline.batches.resident import Images
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.batches.stream import Batch, batches
@@ -26,21 +26,10 @@ from pipeline.training.checkpoint import Learner, Progress
 from pipeline.training.journal import Record, Teller
 from pipeline.training.schedule import learning_rate
 from pipeline.training.scoring import Scorer, inputs
-from pipeline.training.validation import validate
+from pipeline.training.validation import OpenTable, validate
 from pipeline.training.weights import detached
 from schemas.config import TrainConfig
 from schemas.errors import PipelineError, UsageError
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images to learn from, and their maps where those are kept in memory."""
-
-    selection: Selection
-    resident: ResidentMaps | None = None
-
-    def __len__(self) -> int:
-        return len(self.selection)
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Material:
 
     features: FeatureShards
     train: Images
-    validation: Selection
+    validation: Images
     everything: Images | None
     label_vectors: Tensor
 
@@ -71,12 +60,14 @@ class Hooks:
         deadline: `time.time()` at which to save and stop, None for never.
         saved_as: how error texts name the checkpoint.
         record: keeps a point of a curve.
+        open_table: gives an empty table for scores of so many images and labels.
     """
 
     save: Callable[[], None]
     deadline: float | None
     saved_as: str
     record: Record
+    open_table: OpenTable
 
 
 class Loop:
@@ -139,8 +130,8 @@ class Loop:
         order = self._order(images.selection).after(self.progress.batch)
         mine = order.share(self.fabric.global_rank, self.fabric.world_size)
         self.learner.model.train()
-        read = partial(batches, workers=self.config.loader_workers, resident=images.resident)
-        with closing(read(self.material.features, images.selection, mine)) as stream:
+        loader = Loader(self.config.loader_workers, self.config.loader)
+        with closing(batches(self.material.features, images, mine, loader)) as stream:
             for batch, size in zip(stream, order.sizes, strict=True):
                 self._step(batch, size)
                 self._attend()
@@ -221,7 +212,7 @@ class Loop:
             return
         model, vectors = self.learner.model, self.material.label_vectors
         scorer = Scorer(model, vectors, self.material.features, config.batch_images, self._attend)
-        found = self.fabric.broadcast(validate(scorer, validation, config.selection_k))
+        found = self.fabric.broadcast(validate(scorer, validation, config.selection_k, self.hooks.open_table))
         score = found[f"f1@{config.selection_k}"]
         progress.validation = found
         progress.without_better += 1

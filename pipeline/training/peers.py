@@ -33,9 +33,7 @@ def peers(work: Callable[[Task], Any], task: Task, processes: int) -> Iterator[N
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
     context = multiprocessing.get_context("spawn")
     others = [
-        context.Process(
-            target=_take_part, args=(work, task, meeting | _place(rank)), name=f"biam-pipe train {rank}", daemon=True
-        )
+        context.Process(target=_take_part, args=(work, task, meeting | _place(rank)), name=f"biam-pipe train {rank}")
         for rank in range(1, processes)
     ]
     with stopping.sparing_children():

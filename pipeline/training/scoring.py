@@ -1,4 +1,4 @@
-"""Scores of the images of a selection: batch by batch, or all side by side with their codes."""
+"""Scores of the images of a selection, batch by batch."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.batches.order import sequential
+from pipeline.batches.resident import Images
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.batches.stream import Batch, batches
@@ -18,19 +19,6 @@ from pipeline.metrics.computing import sorted_rows
 
 # Blocks of rows read at a time where order does not matter: enough to read ahead, 27 MB at the defaults.
 _BLOCKS_AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One row an image of the selection, in its order.
-
-    Attributes:
-        scores: float32 [image, label].
-        codes: int8 [image, label].
-    """
-
-    scores: NDArray[np.float32]
-    codes: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -51,29 +39,22 @@ class Scorer:
     batch_images: int
     check: Callable[[int], None]
 
-    def score(self, selection: Selection) -> Scored:
-        """Scores and codes of a selection, all in memory."""
-        shape = (len(selection), len(self.label_vectors))
-        scored = Scored(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int8))
-        for batch, scores in self.stream(selection):
-            scored.scores[batch.images], scored.codes[batch.images] = scores, batch.codes
-        return scored
-
-    def stream(self, selection: Selection) -> Generator[tuple[Batch, NDArray[np.float32]]]:
+    def stream(self, images: Images | Selection) -> Generator[tuple[Batch, NDArray[np.float32]]]:
         """Batches of a selection, in its order, each with its scores [image, label].
 
         The model is in evaluation mode meanwhile, and back in its own after.
         """
         training = self.model.training
         self.model.eval()
-        order = sequential(selection.block, _BLOCKS_AT_ONCE, self.batch_images)
+        images = images if isinstance(images, Images) else Images(images)
+        order = sequential(images.selection.block, _BLOCKS_AT_ONCE, self.batch_images)
         done = 0
         try:
-            with closing(batches(self.features, selection, order)) as stream:
+            with closing(batches(self.features, images, order)) as stream:
                 for batch in stream:
                     yield batch, self._scores(batch)
                     done += len(batch)
-                    if done < len(selection):
+                    if done < len(images):
                         self.check(done)
         finally:
             self.model.train(training)
@@ -86,7 +67,7 @@ class Scorer:
 
 def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """Region map and global feature of a batch on a device, in the type of the store: models cast by themselves."""
-    return torch.from_numpy(batch.region).to(device), torch.from_numpy(batch.global_feature).to(device)
+    return torch.as_tensor(batch.region).to(device), torch.as_tensor(batch.global_feature).to(device)
 
 
 def sorted_on(device: torch.device) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

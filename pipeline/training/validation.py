@@ -1,16 +1,29 @@
 """How good a model is at the seen labels of the validation images: what picks the epoch."""
 
-import numpy as np
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 
-from pipeline.batches.selection import Selection
-from pipeline.metrics.average_precision import average_precision
-from pipeline.metrics.topk import topk_scores
-from pipeline.training.scoring import Scorer
+from pipeline.batches.resident import Images
+from pipeline.metrics.computing import Computing
+from pipeline.metrics.protocols import measure
+from pipeline.metrics.score_table import ScoreTable
+from pipeline.training.scoring import Scorer, sorted_on
+
+OpenTable = Callable[[int, int], AbstractContextManager[ScoreTable]]
 
 
-def validate(scorer: Scorer, images: Selection, selection_k: int) -> dict[str, float]:
-    """F1@K and mAP; a label without a positive image counts 0."""
-    scored = scorer.score(images)
-    best = topk_scores(scored.scores, scored.codes, selection_k)
-    each = average_precision(scored.scores, scored.codes)
-    return {f"f1@{selection_k}": best.f1, "map": float(np.nan_to_num(each, nan=0.0).mean())}
+def validate(scorer: Scorer, images: Images, selection_k: int, open_table: OpenTable) -> dict[str, float]:
+    """F1@K and mAP; a label without a positive image counts 0.
+
+    Args:
+        scorer: the model.
+        images: of the validation split.
+        selection_k: K.
+        open_table: gives an empty table for so many images and labels.
+    """
+    with open_table(len(images), len(scorer.label_vectors)) as table:
+        with closing(scorer.stream(images)) as stream:
+            for batch, scores in stream:
+                table.append(scores, batch.codes)
+        found = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
+    return {f"f1@{selection_k}": found.topk[selection_k].f1, "map": found.map}

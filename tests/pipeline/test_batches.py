@@ -1,5 +1,6 @@
 """Features, annotations and splits become batches: nothing lost, nothing twice, nothing unseen."""
 
+import multiprocessing
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from small_work import Recipe, SmallWork, image_id, make
 
 import pipeline.batches.selection as selecting
 from pipeline.batches.annotations import from_table
 from pipeline.batches.label_space import LabelSpace, read_label_space
+from pipeline.batches.loader import Loader
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, sequential, shuffled
 from pipeline.batches.ragged import Ragged
-from pipeline.batches.resident import resident_maps
+from pipeline.batches.resident import Images, Room, Store, place, room
 from pipeline.batches.selection import Selection, Selections, select
 from pipeline.batches.shards import FeatureShards, open_features
 from pipeline.batches.stream import Batch, batches
@@ -282,22 +285,106 @@ def test_processes_share_every_batch_of_an_epoch(work: SmallWork, processes: int
     assert order.after(len(order.sizes)).share(0, processes) == Order((), ())
 
 
+def assert_equal_batches(found: list[Batch], expected: list[Batch]) -> None:
+    assert [batch.images.tolist() for batch in found] == [batch.images.tolist() for batch in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.region, other.region)
+        assert np.array_equal(one.global_feature, other.global_feature)
+        assert np.array_equal(one.codes, other.codes)
+
+
 @pytest.mark.parametrize("workers", [0, 1, 4])
 @pytest.mark.parametrize("resident", [False, True])
-def test_neither_workers_nor_resident_maps_change_order_or_batches(work: SmallWork, workers: int, resident: bool):
+def test_neither_workers_nor_kept_maps_change_order_or_batches(work: SmallWork, workers: int, resident: bool):
     _, features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
-    maps = resident_maps(features, [selection], "auto" if resident else "never")[0]
-    assert (maps is not None) == resident
+    images = Store(features, selection, torch.device("cpu")).images(selection) if resident else Images(selection)
     for epoch in range(2):
         order = shuffled(selection.block, epoch_rng(0, epoch), 2, 5)
         expected = list(batches(features, selection, order))
-        found = list(batches(features, selection, order, workers, maps))
-        assert [batch.images.tolist() for batch in found] == [batch.images.tolist() for batch in expected]
-        for one, other in zip(found, expected, strict=True):
-            assert np.array_equal(one.region, other.region)
-            assert np.array_equal(one.global_feature, other.global_feature)
-            assert np.array_equal(one.codes, other.codes)
+        assert_equal_batches(list(batches(features, images, order, Loader(workers))), expected)
+
+
+# Python 3.12 warns of any fork beside threads; the processes of a loader only read, and take no lock that was held.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize(("kind", "workers"), [("fork", 1), ("fork", 4), ("spawn", 1), ("spawn", 4)])
+def test_processes_that_read_change_neither_order_nor_batches_nor_random_numbers(
+    work: SmallWork, kind: Any, workers: int
+) -> None:
+    _, features, _ = opened(work)
+    selection = selected(work, TRAIN)[TRAIN]
+    order = shuffled(selection.block, epoch_rng(0, 0), 2, 5).after(2)
+    expected = list(batches(features, selection, order))
+    _, fresh, _ = opened(work)
+    state = torch.get_rng_state()
+    assert_equal_batches(list(batches(fresh, selection, order, Loader(workers, kind))), expected)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert fresh.files.checked_paths == features.files.checked_paths
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_leaving_early_ends_the_processes_that_read_ahead(work: SmallWork):
+    _, features, _ = opened(work)
+    selection = selected(work, TRAIN)[TRAIN]
+    stream = batches(features, selection, ordered(selection, "shuffled"), Loader(2, "fork"))
+    next(stream)
+    assert len(multiprocessing.active_children()) == 2
+    stream.close()
+    assert not multiprocessing.active_children()
+
+
+def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, monkeypatch: pytest.MonkeyPatch):
+    _, features, _ = opened(work)
+    splits = selected(work, TRAIN, VALIDATION)
+    everything = splits[TRAIN].with_others(splits[VALIDATION])
+    visited = (splits[VALIDATION], everything, splits[TRAIN], splits[VALIDATION])
+    expected = [list(batches(features, one, ordered(one, "shuffled"))) for one in visited]
+    asked: list[int] = []
+    read = FeatureShards.read
+
+    def counted(shards: FeatureShards, shard: np.ndarray, row: np.ndarray, maps: Any) -> dict[str, np.ndarray]:
+        asked.extend((shard * work.recipe.shard_images + row).tolist())
+        return read(shards, shard, row, maps)
+
+    monkeypatch.setattr(FeatureShards, "read", counted)
+    store = Store(features, everything, torch.device("cpu"))
+    for selection, wanted in zip(visited, expected, strict=True):
+        assert_equal_batches(list(batches(features, store.images(selection), ordered(selection, "shuffled"))), wanted)
+    assert sorted(asked) == sorted(images_of(everything, work))
+
+
+def test_a_store_without_all_images_of_a_selection_keeps_none_of_it(work: SmallWork):
+    _, features, _ = opened(work)
+    splits = selected(work, TRAIN, VALIDATION)
+    store = Store(features, splits[TRAIN], torch.device("cpu"))
+    assert store.images(splits[TRAIN]).kept is not None
+    assert store.images(splits[VALIDATION]).kept is None
+    assert store.images(splits[TRAIN].with_others(splits[VALIDATION])).kept is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "free", "expected"),
+    [
+        ("auto", Room(50, 100), (0, "device")),
+        ("auto", Room(100, 99), (0, "host")),
+        ("auto", Room(99, 80), (1, "device")),
+        ("auto", Room(80, 0), (1, "host")),
+        ("auto", Room(79, 20), (2, "device")),
+        ("auto", Room(19, 19), None),
+        ("host", Room(100, 100), (0, "host")),
+        ("host", Room(19, 100), None),
+        ("never", Room(100, 100), None),
+    ],
+)
+def test_what_is_kept_and_where_follows_from_sizes(mode: str, free: Room, expected: tuple[int, str] | None):
+    assert place([100, 80, 20], free, mode) == expected
+
+
+def test_on_a_cpu_there_is_no_device_memory_and_processes_share_that_of_the_host():
+    one, four = (room(torch.device("cpu"), 32, processes) for processes in (1, 4))
+    assert one.device_bytes == 0
+    assert 0 < four.host_bytes < one.host_bytes / 2
 
 
 @pytest.mark.parametrize("store", ["parquet", "hdf5"])

@@ -230,15 +230,27 @@ def test_annotations_of_unseen_labels_change_not_one_byte(tmp_path: Path, change
     assert figures(honest) == figures(tampered)
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_how_maps_are_read_changes_not_one_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     works = []
-    for number, (workers, resident) in enumerate([(0, "never"), (1, "never"), (4, "never"), (4, "auto")]):
+    ways = [(0, "threads", "never"), (4, "threads", "never"), (2, "fork", "never"), (4, "threads", "auto")]
+    for number, (workers, loader, resident) in enumerate(ways):
         works.append(make(tmp_path / str(number)))
         with caplog.at_level(logging.INFO, "biam_pipe.train"):
-            train.run(works[-1].task("train", settings(loader_workers=workers, resident=resident)))
+            train.run(works[-1].task("train", settings(loader_workers=workers, loader=loader, resident=resident)))
     assert len({model_bytes(work) for work in works}) == 1
-    assert "features of 37 images (0.00 GB) are read from disk in every epoch" in caplog.text
-    assert "features of 37 images (0.00 GB) are kept in memory: half of the free memory is" in caplog.text
+    assert figures(works[0]) == figures(works[-1])
+    told = "features of 43 images (train and validation, 0.00 GB) are"
+    assert f"{told} read from disk in every epoch: there is room for" in caplog.text
+    assert f"{told} kept in memory: there is room for" in caplog.text
+
+
+def test_scores_of_a_validation_that_are_put_aside_pick_the_same_epoch(tmp_path: Path):
+    works = [make(tmp_path / "memory"), make(tmp_path / "file")]
+    train.run(works[0].task("train", settings()))
+    train.run(works[1].task("train", replace(settings(), scores_in_memory_bytes=1)))
+    assert model_bytes(works[0]) == model_bytes(works[1])
+    assert figures(works[0]) == figures(works[1])
 
 
 def test_then_all_images_are_trained_on_from_the_best_weights(tmp_path: Path):
