@@ -12,7 +12,7 @@ from pipeline.reextract import Reextraction
 from pipeline.status import StageStatus, line
 from pipeline.verify import Verification
 from schemas.config import Config
-from schemas.errors import IntegrityError, PipelineError, TooManyFailedError
+from schemas.errors import IntegrityError, PipelineError, TooManyFailedError, problem_json
 from schemas.status import ImageStatus
 
 
@@ -45,7 +45,7 @@ class Result:
             "metrics": self.metrics,
             "report": self.report,
             "random_weights": self.random_weights,
-            **_as_json(self.problem),
+            **problem_json(self.problem),
         }
 
 
@@ -82,12 +82,8 @@ class Verified:
         return {
             **asdict(self.files),
             "reextracted": asdict(self.again) if self.again else None,
-            **_as_json(self.problem),
+            **problem_json(self.problem),
         }
-
-
-def _as_json(problem: PipelineError | None) -> dict[str, Any]:
-    return {"error": str(problem) if problem else None, "exit_code": problem.exit_code if problem else 0}
 
 
 def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, int]) -> Result:

@@ -19,7 +19,7 @@ from pipeline.core.graph import Graph, Node
 from pipeline.core.storage import Storage, users_folder
 from pipeline.core.task import Task
 from schemas.config import Config
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import PipelineError, UsageError, problem_json
 from schemas.features import FeatureSpec
 from schemas.status import ImageStatus
 
@@ -99,8 +99,7 @@ class Prediction:
 
     def as_json(self) -> dict[str, Any]:
         """The prediction as JSON values."""
-        problem = self.problem
-        return asdict(self) | {"error": str(problem) if problem else None, "exit_code": 1 if problem else 0}
+        return asdict(self) | problem_json(self.problem)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ class InterruptedRunError(PipelineError):
     exit_code = 130
 
 
+def problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
+    """What a command's JSON says of how it ends."""
+    return {"error": str(problem) if problem else None, "exit_code": problem.exit_code if problem else 0}
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
