@@ -81,8 +81,10 @@ class Filters:
 
         return packed
 
-    def unpacker(self, size_bytes: int, *, verified: bool) -> Callable[[bytes], Any]:
-        """Gives the bytes of a chunk's values, for one thread; an error where the chunk is not as it was written.
+    def unpacker(self, size_bytes: int, *, verified: bool) -> Callable[[memoryview], Any]:
+        """Gives the bytes of a chunk's values, a view where nothing is compressed. For one thread.
+
+        A chunk that is not as it was written is a ValueError or one of `DAMAGE`.
 
         Args:
             size_bytes: how many bytes the values have.
@@ -90,8 +92,8 @@ class Filters:
         """
         zstd = zstandard.ZstdDecompressor()
 
-        def unpacked(chunk: bytes) -> Any:
-            stored = memoryview(chunk)[: -_CHECKSUM.size]
+        def unpacked(chunk: memoryview) -> Any:
+            stored = chunk[: -_CHECKSUM.size]
             if not verified and chunk[-_CHECKSUM.size :] != _CHECKSUM.pack(fletcher32(stored)):
                 raise ValueError("a chunk fails its checksum")
             if self.codec == _ZSTD:
