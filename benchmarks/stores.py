@@ -185,12 +185,12 @@ def ours(
     again_s = best(lambda: read_ours(known, images))
     row_ms = [1e3 * one for one in random_rows(known, images)]
     logical = sum(values.nbytes for values in maps.values())
-    size_kb = file.size_bytes / images / 1e3
+    size_kb, sha256_ms = file.size_bytes / images / 1e3, hash_s / images * 1e3
     print(
         f"{options.name} {options.compression}, {size_kb:.1f} kB: write {images / write_s:.0f}/s = "
         f"{released[0] / write_s:.1f} x, two shards at a time {released[0] / two_s:.1f} x\n"
-        f"  first read {images / first_s:.0f}/s = {released[1] / first_s:.1f} x, of it sha256 {hash_s / images * 1e3:.2f} ms "
-        f"an image; then {logical / again_s / 1e9:.2f} GB/s\n"
+        f"  first read {images / first_s:.0f}/s = {released[1] / first_s:.1f} x, sha256 {sha256_ms:.2f} ms an image of "
+        f"it; then {logical / again_s / 1e9:.2f} GB/s\n"
         f"  a random row {statistics.median(row_ms):.2f} ms, at most {max(row_ms):.2f}"
     )
 
