@@ -1,0 +1,127 @@
+"""What an epoch reads of feature shards: bytes decompressed per byte used, and images/s by store, row group and loader.
+
+    python -m benchmarks.reading [--images 2048]
+
+Rows of VGG-19's sizes (`stores.py`), 1,024 a shard, zstd. An epoch visits the share of all rows that the training split
+has where validation images are drawn by a hash: 80 % in the mean, scattered over all row groups. `decompressed` counts
+the rows that the store has to go through: in Parquet those from the start of a row group to the last one wanted, in
+HDF5 those wanted. Files lie in the page cache; the first epoch, with its sha256, is not counted.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measured import cpu
+from benchmarks.stores import rows, spec, write_ours
+from pipeline.batches.annotations import Annotations
+from pipeline.batches.loader import Loader
+from pipeline.batches.order import epoch_rng, shuffled
+from pipeline.batches.ragged import Ragged
+from pipeline.batches.selection import BLOCK_ROWS, Selection
+from pipeline.batches.shards import FeatureShards, Files
+from pipeline.batches.stream import batches
+from pipeline.core.storage import Storage
+from schemas.config import StoreConfig, TrainConfig
+
+SHARD_ROWS = 1024
+BATCH = 32
+USED = 0.8
+
+
+@dataclass
+class _Counting:
+    """A reader that counts the rows which it goes through."""
+
+    reader: Any
+    store: str
+    counted: dict[str, int]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reader, name)
+
+    def each(self, wanted: Sequence[int], column: str) -> Iterator[NDArray[Any]]:
+        """The maps of some rows of one row group."""
+        group = next(one for one in self.reader.row_groups if wanted[0] in one)
+        gone_through = len(wanted) if self.store == "hdf5" else wanted[-1] + 1 - group.start
+        for values in self.reader.each(wanted, column):
+            yield values
+        self.counted["bytes"] = self.counted.get("bytes", 0) + gone_through * values.nbytes
+
+
+@dataclass(frozen=True)
+class Counted(FeatureShards):
+    """Shards whose readers count."""
+
+    counted: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def open(self, position: int) -> Iterator[Any]:
+        """The reader of a shard."""
+        with super().open(position) as reader:
+            yield _Counting(reader, self.store, self.counted)
+
+
+def selection(images: int) -> Selection:
+    """A random 80 % of all rows, without annotations."""
+    chosen = np.flatnonzero(np.random.default_rng(0).random(images) < USED)
+    nothing = Ragged.from_lengths(np.zeros(len(chosen), np.int64), np.zeros(0, np.int32))
+    known = Annotations(1, nothing, nothing, np.ones(len(chosen), np.bool_))
+    shard, row = np.divmod(chosen, SHARD_ROWS)
+    return Selection(shard.astype(np.int32), row.astype(np.int32), chosen // BLOCK_ROWS, known, len(chosen), {})
+
+
+def epoch(features: FeatureShards, chosen: Selection, number: int, loader: Loader) -> tuple[float, int]:
+    """Seconds, and bytes used."""
+    order = shuffled(chosen.block, epoch_rng(0, number), TrainConfig().shuffle_window_blocks, BATCH)
+    started, used = time.perf_counter(), 0
+    for batch in batches(features, chosen, order, loader):
+        used += batch.region.nbytes + batch.global_feature.nbytes
+    return time.perf_counter() - started, used
+
+
+def written(folder: str, maps: dict[str, NDArray[np.float16]], options: StoreConfig) -> Counted:
+    """All rows in shards of a store."""
+    storage, files = Storage(folder), []
+    for start in range(0, len(maps["fc7"]), SHARD_ROWS):
+        shard = {column: values[start : start + SHARD_ROWS] for column, values in maps.items()}
+        files.append(write_ours(storage, shard, options, f"shard-{start}"))
+    return Counted(Files(storage), options.name, tuple(range(len(files))), tuple(files), spec())
+
+
+def main() -> None:
+    """Print a line for each way to lie on disk, and for each loader."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2 * SHARD_ROWS)
+    images: int = parser.parse_args().images
+    maps, chosen = rows(images), selection(images)
+    print(f"{cpu()}; {images} images, {len(chosen) / images:.1%} of them used in an epoch")
+    stored = [("parquet", 32), ("parquet", 8), ("parquet", 4), ("parquet", 2), ("parquet", 1), ("hdf5", 32)]
+    for name, group in stored:
+        with tempfile.TemporaryDirectory() as folder:
+            features = written(folder, maps, StoreConfig(name=name, row_group_rows=group))
+            epoch(features, chosen, 0, Loader(0))
+            features.counted.clear()
+            seconds, used = epoch(features, chosen, 1, Loader(0))
+            size = sum(file.size_bytes for file in features.receipts) / images
+            print(
+                f"{name}, row groups of {group}: {features.counted['bytes'] / used:.3f} bytes decompressed per byte "
+                f"used, {len(chosen) / seconds:.0f} images/s, {size / 1e3:.1f} kB an image",
+                flush=True,
+            )
+            for loader in _LOADERS if (name, group) == stored[0] else ():
+                seconds, _ = epoch(features, chosen, 1, loader)
+                print(f"  {loader.workers} {loader.kind}: {len(chosen) / seconds:.0f} images/s", flush=True)
+
+
+_LOADERS = [Loader(1), Loader(4), Loader(1, "fork"), Loader(4, "fork"), Loader(1, "spawn"), Loader(4, "spawn")]
+
+if __name__ == "__main__":
+    main()
