@@ -4,6 +4,8 @@ Threads are the default: reading and decompressing let go of Python's lock, and 
 process to another. Processes come from torch's DataLoader; they hand maps over in shared memory.
 """
 
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -105,7 +107,7 @@ def _by_processes(loader: Loader, features: FeatureShards, windows: Sequence[Row
 
     as_it_is: Callable[[Any], Any] = _as_it_is
     dataset: Any = _Windows(features)
-    with stopping.sparing_children(), warnings.catch_warnings():
+    with stopping.sparing_children(), _handler_kept(signal.SIGCHLD), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores, as asked for
         arriving: Any = iter(
             DataLoader(
@@ -123,6 +125,17 @@ def _by_processes(loader: Loader, features: FeatureShards, windows: Sequence[Row
         yield _taken(loader, features, arriving)
     finally:
         arriving._shutdown_workers()  # else they live until the iterator is collected
+
+
+@contextmanager
+def _handler_kept(number: signal.Signals) -> Iterator[None]:
+    """After this block a signal does what it did before: torch's own handler raises in whatever runs at that moment."""
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, before)
 
 
 def _taken(loader: Loader, features: FeatureShards, arriving: "Iterator[_Read]") -> Iterator[Maps]:

@@ -1,6 +1,8 @@
 """Features, annotations and splits become batches: nothing lost, nothing twice, nothing unseen."""
 
 import multiprocessing
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -332,6 +334,30 @@ def test_leaving_early_ends_the_processes_that_read_ahead(work: SmallWork):
     assert len(multiprocessing.active_children()) == 2
     stream.close()
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_process_that_dies_while_it_reads_is_an_error_that_says_what_to_do(work: SmallWork):
+    _, features, _ = opened(work)
+    selection = selected(work, TRAIN)[TRAIN]
+    stream = batches(features, selection, shuffled(selection.block, epoch_rng(0, 0), 1, 2), Loader(1, "fork"))
+    next(stream)
+    (process,) = multiprocessing.active_children()
+    os.kill(process.pid or 0, signal.SIGKILL)
+    with pytest.raises(PipelineError, match=r"one of 1 processes that read features died .*train.loader=threads"):
+        list(stream)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_damage_that_a_process_finds_is_told_as_it_is(tmp_path: Path):
+    work = make(tmp_path)
+    _, features, _ = opened(work)
+    selection = selected(work, TRAIN)[TRAIN]
+    path = Path(work.root, work.receipts["extract"][1].files[0].path)
+    data = path.read_bytes()
+    path.write_bytes(data[:9] + bytes([data[9] ^ 1]) + data[10:])
+    with pytest.raises(IntegrityError, match=r"^features.* is not what its receipt says: sha256 .* expected"):
+        list(batches(features, selection, ordered(selection, "shuffled"), Loader(1, "fork")))
 
 
 def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, monkeypatch: pytest.MonkeyPatch):
