@@ -3,6 +3,7 @@
     python -m benchmarks.extract
     python -m benchmarks.extract --photos FOLDER
     python -m benchmarks.extract --memory 64 256
+    python -m benchmarks.extract --decoder torchvision
     python -m benchmarks.extract --device cuda --batch 256 --images 20000 --precisions fp32 fp16
 
 Ours is the command `biam-pipe extract`, by the times in its receipts: from the first image of a shard to its committed
@@ -48,6 +49,7 @@ def settings(arguments: argparse.Namespace, photos: Path, precision: str) -> dic
         "dataset.shard_images": arguments.shard_images,
         "backbone.weights": "random:0",
         "extract.device": arguments.device,
+        "extract.decoder": arguments.decoder,
         "extract.batch_images": arguments.batch,
         "extract.precision": precision,
         "extract.compile": str(arguments.compile).lower(),
@@ -114,7 +116,7 @@ def network_alone(device: str, precision: str, batch: str, compiled: str) -> flo
         return sum(pool.map(lane, range(lanes)))
 
 
-def stub(work: str) -> float:
+def stub(work: str, decoder: str) -> float:
     """Images/s of the stage over the first shard of a work folder, a stub in the network's place."""
     from pipeline import extract
     from pipeline.backbones import BACKBONES
@@ -128,7 +130,10 @@ def stub(work: str) -> float:
     folders = {"index": "index", "download": "downloads", "extract": "stubbed"}
     inputs = {name: (Ledger(storage, name, folders[name], "stage").read(0),) for name in ("index", "download")}
     chosen = extract.Settings(
-        BackboneConfig(name="stub", weights="random:0"), ExtractConfig(device="cpu"), StoreConfig(), 10**8
+        BackboneConfig(name="stub", weights="random:0"),
+        ExtractConfig(device="cpu", decoder=decoder),
+        StoreConfig(),
+        10**8,
     )
     task = Task("extract", 0, storage.root, "stubbed", "0" * 64, "0" * 64, chosen, inputs, folders)
     extract.run(task)  # imports torch, starts its threads
@@ -152,7 +157,7 @@ def rates(arguments: argparse.Namespace, photos: Path, folder: Path) -> None:
         found = ours(arguments, photos, folder / f"work-{precision}", precision)
         beside = f"{found / released:.2f} times the released recipe, " if released else ""
         print(f"    {beside}{found / alone:.3f} of the network alone", flush=True)
-    around = inside("stub", str(folder / f"work-{arguments.precisions[0]}"))
+    around = inside("stub", str(folder / f"work-{arguments.precisions[0]}"), arguments.decoder)
     print(f"  a stub in the network's place, maps of VGG-19's shapes: {around:.0f} images/s", flush=True)
 
 
@@ -175,6 +180,7 @@ def main() -> None:
     parser.add_argument("--shard-images", type=int, default=256)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--memory", type=int, nargs="+", help="numbers of images; measures memory and nothing else")

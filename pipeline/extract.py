@@ -24,8 +24,9 @@ from pipeline.core.device import cores
 from pipeline.core.storage import Storage
 from pipeline.core.task import Output, Task
 from pipeline.images.children import decoding_children
-from pipeline.images.decode import ANTIALIAS, DECODER, INTERPOLATION
-from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
+from pipeline.images.decode import ANTIALIAS
+from pipeline.images.on_device import decoder, interpolation
+from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, begin, finish
 from pipeline.images.rows import image_rows
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
@@ -69,7 +70,8 @@ class _Tally:
     """What a shard came to, gathered while it is written.
 
     Attributes:
-        seconds_network: in the network, all lanes together: up to so many times the seconds of the clock.
+        seconds_network: in the network, and decoding on its device, all lanes together: up to so many times the
+            seconds of the clock.
         seconds_wait: that the network had no images.
         seconds_store: in which rows were checked, hashed, compressed and written.
     """
@@ -88,7 +90,7 @@ def sources(settings: Settings) -> tuple[str, ...]:
 
 def recipe(settings: Settings) -> dict[str, Any]:
     """Settings that shape the numbers, by dotted key. A weights file counts by name here, by hash through `sources`."""
-    room = BACKBONES.load(settings.backbone.name)
+    room, jpeg_device = BACKBONES.load(settings.backbone.name), settings.extract.jpeg_device
     return {
         "backbone.name": settings.backbone.name,
         "backbone.weights": weights.label(settings.backbone, room.PUBLISHED),
@@ -97,8 +99,8 @@ def recipe(settings: Settings) -> dict[str, Any]:
         "extract.precision": settings.extract.precision,
         "extract.compile": settings.extract.compile,
         "extract.orientation": settings.extract.orientation,
-        "images.decoder": DECODER,
-        "images.resize": [INTERPOLATION, "antialias" if ANTIALIAS else "no antialias"],
+        "images.decoder": decoder(jpeg_device),
+        "images.resize": [interpolation(jpeg_device), "antialias" if ANTIALIAS else "no antialias"],
     }
 
 
@@ -115,10 +117,10 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
     config = settings.backbone
     room = BACKBONES.load(config.name)
     preprocess = PreprocessSpec(
-        decoder=DECODER,
+        decoder=decoder(settings.extract.jpeg_device),
         orientation=settings.extract.orientation,
         resize=(config.input_px, config.input_px),
-        interpolation=INTERPOLATION,
+        interpolation=interpolation(settings.extract.jpeg_device),
         antialias=ANTIALIAS,
         mean=room.NORMALISATION.mean,
         std=room.NORMALISATION.std,
@@ -210,11 +212,14 @@ def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterato
     """The shard's images with their maps, in order, while threads decode and compute those that come after them."""
     settings: Settings = task.settings
     config = settings.extract
-    pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px)
+    side, device = settings.backbone.input_px, config.jpeg_device
+    pixels = PixelOptions(config.orientation, settings.max_pixels, side, device)
     threads, limit = config.decode_threads or cores(), _BATCHES_AHEAD * config.batch_images * network.lanes
 
     def compute(images: Sequence[ReadyImage]) -> _Done:
         started = time.perf_counter()
+        with network.lane():
+            images = finish(images, pixels)
         good = [image.pixels for image in images if image.pixels is not None]
         maps = network.run(good) if good else {}
         return _Done(images, maps, time.perf_counter() - started)
@@ -232,7 +237,7 @@ def _decoder(
     task: Task, threads: int, pixels: PixelOptions
 ) -> AbstractContextManager[Callable[[ImageRow], ReadyImage]]:
     """What makes an image ready: here, or in processes of their own, where an image may have killed a worker before."""
-    return decoding_children(threads, pixels) if task.careful else nullcontext(partial(ready, options=pixels))
+    return decoding_children(threads, pixels) if task.careful else nullcontext(partial(begin, options=pixels))
 
 
 def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally) -> Iterator[list[ReadyImage]]:
@@ -241,7 +246,7 @@ def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally)
     good = 0
     while (image := _next(images, tally)) is not None:
         waiting.append(image)
-        good += image.pixels is not None
+        good += image.status == ImageStatus.OK
         if good == size or len(waiting) == _ROWS_A_GOOD_IMAGE * size:
             yield _unless_stopped(task, waiting)
             waiting, good = [], 0

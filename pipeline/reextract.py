@@ -129,7 +129,10 @@ def _errors(
     from pipeline.images.ready import PixelOptions, ready
     from pipeline.images.rows import image_rows
 
-    options = PixelOptions(config.extract.orientation, config.download.max_pixels, config.backbone.input_px)
+    extract = config.extract
+    options = PixelOptions(
+        extract.orientation, config.download.max_pixels, config.backbone.input_px, extract.jpeg_device
+    )
     for position, rows in chosen.items():
         wanted = set(rows.tolist())
         for row, image_row in enumerate(image_rows(_task(graph, storage, features.numbers[position]))):
@@ -139,7 +142,7 @@ def _errors(
             if image.pixels is None:
                 yield _Error(image.image_id, failed=f"{image.status}: {image.error}")
                 continue
-            made = network(config.backbone, config.extract, config.engine.threads).run([image.pixels])
+            made = network(config.backbone, extract, config.engine.threads).run([image.pixels])
             place = np.array([position], np.int32), np.array([row], np.int32)
             yield _error(image.image_id, features.read(*place, features.spec.maps), made)
 

@@ -71,9 +71,26 @@ class ExtractConfig(Section):
         False  # the network by torch.compile: slower to start, faster after; on a CPU it wants a C++ compiler
     )
     orientation: Literal["exif", "dataset", "none"] = "exif"
+    # torchvision: upright RGB and grey JPEGs are decoded a batch at a time on `device`, whose pixels are its own
+    decoder: Literal["pillow", "torchvision"] = "pillow"
     device: Device = "auto"
     decode_threads: Workers | None = None  # null: as many as cores
     max_failed_fraction: Fraction = 0.05  # more quarantined images than this, and the run ends with exit code 3
+
+    @property
+    def jpeg_device(self) -> str | None:
+        """Where ordinary JPEGs are decoded; None: Pillow decodes all."""
+        return self.device if self.decoder == "torchvision" else None
+
+    @model_validator(mode="after")
+    def _decoding_has_a_device(self) -> Self:
+        # Workers may have different devices, and so different pixels.
+        if self.jpeg_device in ("auto", "mps"):
+            raise ValueError(
+                f"settings extract.decoder and extract.device: torchvision on {self.device!r}, expected cpu, cuda or "
+                "cuda:N, since pixels depend on it. Use: --set extract.device=cuda, or --set extract.decoder=pillow"
+            )
+        return self
 
 
 class StoreConfig(Section):

@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.backbones import BACKBONES, weights
 from pipeline.backbones.on_cpu import on_cpu
 from pipeline.backbones.tapped import TappedNetwork
-from pipeline.core.device import cores, resolve_device
+from pipeline.core.device import cores, first_line, is_out_of_memory, resolve_device
 from pipeline.core.memory import keep_freed_memory
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import PipelineError
@@ -27,7 +27,6 @@ from schemas.features import MapSpec
 _PIXEL_MAX = 255.0
 _CUDA_LANES = 3  # one batch on its way to the GPU, one computing, one on its way back
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_NO_MEMORY = ("DefaultCPUAllocator", "out of memory")  # what a CPU's failure says; CUDA's has a class of its own
 
 _log = logging.getLogger("biam_pipe.extract")
 
@@ -86,7 +85,7 @@ class Network:
             try:
                 parts.append(self._pass(images[start : start + size], size))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._halve(size, error)
                 continue
@@ -97,7 +96,7 @@ class Network:
 
     def _pass(self, images: Sequence[NDArray[np.uint8]], size: int) -> dict[str, NDArray[Any]]:
         """Maps of at most `size` images; where a GPU computes, all is under way before anything is waited for."""
-        with self._lane(), torch.inference_mode():
+        with self.lane(), torch.inference_mode():
             cuda = self.device.type == "cuda"
             rows = size if cuda else len(images)  # on a CPU the layers fill up what they need
             filled = torch.zeros((rows, *images[0].shape), dtype=torch.uint8, pin_memory=cuda)
@@ -108,7 +107,7 @@ class Network:
         return {column: values.numpy() for column, values in stored.items()}
 
     @contextmanager
-    def _lane(self) -> Iterator[None]:
+    def lane(self) -> Iterator[None]:
         """A core or a stream of its own for this thread; when the block ends, all that was put on it is done."""
         stream = self._streams.get()
         threads = torch.get_num_threads()
@@ -156,7 +155,7 @@ class Network:
         """Make batches smaller than one of `size`, for which memory was too small."""
         if size == 1:
             raise PipelineError(
-                f"extract: {self.device} has not enough memory for one image ({_first_line(error)}), expected some "
+                f"extract: {self.device} has not enough memory for one image ({first_line(error)}), expected some "
                 "hundred MB. Close other programs, or set extract.device to another"
             ) from error
         if self.batch_images == size:  # another lane may have halved it by now
@@ -215,12 +214,3 @@ def _compute_exactly() -> None:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # cuDNN's default, which gives 10 bits in place of 23
     torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def _is_memory(error: Exception) -> bool:
-    told = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return told or any(text in str(error) for text in _NO_MEMORY)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

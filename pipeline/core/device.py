@@ -1,4 +1,4 @@
-"""What computes: the cores of this process, and from the name in a setting to a device of torch."""
+"""What computes: the cores of this process, from the name in a setting to a device of torch, and what failed there."""
 
 import os
 from typing import TYPE_CHECKING
@@ -8,6 +8,8 @@ from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+
+_NO_MEMORY = ("DefaultCPUAllocator", "out of memory")  # what a CPU's failure says; CUDA's has a class of its own
 
 
 def cores() -> int:
@@ -78,3 +80,16 @@ def require_one_each(device: "torch.device", processes: int) -> None:
             f"train.processes is {processes}, but torch sees {found} {device.type} devices; expected at most as many. "
             f"Run: biam-pipe train --set train.processes={found}"
         )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch failed for want of memory, on a CPU or a GPU."""
+    import torch
+
+    told = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return told or any(text in str(error) for text in _NO_MEMORY)
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of torch says, without the lines of advice and C++ frames below."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

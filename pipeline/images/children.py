@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from pipeline.images.header import Header, inspect
+from pipeline.images.on_device import require_decoder
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, ready
 from schemas.status import ImageStatus
@@ -22,7 +23,15 @@ _LENGTH_BYTES = 8
 
 @contextmanager
 def decoding_children(count: int, options: PixelOptions) -> Iterator[Callable[[ImageRow], ReadyImage]]:
-    """Does what `ready.ready` does, for that many threads; an image whose process dies of it is a `decode_error`."""
+    """Does what `ready.ready` does, for that many threads; an image whose process dies of it is a `decode_error`.
+
+    Raises:
+        PipelineError: the device of `options` decodes nothing.
+    """
+    if options.jpeg_device is not None:
+        require_decoder(options.jpeg_device)
+        if options.jpeg_device != "cpu":
+            count = 1  # of some hundred MB of a GPU's memory; the threads take turns
 
     def ready_elsewhere(row: ImageRow) -> ReadyImage:
         try:

@@ -17,12 +17,13 @@ from pipeline.core.ahead import ahead
 from pipeline.core.device import cores
 from pipeline.images.decode import decode, resize
 from pipeline.images.local import read_local
+from pipeline.images.on_device import decode_on_device, suits_device
 from pipeline.images.problem import ImageProblem
 from pipeline.metrics.topk import top_labels
 from pipeline.stores.batch import non_finite
 from schemas.config import Config
 from schemas.errors import PipelineError
-from schemas.features import FeatureSpec
+from schemas.features import FeatureSpec, PreprocessSpec
 from schemas.status import ImageStatus
 
 
@@ -95,9 +96,19 @@ class Seer:
         try:
             data = read_local(path, limits.max_bytes)
             picture = decode(data, preprocess.orientation, None, limits.max_pixels)
+            pixels = self._pixels(data, picture, preprocess)
         except ImageProblem as problem:
             return Seen(path, str(problem.status), str(problem))
-        return Seen(path, str(ImageStatus.OK), None, picture, resize(picture, preprocess.resize[0]))
+        return Seen(path, str(ImageStatus.OK), None, picture, pixels)
+
+    def _pixels(self, data: bytes, picture: Image.Image, preprocess: PreprocessSpec) -> NDArray[np.uint8]:
+        """Those that extraction gets of the file: Pillow's, or those of the device that decodes there."""
+        size_px, device = preprocess.resize[0], self.config.extract.jpeg_device
+        if device and suits_device(data, preprocess.orientation, None, self.config.download.max_pixels):
+            (pixels,) = decode_on_device([data], size_px, device)
+            if pixels is not None:
+                return pixels
+        return resize(picture, size_px)
 
     def _batch(self, batch: Sequence[Seen], top: int, maps: dict[str, NDArray[Any]]) -> Iterator[Seen]:
         """The same images, those that could be opened with what the model says."""

@@ -80,6 +80,10 @@ def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
             "train.processes=64",
             r"settings train.processes and train.batch_images: .*32.* Use: --set train.processes=32$",
         ),
+        (
+            "extract.decoder=torchvision",
+            r"settings extract.decoder and extract.device: .*'auto', expected cpu, .* Use: --set extract.device=cuda",
+        ),
         ("train.lr", r"--set wants section.key=value, got 'train.lr'. Example: --set train.lr=0.0002"),
     ],
 )

@@ -51,7 +51,7 @@ def _die_of(image: re.Pattern[str]) -> None:
             return
         frame = sys._getframe()
         while frame := frame.f_back:
-            if frame.f_code.co_name == "ready":
+            if frame.f_code.co_name == "begin":
                 os.kill(os.getpid(), signal.SIGSEGV)
 
     sys.addaudithook(hook)

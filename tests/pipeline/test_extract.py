@@ -39,6 +39,7 @@ from schemas.tables import DOWNLOADS, IMAGES, INDEX
 INPUT_PX = 32
 FOLDERS = {"index": "index", "download": "downloads", "extract": "features/tiny-00000000/parquet"}
 RECIPE = "c" * 64
+TORCHVISION = pytest.mark.filterwarnings("ignore:.*decoding and encoding:DeprecationWarning")  # since 0.29
 
 
 def settings(store: str = "parquet", batch_images: int = 4, **changes: object) -> extract.Settings:
@@ -328,6 +329,37 @@ def test_the_data_sets_rotation_is_applied_where_the_settings_say_so(tmp_path: P
     assert np.array_equal(maps["exif"][0], maps["exif"][1])
     assert not np.array_equal(maps["dataset"][0], maps["dataset"][1])
     assert np.array_equal(maps["dataset"][0], maps["exif"][0])
+
+
+@TORCHVISION
+def test_jpegs_decoded_by_the_batch_have_pillows_statuses_and_equal_bits_whatever_the_batch_or_the_process(
+    tmp_path: Path,
+) -> None:
+    items = [Item(jpeg(0)), Item(b"x"), Item(jpeg(1)[:-150] + b"\xff\xd9"), Item(jpeg(2)), Item(jpeg(3), rotation=90)]
+    by_pillow = task_of(tmp_path / "pillow", items, settings(orientation="dataset"))
+    expected = shard(by_pillow, run(by_pillow))
+    found = []
+    for number, changes in enumerate(({}, {"batch_images": 1}, {"decode_threads": 1})):
+        chosen = settings(orientation="dataset", decoder="torchvision", **changes)
+        task = task_of(tmp_path / str(number), items, chosen)
+        task = replace(task, careful="decode_threads" in changes)  # decoded in a process of its own
+        found.append(shard(task, run(task)))
+
+    for one in found:
+        assert (one.statuses, one.errors) == (expected.statuses, expected.errors)
+        for column, values in one.maps.items():
+            assert np.array_equal(values, found[0].maps[column])
+            assert np.allclose(values, expected.maps[column], atol=0.03 * np.abs(expected.maps[column]).max())
+
+
+@TORCHVISION
+def test_features_of_one_decoder_say_so_and_do_not_fit_those_of_another() -> None:
+    pillow, torchvision = settings(), settings(decoder="torchvision")
+    difference = extract.spec(torchvision, RECIPE).difference(extract.spec(pillow, RECIPE))
+
+    assert difference == ("preprocess.decoder: torchvision on cpu (upright JPEGs), else pillow, expected pillow")
+    assert extract.recipe(torchvision) != extract.recipe(pillow)
+    assert extract.recipe(pillow)["images.decoder"] == "pillow"
 
 
 def test_numbers_beyond_the_stored_precision_are_a_status_of_that_image_alone(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""Ordinary JPEGs to the backbone's input size on the network's device: torchvision decodes many at once, torch resizes.
+
+On CUDA torchvision hands them to nvJPEG. Pixels are not those of Pillow, nor those of another device, so a recipe names
+the device, and Pillow's way stays the default. What is no ordinary upright JPEG takes Pillow's way here, too, and so
+does a file that this decoder refuses: statuses are Pillow's.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, JpegImagePlugin
+
+from pipeline.core.device import first_line, is_out_of_memory
+from pipeline.images import decode
+from pipeline.images.decode import Orientation
+from pipeline.images.header import PILLOW_ERRORS, opened
+from schemas.errors import PipelineError
+
+_END = b"\xff\xd9"
+_TURNED = range(2, 9)  # EXIF orientations that are not upright
+_RGB_COMPONENTS = [
+    ord(letter) for letter in "RGB"
+]  # libjpeg takes these identifiers for colours, other decoders may not
+
+
+def decoder(device: str | None) -> str:
+    """Name of what decodes, for recipe and spec; None is Pillow alone."""
+    return (
+        decode.DECODER if device is None else f"torchvision on {_type(device)} (upright JPEGs), else {decode.DECODER}"
+    )
+
+
+def interpolation(device: str | None) -> str:
+    """Name of what resizes what `decoder` decodes."""
+    return decode.INTERPOLATION if device is None else f"{decode.INTERPOLATION}, torch float32 (upright JPEGs)"
+
+
+def suits_device(data: bytes, orientation: Orientation, rotation: int | None, max_pixels: int) -> bool:
+    """Whether a file is an ordinary JPEG, RGB or grey, that stands upright already; no pixel is decoded.
+
+    Args:
+        orientation: as of `decode.decode`, like the others.
+
+    Raises:
+        ImageProblem: as `header.inspect` raises.
+    """
+    with opened(data, max_pixels) as image:
+        # One cut off has no end: Pillow calls it broken, where other decoders may fill up with grey.
+        if not (isinstance(image, JpegImagePlugin.JpegImageFile) and image.format == "JPEG" and data.endswith(_END)):
+            return False
+        return _colours_are_usual(image) and _is_upright(image, orientation, rotation)
+
+
+def _colours_are_usual(image: JpegImagePlugin.JpegImageFile) -> bool:
+    stored_as_rgb = image.info.get("adobe_transform") == 0 or [one[0] for one in image.layer] == _RGB_COMPONENTS
+    return image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
+
+
+def _is_upright(image: Image.Image, orientation: Orientation, rotation: int | None) -> bool:
+    if orientation != "exif":
+        return orientation == "none" or not rotation
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) not in _TURNED
+    except PILLOW_ERRORS:
+        return False  # Pillow's way says what is wrong with it
+
+
+def decode_on_device(jpegs: Sequence[bytes], size_px: int, device: str) -> list[NDArray[np.uint8] | None]:
+    """Each JPEG as a square of that side, [height, width, channel]; None for one that the decoder refuses.
+
+    Resized by torch's bilinear filter with antialias in float32, then rounded to the nearest integer, halves to even.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        PipelineError: nothing is decoded there at all, or memory does not hold a single image.
+    """
+    import torch
+
+    require_decoder(device)
+    try:
+        return [*_squares(jpegs, size_px, device)]
+    except torch.AcceleratorError:  # the device is lost, not an image
+        raise
+    except (RuntimeError, MemoryError) as error:  # of one image, which is not named
+        if len(jpegs) > 1:
+            middle = len(jpegs) // 2
+            return [
+                pixels
+                for half in (jpegs[:middle], jpegs[middle:])
+                for pixels in decode_on_device(half, size_px, device)
+            ]
+        if is_out_of_memory(error):
+            raise PipelineError(
+                f"extract: {device} has not enough memory to decode one image ({first_line(error)}). Close other "
+                "programs, or set extract.decoder to pillow"
+            ) from error
+        return [None]
+
+
+def _squares(jpegs: Sequence[bytes], size_px: int, device: str) -> NDArray[np.uint8]:
+    import torch
+    from torch.nn.functional import interpolate
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in jpegs]
+    size = (size_px, size_px)
+    small = [
+        interpolate(image[None].float(), size, mode="bilinear", antialias=True).round()
+        for image in decode_jpeg(encoded, ImageReadMode.RGB, device=device)
+    ]
+    pixels: NDArray[np.uint8] = torch.cat(small).permute(0, 2, 3, 1).to(torch.uint8).contiguous().cpu().numpy()
+    return pixels
+
+
+@cache
+def require_decoder(device: str) -> None:
+    """See that torchvision decodes there: else every single image would be refused, and go to Pillow.
+
+    Raises:
+        PipelineError: it does not.
+    """
+    buffer = BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG")
+    try:
+        _squares([buffer.getvalue()], 8, device)
+    except RuntimeError as error:
+        raise PipelineError(
+            f"extract.decoder: torchvision decodes no JPEG on {device} here ({first_line(error)}), expected it to. "
+            "Install a torchvision that does, or run with --set extract.decoder=pillow"
+        ) from error
+
+
+def _type(device: str) -> str:
+    return device.partition(":")[0]

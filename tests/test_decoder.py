@@ -1,0 +1,59 @@
+"""Another decoder, from the command line: its features are its own, and `verify` and `predict` decode as it did."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.photographs import photographs
+from dags.settings import as_toml
+from pipeline.images.ready import ImageRow, PixelOptions, ready
+from pipeline.images.source import ImageSource
+from pipeline.training.seeing import Seer
+from schemas.config import BackboneConfig, Config, ExtractConfig
+from schemas.datasets import FolderDataset
+from schemas.features import FeatureSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = Config(
+    dataset=FolderDataset(folders=("photos",)),
+    backbone=BackboneConfig(name="tiny", weights="random:0", input_px=32),
+    extract=ExtractConfig(decoder="torchvision", device="cpu"),
+)
+
+
+def command(folder: Path, words: str) -> dict[str, Any]:
+    (folder / "biam-pipe.toml").write_text(as_toml(CONFIG))
+    arguments = [sys.executable, "-m", "cli", *words.split(), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+@pytest.mark.filterwarnings("ignore:.*decoding and encoding:DeprecationWarning")
+def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_decoder(tmp_path: Path) -> None:
+    photographs(tmp_path / "photos", 3)
+    command(tmp_path, "extract")
+    again = command(tmp_path, "verify --reextract 3")["reextracted"]
+    (described,) = tmp_path.glob("work/folder/features/*/*/spec.json")
+    spec = FeatureSpec.model_validate_json(described.read_bytes())
+    photo = tmp_path / "photos/00000.jpg"
+    row = ImageRow("0", "ok", None, ImageSource(photo.read_bytes()), None)
+    by_device, by_pillow = (ready(row, PixelOptions("exif", 10**7, 32, device)).pixels for device in ("cpu", None))
+
+    seen = Seer(CONFIG, spec, torch.nn.Identity(), torch.zeros(1, 1))._opened(str(photo))
+
+    assert (again["images"], again["equal"], again["problems"]) == (3, 3, [])
+    assert spec.preprocess is not None
+    assert spec.preprocess.decoder == "torchvision on cpu (upright JPEGs), else pillow"
+    assert np.array_equal(seen.pixels, by_device)
+    assert not np.array_equal(seen.pixels, by_pillow)
