@@ -176,8 +176,8 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs; else they are synthesised")
-    parser.add_argument("--images", type=int, default=512, help="to synthesise; two shards at least")
-    parser.add_argument("--shard-images", type=int, default=256)
+    parser.add_argument("--images", type=int, default=2048, help="to synthesise; two shards at least")
+    parser.add_argument("--shard-images", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow")
