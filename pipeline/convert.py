@@ -6,7 +6,7 @@ hash and theirs are compared.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMS = ("huggingface", "released")  # beside the stores
 _NUSWIDE_FILES = "nus_wide"  # how the authors' files of that data set begin
 _READS = ("index", "extract", "split")
+_SUFFIXES = (".parquet", ".h5")  # of the files of all forms
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: Prog
     task = _task(graph, storage)
     features = open_features(task)
     jobs = _huggingface(task, features) if to == "huggingface" else _released(task, features, Path(storage.root).name)
+    files.refuse_others(jobs)
     made = rows = size_bytes = 0
     for number, (name, write) in enumerate(jobs.items()):
         if (why := stopping.reason(None)) is not None:
@@ -198,6 +200,19 @@ class _Files:
 
     storage: Storage
     nodes: Mapping[str, Node]
+
+    def refuse_others(self, jobs: Collection[str]) -> None:
+        """Refuse a folder where files of other features would be read together with those made here.
+
+        Raises:
+            UsageError: it holds such a file.
+        """
+        others = [name for name in self.storage.sizes(".") if name.endswith(_SUFFIXES) and name not in jobs]
+        if others:
+            raise UsageError(
+                f"convert: {self.storage.local(min(others))} is none of the {len(jobs)} files of this conversion "
+                f"(found {len(others)} such, expected 0). Remove what is old, or use another --out"
+            )
 
     def standing(self, name: str) -> dict[str, Any] | None:
         """The note of a file that was made from the same features and stands; None where it has to be made."""

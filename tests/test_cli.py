@@ -263,6 +263,22 @@ def test_forms_for_others_are_made_once_and_again_where_they_were_damaged(shell:
     assert "is not what its receipt says" in shell("convert huggingface --out huggingface", code=4).stderr
 
 
+def test_a_form_does_not_go_into_a_folder_with_files_that_it_does_not_make(shell: Shell) -> None:
+    shell("convert huggingface --out hf")
+    stale = shell.folder / "hf/shard-00002.parquet"  # as a conversion of more shards leaves it
+    stale.write_bytes((shell.folder / "hf/shard-00001.parquet").read_bytes())
+    before = {path: path.stat().st_ino for path in (shell.folder / "hf").iterdir()}
+    told = shell("convert huggingface --out hf", code=2).stderr
+    assert f"convert: {stale} is none of the 2 files of this conversion (found 1 such, expected 0)" in told
+    assert "Remove what is old, or use another --out" in told
+    stale.unlink()
+    told = shell("convert released --out hf", code=2).stderr
+    assert "hf/shard-00000.parquet is none of the 2 files of this conversion (found 2 such, expected 0)" in told
+    assert {path: path.stat().st_ino for path in (shell.folder / "hf").iterdir()} == {
+        path: inode for path, inode in before.items() if path != stale
+    }
+
+
 def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
