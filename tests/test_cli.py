@@ -245,7 +245,10 @@ def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_sto
     assert str(copy) in done.stdout
     assert str(source) in done.stdout
     assert "files gone or not as their receipts say: 2. Remove what is left of them, then run with their" in done.stderr
-    assert "shard-00001.parquet is not what its receipt says: sha256" in shell("convert hdf5", code=4).stderr
+    for command in ("convert hdf5", "convert released --out released", "verify --reextract 80"):
+        told = shell(command, code=4).stderr
+        assert f"{source} is not what its receipt says: sha256" in told
+        assert "Remove it and run: biam-pipe extract --dataset demo\n" in told
     _flip_a_bit(source)
     assert shell.json("convert hdf5")["made"] == 1
     assert copy.read_bytes() == whole

@@ -28,6 +28,14 @@ from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, MapSpec
 from schemas.receipts import FileReceipt, Receipt
 
+_MADE_BY = {  # stage by folder; the index has several
+    "downloads": "download",
+    "images": "download",
+    "features": "extract",
+    "splits": "split",
+    "embeddings": "embed",
+    "runs": "train",
+}
 _THREADS = min(4, cores())  # that decompress; zstd gives 0.9 GB/s on one core
 
 
@@ -57,9 +65,10 @@ class Files:
         try:
             size_bytes = path.stat().st_size
         except FileNotFoundError:
-            raise _damaged(file, "there is no such file") from None
+            raise self.damaged(file, "is not what its receipt says: there is no such file") from None
         if size_bytes != file.size_bytes:
-            raise _damaged(file, f"{size_bytes} bytes, expected {file.size_bytes}")
+            found = f"{size_bytes} bytes, expected {file.size_bytes}"
+            raise self.damaged(file, f"is not what its receipt says: {found}")
         return path
 
     def checked(self, file: FileReceipt) -> Path:
@@ -72,7 +81,8 @@ class Files:
         if file.path not in self._checked:
             found = self._storage.sha256(file.path)
             if found != file.sha256:
-                raise _damaged(file, f"sha256 {found[:16]}..., expected {file.sha256[:16]}...")
+                told = f"sha256 {found[:16]}..., expected {file.sha256[:16]}..."
+                raise self.damaged(file, f"is not what its receipt says: {told}")
             self._checked.add(file.path)
         return path
 
@@ -81,12 +91,13 @@ class Files:
         self.checked(file)
         return read_table(self._storage, file.path, columns)
 
-
-def _damaged(file: FileReceipt, found: str) -> IntegrityError:
-    return IntegrityError(
-        f"{file.path} is not what its receipt says: {found}. "
-        "Remove the file and run the same command again; it is then made anew"
-    )
+    def damaged(self, file: FileReceipt, told: str) -> IntegrityError:
+        """The error about a file, with the command that makes it anew: the one at hand may be none that does."""
+        stage = _MADE_BY.get(file.path.partition("/")[0], "index")
+        dataset = Path(self._storage.root).name
+        return IntegrityError(
+            f"{self._storage.local(file.path)} {told}. Remove it and run: biam-pipe {stage} --dataset {dataset}"
+        )
 
 
 def whole_file(task: Task, stage: str) -> FileReceipt:
@@ -194,10 +205,7 @@ class FeatureShards:
         if (difference := found.difference(self.spec)) is not None:
             file = self.receipts[position]
             self.files.checked(file)  # a damaged spec differs, too
-            raise IntegrityError(
-                f"{file.path} holds other features than its folder says: {difference}. "
-                "Remove the file and run the same command again; it is then made anew"
-            )
+            raise self.files.damaged(file, f"holds other features than its folder says: {difference}")
 
     @contextmanager
     def open(self, position: int) -> Iterator[Reader]:

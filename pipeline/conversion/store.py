@@ -11,7 +11,6 @@ from pipeline.core.storage import Storage
 from pipeline.stores import STORES
 from pipeline.stores.content import ContentHash
 from schemas.config import StoreConfig
-from schemas.errors import IntegrityError
 from schemas.receipts import FileReceipt, Receipt
 
 
@@ -59,10 +58,8 @@ class StoreCopy:
             content = ContentHash(reader.spec)
             store.write(temporary, reader.spec, self.target, content.passing(row_groups(reader)))
         if content.hexdigest() != receipt.content:
-            raise IntegrityError(
-                f"{file.path} holds other features than its receipt says, expected content {receipt.content[:16]}...; "
-                "nothing was converted. Remove the file and run: biam-pipe extract"
-            )
+            told = f"holds other features than its receipt says, expected content {receipt.content[:16]}..."
+            raise self.features.files.damaged(file, told)
         return self._sealed(receipt, path, started_at=started_at, seconds=time.perf_counter() - started)
 
     def _whole(self, receipt: Receipt) -> Receipt:
