@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pipeline.predict import Prediction
     from pipeline.status import WorkStatus
 
-_COMMAND = re.compile(r"(?<=: )biam-pipe [a-z]+(?: --dataset [\w-]+)?")  # as error texts write it
+_SET = r" --set (?:'[^']*'|\S+)"
+_COMMAND = re.compile(rf"(?<=: )(biam-pipe [a-z]+(?: --dataset [\w-]+)?)((?:{_SET})*)")  # as error texts write it
 
 
 def result_lines(result: "Result") -> Iterator[str]:
@@ -143,10 +144,25 @@ def prediction_lines(found: "Prediction") -> Iterator[str]:
 
 
 def with_options_given(text: str, arguments: Sequence[str]) -> str:
-    """The text, each command in it with the work folder and the settings that the user gave; else it meant others."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    given = [f"{one} {shlex.quote(value)}" for one, value in pairs if one in ("--work", "--config", "--set")]
-    return _COMMAND.sub(lambda found: " ".join([found[0], *given]), text)
+    """The text, each command in it with the work folder and the settings that the user gave; else it meant others.
+
+    Of a setting that was given more than once the last counts, and none that the command itself sets.
+    """
+    given: dict[str, str] = {}
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option in ("--work", "--config", "--set"):
+            given[_key(option, value)] = f" {option} {shlex.quote(value)}"
+
+    def whole(found: re.Match[str]) -> str:
+        own = {_key("--set", one.partition("--set ")[2].lstrip("'")) for one in re.findall(_SET, found[2])}
+        return "".join([found[1], *(text for key, text in given.items() if key not in own), found[2]])
+
+    return _COMMAND.sub(whole, text)
+
+
+def _key(option: str, value: str) -> str:
+    """What an option sets, the same for all that override each other."""
+    return value.partition("=")[0].strip() if option == "--set" else option
 
 
 def size_text(size_bytes: float) -> str:

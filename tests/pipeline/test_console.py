@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.console import metric_lines, size_text, status_lines, time_text
+from pipeline.console import metric_lines, size_text, status_lines, time_text, with_options_given
 from pipeline.core.lock import Writer
 from pipeline.status import WorkStatus
 
@@ -34,3 +34,13 @@ def test_status_says_who_writes_and_who_died() -> None:
     assert "wrote here, and ended without a word. What is committed stands; run the same command again" in last(False)
     assert "cannot be seen from another host" in last(None)
     assert len(list(status_lines(WorkStatus((), None)))) == 1
+
+
+def test_a_command_in_a_text_has_each_setting_once_as_it_counts() -> None:
+    given = ["--set", "store.name=hdf5", "--set", "train.lr=0.5", "--work", "w 2", "--set", "store.name=parquet"]
+    told = with_options_given("Run: biam-pipe extract --dataset demo. Else", given)
+    assert (
+        told == "Run: biam-pipe extract --dataset demo --set store.name=parquet --set train.lr=0.5 --work 'w 2'. Else"
+    )
+    told = with_options_given("next: biam-pipe train --dataset demo --set 'store.name=hdf5'", given)
+    assert told == "next: biam-pipe train --dataset demo --set train.lr=0.5 --work 'w 2' --set 'store.name=hdf5'"
