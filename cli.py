@@ -193,7 +193,7 @@ def convert_command(
     from pipeline import flow
 
     if found:
-        sets = [f"dataset.features={json.dumps(found)}", *([f"store.name={to}"] if to else [])]
+        sets = flow.import_settings(where.load(), found, to, out)
         _run(replace(where, sets=[*where.sets, *sets]), as_json, "extract")
         if not as_json:
             _print([console.with_options_given(console.training_line(sets), sys.argv[1:])])

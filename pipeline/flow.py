@@ -25,7 +25,7 @@ from pipeline.core.storage import Storage
 from pipeline.core.task import Stage
 from pipeline.datasets import DATASETS
 from pipeline.feasible import refuse_infeasible
-from pipeline.found import instead
+from pipeline.found import import_settings, instead
 from pipeline.models import MODELS
 from pipeline.outcome import Result, Verified, outcome
 from pipeline.predict import Prediction, PredictRequest, predict_images
@@ -50,6 +50,7 @@ __all__ = [
     "convert",
     "deadline",
     "failed_statuses",
+    "import_settings",
     "names",
     "plan",
     "predict",

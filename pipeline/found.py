@@ -5,6 +5,7 @@ are, in float16. The global feature is not in those files: it is computed from t
 the weights of `backbone.weights`. What is unknown of such features is said to be unknown.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -61,6 +62,27 @@ class Settings:
     backbone: BackboneConfig
     store: StoreConfig
     threads: int | None
+
+
+def import_settings(config: Config, files: Sequence[str], to: str, out: Path | None) -> list[str]:
+    """The settings, as `--set` takes them, with which the stage `extract` takes in these files.
+
+    Args:
+        config: the settings without them.
+        to: store that the features go to; "" for that of the settings.
+        out: what the user gave as --out.
+
+    Raises:
+        UsageError: the data set takes in no features, or a folder was named for them.
+    """
+    if "features" not in type(config.dataset).model_fields:
+        raise UsageError(
+            f"convert: --from takes in features of the data set nuswide, got {config.dataset.name} (--dataset, or the "
+            f"section [dataset] of the configuration). Run: biam-pipe convert --dataset nuswide --from {files[0]}"
+        )
+    if out is not None:
+        raise UsageError("convert: --from wants no --out: features that are taken in go to the work folder")
+    return [f"dataset.features={json.dumps(list(files))}", *([f"store.name={to}"] if to else [])]
 
 
 def instead(config: Config, stages: Sequence[Stage], sources: Sources) -> list[Stage]:

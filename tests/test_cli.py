@@ -326,6 +326,16 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
         ),
         ("convert hdf5 --out x", 2, "convert: hdf5 wants no --out: it has its place in the work folder"),
         (
+            "convert hdf5 --from x.h5",
+            2,
+            "convert: --from takes in features of the data set nuswide, got demo (--dataset, or the section [dataset]",
+        ),
+        (
+            "convert hdf5 --from x.h5 --out xx --config nuswide.toml",
+            2,
+            "convert: --from wants no --out: features that are taken in go to the work folder",
+        ),
+        (
             "convert hdf5 --set backbone.input_px=64",
             1,
             "convert: extract is not up to date (found 0 pieces, expected 3)",
@@ -339,6 +349,7 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
 def test_a_mistake_is_one_line_with_what_to_do(shell: Shell, command: str, code: int, told: str) -> None:
     if "--scheduler" in command:
         command += " --set dataset.seed=3"
+    (shell.folder / "nuswide.toml").write_text('dataset = {name = "nuswide"}')
     done = shell(f"{command} --json", code=code)
     assert told in done.stderr
     assert "Traceback" not in done.stderr
