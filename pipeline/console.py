@@ -53,7 +53,7 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     figures += [f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f})" for k in ks]
     yield f"{name.upper()}  " + "  ".join(figures)
     if many := [f"F1@{k}" for k in ks if k > section["labels"]]:
-        yield f"NOTE: {name.upper()} has {section['labels']} labels; {', '.join(many)} takes all of them as predicted"
+        yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(many)} all are predicted"
 
 
 def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:

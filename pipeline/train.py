@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.training.checkpoint import Learner, Progress
     from pipeline.training.loop import Material
 
-VERSION = 2
+VERSION = 3
 
 CHECKPOINT = "checkpoint/last.safetensors"
 MODEL = "model.safetensors"
@@ -189,8 +189,6 @@ def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") 
 
 def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric") -> "Progress":
     """All epochs that are left."""
-    import torch
-
     from pipeline.metrics.score_table import open_score_table
     from pipeline.training import checkpoint, journal
     from pipeline.training.loop import Hooks, Loop
@@ -213,8 +211,7 @@ def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric")
     else:
         logger.info("going on after step %d in epoch %d", progress.step, progress.epoch + 1)
 
-    if not fabric.is_global_zero:  # other dropouts than in the first process
-        torch.manual_seed(hash((config.seed, fabric.global_rank, progress.step)) % 2**63)
+    if not fabric.is_global_zero:
         Loop(
             config, material, learner, progress, Hooks(lambda: None, None, path, lambda *_: None, open_table), fabric
         ).run()

@@ -155,6 +155,8 @@ class Loop:
     def _step(self, batch: Batch, batch_images: int) -> None:
         """One step of the optimiser, on a batch of which this process may have a part only."""
         fabric, progress = self.fabric, self.progress
+        if not fabric.is_global_zero:  # other dropouts than in the first, whose random numbers alone are in checkpoints
+            torch.manual_seed(hash((self.config.seed, fabric.global_rank, progress.step)) % 2**63)
         self.learner.optimizer.zero_grad(set_to_none=True)  # before the forward pass, which needs the memory
         codes = torch.from_numpy(batch.codes).to(fabric.device)
         scores = self.fitted(*inputs(batch, fabric.device), self.material.label_vectors)

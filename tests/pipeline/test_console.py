@@ -17,7 +17,7 @@ def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
 
 def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
     _, note = metric_lines("zsl", SECTION | {"labels": 2})
-    assert note == "NOTE: ZSL has 2 labels; F1@3 takes all of them as predicted"
+    assert note == "NOTE: ZSL has 2 labels; for F1@3 all are predicted"
 
 
 def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:

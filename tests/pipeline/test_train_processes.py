@@ -19,8 +19,8 @@ from schemas.errors import PipelineError, TimeBudgetError, UsageError
 RECIPE = Recipe(shards=1, shard_images=40)
 
 
-def settings(processes: int, **changes: object) -> train.Settings:
-    model = ModelConfig(channels=8, heads=2, joint_size=12, top_k=2, attention_dropout=0.0, global_dropout=0.0)
+def settings(processes: int, dropout: float = 0.0, **changes: object) -> train.Settings:
+    model = ModelConfig(channels=8, heads=2, joint_size=12, top_k=2, attention_dropout=dropout, global_dropout=dropout)
     fields = {"epochs": 2, "batch_images": 9, "validate_every_epochs": 1, "device": "cpu", "processes": processes}
     return train.Settings(model, TrainConfig(**(fields | changes)), threads=1)
 
@@ -43,6 +43,16 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     for name, value in single.items():
         torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5, msg=name)
     assert not torch.distributed.is_initialized()
+
+
+def test_two_processes_that_were_stopped_in_an_epoch_end_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, stopped = make(tmp_path / "whole", RECIPE), make(tmp_path / "stopped", RECIPE)
+    train.run(whole.task("train", settings(2, 0.5, epochs=1)))
+    with pytest.raises(TimeBudgetError):  # after one step of three
+        train.run(stopped.task("train", settings(2, 0.5, epochs=1), deadline=1.0))
+    train.run(stopped.task("train", settings(2, 0.5, epochs=1)))
+    one, other = (work.path("train", "model.safetensors").read_bytes() for work in (whole, stopped))
+    assert one == other
 
 
 def test_batches_too_small_to_share_are_refused(tmp_path: Path) -> None:
