@@ -117,6 +117,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             consumes={"download": download.IMAGES},
             prunes=not config.images.keep,
             finish=partial(extract.write_card, features),
+            page=extract.CARD,
         ),
         Stage(
             name="split",

@@ -204,6 +204,17 @@ def _change_a_row(shard: Path) -> None:
     (shard.parent / "stage.parquet").unlink()
 
 
+def test_a_feature_card_that_is_gone_is_written_again(shell: Shell) -> None:
+    card = next(shell.folder.glob("work/demo/features/*/parquet/README.md"))
+    text = card.read_text()
+    card.unlink()
+    before = shell.files()
+    shell("plan")
+    assert shell.files() == before
+    assert shell.ran("extract") == {}
+    assert card.read_text() == text
+
+
 def test_images_that_were_dropped_cannot_be_made_anew(shell: Shell) -> None:
     shell("extract --set images.keep=false")
     told = shell.json("verify --reextract 3 --set images.keep=false")["reextracted"]

@@ -41,7 +41,7 @@ class Node:
         lost: shards whose receipt the stage record knows and that is there no more: their files count for nothing.
         valid: receipts known to be up to date, by shard.
         previous: recipe document of the last complete run, of whatever settings.
-        recorded: the stage record on disk is of these settings.
+        recorded: the stage record on disk is of these settings, and the page of the stage is there.
         sizes: size of each file on disk, by path.
         expected: number of pieces, None while the index is not known.
         again: pieces to run although they are up to date, with the reason.
@@ -144,6 +144,7 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
         receipts = {receipt.shard: receipt for receipt in (found[1] if found else ledger.read_receipts())}
         sizes = _sizes(storage, ledger.folder, receipts.values())
         lost = frozenset(shard for shard in receipts if ledger.receipt_path(shard) not in sizes)
+        page_gone = stage.page is not None and f"{ledger.folder}/{stage.page}" not in sizes
         graph[stage.name] = Node(
             stage=stage,
             ledger=ledger,
@@ -151,7 +152,7 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
             digest=digest,
             kept={shard: receipt for shard, receipt in receipts.items() if shard not in lost},
             previous=found[0] if found else _latest_recipe(stage, storage),
-            recorded=found is not None and found[0] == document and not lost,
+            recorded=found is not None and found[0] == document and not lost and not page_gone,
             lost=lost,
             sizes=sizes,
             expected=None if stage.shard_wise or stage.many else 1,

@@ -133,6 +133,7 @@ class Stage:
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
         finish: called with storage, folder and all receipts when the last of them is there, before the record is
             written; for a page about the whole.
+        page: name of the file that it writes; where that is gone, `finish` is called again.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Stage:
     prunes: bool = False
     service: Service | None = None
     finish: Finish | None = None
+    page: str | None = None
 
     @property
     def shard_wise(self) -> bool:
