@@ -67,8 +67,8 @@ class Verified:
         """What makes the exit code differ from 0."""
         if self.files.problems:
             return IntegrityError(
-                f"files gone or not as their receipts say: {len(self.files.problems)}. Remove what is left of them, "
-                f"then run with their settings: biam-pipe run --dataset {self.dataset}"
+                f"files gone, without receipt or not as theirs says: {len(self.files.problems)}. Remove what is left "
+                f"of them, then run with their settings: biam-pipe run --dataset {self.dataset}"
             )
         if self.again and self.again.problems:
             return IntegrityError(

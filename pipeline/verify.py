@@ -1,5 +1,7 @@
 """Compares every file that a receipt names with the hash the receipt holds, whatever settings it was made with."""
 
+import re
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +10,9 @@ from pipeline.core.device import cores
 from pipeline.core.ledger import ledgers
 from pipeline.core.storage import Storage
 from schemas.errors import PipelineError
-from schemas.receipts import FileReceipt
+from schemas.receipts import FileReceipt, Receipt
+
+_SHARD_FILE = re.compile(r"shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Verification:
     Attributes:
         files: files compared.
         size_bytes: of them, as their receipts say.
-        problems: one text for each file that is gone or has other bytes, and for each receipt that is not in order.
+        problems: one text for each file that is gone or has other bytes, for each receipt that is not in order, and for
+            each file of a shard that no receipt names.
     """
 
     files: int
@@ -43,7 +48,16 @@ def verify(storage: Storage) -> Verification:
     with ThreadPoolExecutor(cores()) as threads:
         problems = [text for text in threads.map(partial(_problem, storage), files) if text is not None]
     problems += [text for _, texts in audits for text in texts]
+    problems += _unnamed(storage, receipts)
     return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems))
+
+
+def _unnamed(storage: Storage, receipts: Iterable[Receipt]) -> Iterator[str]:
+    """A text for each file of a shard that counts for nothing: its receipt is gone, or a run did not come to it."""
+    named = {file.path for receipt in receipts for file in receipt.files}
+    for folder, names in storage.folders():
+        paths = (f"{folder}/{name}" for name in names if _SHARD_FILE.fullmatch(name))
+        yield from (f"{storage.local(path)}: no receipt names it" for path in paths if path not in named)
 
 
 def _problem(storage: Storage, file: FileReceipt) -> str | None:

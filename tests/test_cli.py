@@ -255,7 +255,10 @@ def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_sto
     assert ", 2 problems\n" in done.stdout
     assert str(copy) in done.stdout
     assert str(source) in done.stdout
-    assert "files gone or not as their receipts say: 2. Remove what is left of them, then run with their" in done.stderr
+    assert (
+        "files gone, without receipt or not as theirs says: 2. Remove what is left of them, then run with"
+        in done.stderr
+    )
     for command in ("convert hdf5", "convert released --out released", "verify --reextract 80"):
         told = shell(command, code=4).stderr
         assert f"{source} is not what its receipt says: sha256" in told

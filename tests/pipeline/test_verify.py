@@ -20,14 +20,15 @@ OTHER = {"parquet": "hdf5", "hdf5": "parquet"}
 
 
 def converted(work: SmallWork) -> SmallWork:
-    """The same features in the other store; both folders have receipts and a stage record, as after a run."""
+    """The same features in the other store; all folders have receipts, and these two a stage record, as after a run."""
     storage, features = Storage(work.root), open_features(work.task("train", None))
     copied = replace(work.recipe, store=OTHER[work.recipe.store])
     here, there = (Ledger(storage, "extract", one.folders["extract"], "stage") for one in (work.recipe, copied))
     copy = StoreCopy(storage, features, StoreConfig(name=copied.store, row_group_rows=4), there)
     receipts = tuple(copy.make(receipt) for receipt in work.receipts["extract"])
-    for receipt in work.receipts["extract"]:
-        here.write(receipt)
+    for stage, written in work.receipts.items():
+        for receipt in written:
+            Ledger(storage, stage, work.recipe.folders[stage], "stage").write(receipt)
     here.write_record({}, work.receipts["extract"])
     there.write_record({}, receipts)
     return replace(work, recipe=copied, receipts=work.receipts | {"extract": receipts})
@@ -55,7 +56,7 @@ def test_one_flipped_bit_is_found_and_refused_in_both_stores_made_here_or_conver
     made = make(tmp_path, Recipe(store=store, shards=1, shard_images=8))
     copied = converted(made)
     storage = Storage(made.root)
-    assert (verify(storage).files, verify(storage).problems) == (2, ())
+    assert (verify(storage).files, verify(storage).problems) == (9, ())
 
     for work in (made, copied):
         path = storage.local(work.receipts["extract"][0].files[0].path)
@@ -78,3 +79,16 @@ def test_what_is_gone_or_cannot_be_read_is_told_like_what_has_changed(tmp_path: 
     unreadable.mkdir()
 
     assert verify(storage).problems == (f"{gone}: gone", f"{unreadable}: cannot be read (Is a directory)")
+
+
+def test_a_shard_that_no_receipt_names_is_told(tmp_path: Path) -> None:
+    made = make(tmp_path, Recipe(shards=2, shard_images=4))
+    converted(made)
+    storage = Storage(made.root)
+    first, second = (storage.local(one.files[0].path) for one in made.receipts["extract"])
+    for path in (second.with_suffix(".json"), second.with_name("stage.parquet")):
+        path.unlink()
+    first.with_name(".shard-00002.parquet.0.tmp").touch()  # of a writer at work
+
+    found = verify(storage)
+    assert (found.files, found.problems) == (14, (f"{second}: no receipt names it",))

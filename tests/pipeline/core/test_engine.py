@@ -212,7 +212,9 @@ def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path
     receipt = tmp_path / "squares/shard-00001.json"
     receipt.write_bytes(receipt.read_bytes()[:30])
     problems = verify(Storage(str(tmp_path))).problems
-    assert [text.split(":")[0] for text in problems] == [str(receipt), str(tmp_path / "squares/stage.parquet")]
+    record, shard = tmp_path / "squares/stage.parquet", receipt.with_suffix(".txt")
+    assert [text.split(":")[0] for text in problems] == [str(receipt), str(record), str(shard)]
+    assert problems[2] == f"{shard}: no receipt names it"
     assert run(tmp_path, [1, 2, 3]) == {"square": 1}
     assert verify(Storage(str(tmp_path))).problems == ()
 
