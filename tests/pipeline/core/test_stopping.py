@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_stage_that_goes_on_where_it_stopped_has_to_stop_in_its_first_piece_to
     assert runs_needed(tmp_path, [Stage("strokes", 1, {}, None, add_a_stroke, {}, "process", "s", resumes=True)]) == 3
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A shell starts what it runs in the background deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_signal_is_remembered_until_the_end_of_the_block() -> None:
     with stopping.watching_signals():
         assert stopping.reason(None) is None
@@ -90,6 +100,7 @@ with stopping.watching_signals():
     assert child.stdout.split() == ["alive", "InterruptedRunError"]
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_the_main_process_hears_ctrl_c_again_after_it_has_started_children() -> None:
     with stopping.sparing_children():
         pass

@@ -35,5 +35,5 @@ def test_a_listed_network_may_be_asked_and_its_neighbours_may_not() -> None:
 
 
 def test_a_network_that_is_none_is_a_wrong_setting() -> None:
-    with pytest.raises(ValidationError, match="does not appear to be an IPv4 or IPv6 network"):
+    with pytest.raises(ValidationError, match="'office' is no network, expected some such as"):
         DownloadConfig(allowed_networks=("office",))
