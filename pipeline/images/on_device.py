@@ -21,9 +21,7 @@ from schemas.errors import PipelineError
 
 _END = b"\xff\xd9"
 _TURNED = range(2, 9)  # EXIF orientations that are not upright
-_RGB_COMPONENTS = [
-    ord(letter) for letter in "RGB"
-]  # libjpeg takes these identifiers for colours, other decoders may not
+_RGB_COMPONENTS = [*b"RGB"]  # libjpeg takes these identifiers for colours, other decoders may not
 
 
 def decoder(device: str | None) -> str:

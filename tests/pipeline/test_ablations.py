@@ -1,12 +1,10 @@
 """The paper's ablations run from settings alone, and what they report differs in the model's figures only."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from small_work import Recipe, SmallWork, make
 
 from dags.settings import configuration
@@ -34,12 +32,7 @@ ABLATIONS = [
 SAME = {"labels", "chance"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def configured(*sets: str) -> Config:

@@ -14,13 +14,7 @@ SIZES = FeatureSizes(region_channels=6, global_size=10, word_size=5)
 IMAGES, HEIGHT, WIDTH, LABELS = 2, 3, 4, 7
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Maps this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_config(**changes):
