@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dags.options import JsonOption, Where, with_common_options
-from pipeline import console
+from pipeline.commands import console
+from pipeline.settings.options import JsonOption, Where, with_common_options
 
 if TYPE_CHECKING:
     from pipeline.flow import Prediction, Result, Verified
@@ -225,7 +225,7 @@ def show_config_command(where: Where, as_json: bool) -> None:
 
     Example: biam-pipe show config --dataset demo > biam-pipe.toml
     """
-    from dags.settings import as_toml
+    from pipeline.settings.layers import as_toml
 
     settings = where.load()
     _print_json(settings.model_dump(mode="json")) if as_json else _print([as_toml(settings)])

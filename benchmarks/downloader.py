@@ -74,8 +74,8 @@ def serve(pipe: Connection) -> None:
 
 def ceiling(base: str, images: int) -> float:
     """Images/s of a client that does nothing with the bytes."""
-    from pipeline.web.networks import Networks
-    from pipeline.web.transfers import Transfers
+    from pipeline.net.networks import Networks
+    from pipeline.net.transfers import Transfers
     from schemas.config import DownloadConfig
 
     async def run() -> float:

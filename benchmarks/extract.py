@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.measured import biam_pipe
 from benchmarks.photographs import photographs
-from pipeline.core.cluster import WORKER_ENVIRONMENT
+from pipeline.engine.cluster import WORKER_ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,11 +118,11 @@ def network_alone(device: str, precision: str, batch: str, compiled: str) -> flo
 
 def stub(work: str, decoder: str) -> float:
     """Images/s of the stage over the first shard of a work folder, a stub in the network's place."""
-    from pipeline import extract
     from pipeline.backbones import BACKBONES
-    from pipeline.core.ledger import Ledger
-    from pipeline.core.storage import Storage
-    from pipeline.core.task import Task
+    from pipeline.engine.ledger import Ledger
+    from pipeline.engine.task import Task
+    from pipeline.files.storage import Storage
+    from pipeline.stages import extract
     from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
 
     BACKBONES._modules["stub"] = "benchmarks.stub_backbone"

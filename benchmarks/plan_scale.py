@@ -14,13 +14,13 @@ from pathlib import Path
 
 from benchmarks.measured import biam_pipe
 from benchmarks.openimages_files import Size, write_files, write_toml
-from dags.settings import configuration
 from pipeline import flow
-from pipeline.core.graph import Node, Piece, Walk, resolve
-from pipeline.core.ledger import library_versions
-from pipeline.core.sources import Sources
-from pipeline.core.storage import Storage
-from pipeline.core.task import shard_name
+from pipeline.engine.graph import Node, Piece, Walk, resolve
+from pipeline.engine.ledger import library_versions
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import shard_name
+from pipeline.files.storage import Storage
+from pipeline.settings.layers import configuration
 from schemas.receipts import FileReceipt, Receipt
 
 _STAGES = ("index", "download", "extract", "split")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.planted_features import Planted, content, recipe
-from pipeline import evaluate, train
+from pipeline.stages import evaluate, train
 from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
 from tests.pipeline.small_work import write
 

@@ -28,7 +28,7 @@ from pipeline.batches.ragged import Ragged
 from pipeline.batches.selection import BLOCK_ROWS, Selection
 from pipeline.batches.shards import FeatureShards, Files
 from pipeline.batches.stream import batches
-from pipeline.core.storage import Storage
+from pipeline.files.storage import Storage
 from schemas.config import StoreConfig, TrainConfig
 
 SHARD_ROWS = 1024

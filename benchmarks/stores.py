@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measured import cpu
 from pipeline.batches.shards import FeatureShards, Files
-from pipeline.core.storage import Storage
+from pipeline.files.storage import Storage
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
 from pipeline.stores.content import ContentHash

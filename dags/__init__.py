@@ -3,6 +3,6 @@
 A data set on which numbers were published has `PRESETS`, too: what `paper` and `released` are there.
 """
 
-from pipeline.core.registry import Registry
+from pipeline.engine.registry import Registry
 
 DAGS = Registry("data set", {name: f"dags.{name}" for name in ("demo", "folder", "nuswide", "openimages")})

@@ -7,35 +7,34 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline import download, embed, evaluate, extract, index, report, split, train
 from pipeline.backbones import BACKBONES
-from pipeline.convert import Conversion, Converted
-from pipeline.convert import convert as make_conversion
-from pipeline.core.device import place_of
-from pipeline.core.engine import Engine
-from pipeline.core.graph import Graph, resolve
-from pipeline.core.lock import writing
-from pipeline.core.plan import StagePlan, refuse_missing_input
-from pipeline.core.plan import plan as plan_graph
-from pipeline.core.progress import ProgressView
-from pipeline.core.pruning import nothing_to_drop
-from pipeline.core.sources import Sources
-from pipeline.core.stopping import watching_signals
-from pipeline.core.storage import Storage
-from pipeline.core.task import Stage
+from pipeline.commands.convert import Conversion, Converted
+from pipeline.commands.convert import convert as make_conversion
+from pipeline.commands.feasible import refuse_infeasible
+from pipeline.commands.outcome import Result, Verified, outcome
+from pipeline.commands.predict import Prediction, PredictRequest, predict_images
+from pipeline.commands.reextract import reextract as reextract_images
+from pipeline.commands.request import Request, deadline
+from pipeline.commands.retry import failed_statuses, reopen
+from pipeline.commands.status import WorkStatus
+from pipeline.commands.status import status as status_of
+from pipeline.commands.verify import verify as verify_files
 from pipeline.datasets import DATASETS
-from pipeline.feasible import refuse_infeasible
-from pipeline.found import import_settings, instead
+from pipeline.engine.engine import Engine
+from pipeline.engine.graph import Graph, resolve
+from pipeline.engine.plan import StagePlan, refuse_missing_input
+from pipeline.engine.plan import plan as plan_graph
+from pipeline.engine.progress import ProgressView
+from pipeline.engine.pruning import nothing_to_drop
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Stage, place_of
+from pipeline.files.lock import writing
+from pipeline.files.storage import Storage
+from pipeline.machine.stopping import watching_signals
 from pipeline.models import MODELS
-from pipeline.outcome import Result, Verified, outcome
-from pipeline.predict import Prediction, PredictRequest, predict_images
-from pipeline.reextract import reextract as reextract_images
-from pipeline.request import Request, deadline
-from pipeline.retry import failed_statuses, reopen
-from pipeline.status import WorkStatus
-from pipeline.status import status as status_of
+from pipeline.stages import download, embed, evaluate, extract, index, report, split, train
+from pipeline.stages.given_features import import_settings, instead
 from pipeline.stores import STORES
-from pipeline.verify import verify as verify_files
 from schemas.config import Config, EvaluateConfig, TrainConfig
 from schemas.errors import UsageError
 from schemas.status import ImageStatus

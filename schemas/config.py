@@ -1,7 +1,7 @@
 """Settings: one model a section, each key with its unit in the name and its default.
 
-The values come from presets, the dag, a TOML file, the environment, `--set` and flags; `dags.settings` merges them in
-that order. Nothing here reads a file.
+The values come from presets, the dag, a TOML file, the environment, `--set` and flags; `pipeline.settings.layers`
+merges them in that order. Nothing here reads a file.
 """
 
 from typing import Annotated, Literal, Self

@@ -305,7 +305,7 @@ def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_
 
 
 def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
-    from pipeline.core.lock import writing
+    from pipeline.files.lock import writing
 
     with writing(shell.folder / "work/demo"):
         told = shell("run --set train.lr=0.5", code=1).stderr
@@ -455,7 +455,7 @@ def test_the_commands_of_the_readme_run(shell: Shell) -> None:
 
 
 def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_settings_that_exist(tmp_path: Path) -> None:
-    from dags.settings import configuration
+    from pipeline.settings.layers import configuration
 
     commands = [shlex.split(command) for command in _readme_commands() if _fetches(command)]
     assert len(commands) >= 3
@@ -469,7 +469,7 @@ def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_setti
 
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:
-    from dags.settings import configuration
+    from pipeline.settings.layers import configuration
 
     (block,) = _readme("toml")
     (tmp_path / "readme.toml").write_text(block)

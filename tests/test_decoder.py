@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from benchmarks.photographs import photographs
-from dags.settings import as_toml
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
-from pipeline.training.seeing import Seer
+from pipeline.inference.predictor import Seer
+from pipeline.settings.layers import as_toml
 from schemas.config import BackboneConfig, Config, ExtractConfig
 from schemas.datasets import FolderDataset
 from schemas.features import FeatureSpec

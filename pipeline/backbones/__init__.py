@@ -5,7 +5,7 @@ none of these needs torch), and `build(config)`, whose network maps normalised i
 maps of `OFFER.columns(config)`.
 """
 
-from pipeline.core.registry import Registry
+from pipeline.engine.registry import Registry
 
 BACKBONES = Registry(
     "backbone",

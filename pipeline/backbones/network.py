@@ -18,8 +18,8 @@ from torch import nn
 from pipeline.backbones import BACKBONES, weights
 from pipeline.backbones.on_cpu import on_cpu
 from pipeline.backbones.tapped import TappedNetwork
-from pipeline.core.device import cores, first_line, is_out_of_memory, resolve_device
-from pipeline.core.memory import keep_freed_memory
+from pipeline.machine.device import cores, first_line, is_out_of_memory, resolve_device
+from pipeline.machine.memory import keep_freed_memory
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import PipelineError
 from schemas.features import MapSpec

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.backbones.weights_file import SETTING, read, refused
-from pipeline.core.fetch import cache_folder, fetch
-from pipeline.core.fingerprint import fingerprint
-from pipeline.core.storage import sha256_file
+from pipeline.engine.fingerprint import fingerprint
+from pipeline.files.storage import sha256_file
+from pipeline.net.fetch import cache_folder, fetch
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError
 

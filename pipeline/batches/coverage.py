@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.batches.annotations import from_table
 from pipeline.batches.label_space import LabelSpace
 from pipeline.batches.shards import FeatureShards, shard_receipts
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
 from schemas.status import ImageStatus
 
 _COLUMNS = ("image_id", "split", "status", "error")

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.batches.shards import Files, whole_file
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
 

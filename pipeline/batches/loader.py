@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batches.shards import FeatureShards
-from pipeline.core import stopping
-from pipeline.core.ahead import ahead
+from pipeline.machine import stopping
+from pipeline.machine.ahead import ahead
 from schemas.errors import PipelineError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.batches.annotations import Annotations, from_table
 from pipeline.batches.label_space import LabelSpace
 from pipeline.batches.shards import FeatureShards, shard_receipts
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
 from schemas.errors import IntegrityError
 from schemas.receipts import Receipt
 from schemas.status import ImageSplit, ImageStatus

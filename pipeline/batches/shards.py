@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.core.device import cores
-from pipeline.core.storage import Storage
-from pipeline.core.tables import read_table
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
+from pipeline.files.storage import Storage
+from pipeline.files.tables import read_table
+from pipeline.machine.device import cores
 from pipeline.stores import STORES
 from pipeline.stores.batch import dtype_of
 from pipeline.stores.reader import Reader

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.batches.feature_cache import Images
 from pipeline.batches.loader import Loader, Maps, Rows
 from pipeline.batches.order import Order
-from pipeline.batches.resident import Images
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 

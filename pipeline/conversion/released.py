@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline.batches.annotations import Annotations, from_table
 from pipeline.batches.shards import FeatureShards, shard_receipts, whole_file
-from pipeline.core.ahead import ahead
-from pipeline.core.device import cores
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
+from pipeline.machine.ahead import ahead
+from pipeline.machine.device import cores
 from pipeline.stores.hdf5 import sink
 from schemas.errors import PipelineError
 from schemas.released import FEATURES, LABELS, key

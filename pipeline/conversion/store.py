@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from pipeline.batches.shards import FeatureShards
 from pipeline.conversion.shards import row_groups
-from pipeline.core.ledger import Ledger, library_versions
-from pipeline.core.storage import Storage
+from pipeline.engine.ledger import Ledger, library_versions
+from pipeline.files.storage import Storage
 from pipeline.stores import STORES
 from pipeline.stores.content import ContentHash
 from schemas.config import StoreConfig

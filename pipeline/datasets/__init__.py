@@ -11,7 +11,7 @@ Each module offers the same entry points; `config` is the data set's own section
   while the data set is open, such as a server on this machine.
 """
 
-from pipeline.core.registry import Registry
+from pipeline.engine.registry import Registry
 
 DATASETS = Registry(
     "data set",

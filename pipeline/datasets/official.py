@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
-from pipeline.core.fetch import cache_folder, fetch, is_web_address
+from pipeline.net.fetch import cache_folder, fetch, is_web_address
 from schemas.errors import UsageError
 
 _GZIP = b"\x1f\x8b"

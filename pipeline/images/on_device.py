@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from pipeline.core.device import first_line, is_out_of_memory
 from pipeline.images import decode
 from pipeline.images.decode import Orientation
 from pipeline.images.header import PILLOW_ERRORS, opened
+from pipeline.machine.device import first_line, is_out_of_memory
 from schemas.errors import PipelineError
 
 _END = b"\xff\xd9"

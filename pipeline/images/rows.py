@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.tables import read_table
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
+from pipeline.files.tables import read_table
 from pipeline.images.ready import ImageRow
 from pipeline.images.source import ImageSource
 from schemas.errors import IntegrityError, PipelineError

@@ -9,7 +9,7 @@ unknown, in memory or with the scores in a file. All sums run in float64. Equal 
 label; in a ranking by image the lower label index goes first.
 """
 
-from pipeline.core.registry import Registry
+from pipeline.engine.registry import Registry
 
 PROTOCOLS = Registry(
     "protocol",

@@ -8,6 +8,6 @@ The room's contract: a module has `build(config, sizes)`, which gives a `torch.n
 Models know neither images nor backbones: the sizes they need come from the feature spec. Losses stand beside them.
 """
 
-from pipeline.core.registry import Registry
+from pipeline.engine.registry import Registry
 
 MODELS = Registry("model", {"biam": "pipeline.models.biam"})

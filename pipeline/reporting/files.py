@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.tables import read_table
-from pipeline.core.task import Task, shard_name
+from pipeline.engine.task import Task, shard_name
+from pipeline.files.tables import read_table
 from schemas.errors import IntegrityError, PipelineError
 from schemas.receipts import Receipt
 

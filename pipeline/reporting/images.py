@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
 from pipeline.reporting.files import shards, tally
 from pipeline.reporting.ran import StatusRow, counts, status_rows
 from schemas.status import ImageSplit, ImageStatus

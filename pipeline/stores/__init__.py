@@ -4,6 +4,6 @@
 `stores.reader.Reader`, and `example(map)`, with which another program reads one. All hold equal bits.
 """
 
-from pipeline.core.registry import Registry
+from pipeline.engine.registry import Registry
 
 STORES = Registry("store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"})

@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.ahead import ahead
-from pipeline.core.device import cores
+from pipeline.machine.ahead import ahead
+from pipeline.machine.device import cores
 from pipeline.stores.batch import FeatureBatch, checked, dtype_of
 from pipeline.stores.chunks import DAMAGE, Filters
 from pipeline.stores.reader import damage_named

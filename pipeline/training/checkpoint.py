@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.core.storage import Storage
-from pipeline.training.weights import METADATA_KEY, detached
+from pipeline.files.storage import Storage
+from pipeline.inference.model_file import METADATA_KEY, detached
 from schemas.errors import IntegrityError
 
 

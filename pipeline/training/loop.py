@@ -14,20 +14,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from pipeline.batches.feature_cache import Images
 from pipeline.batches.loader import Loader
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, shuffled
-from pipeline.batches.resident import Images
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
 from pipeline.batches.stream import Batch, batches
-from pipeline.core import stopping
+from pipeline.inference.model_file import detached
+from pipeline.inference.scoring import Scorer, inputs
+from pipeline.machine import stopping
 from pipeline.models.losses import ranking_loss
 from pipeline.training.checkpoint import Learner, Progress
 from pipeline.training.journal import Record, Teller
 from pipeline.training.schedule import learning_rate
-from pipeline.training.scoring import Scorer, inputs
 from pipeline.training.validation import OpenTable, validate
-from pipeline.training.weights import detached
 from schemas.config import TrainConfig
 from schemas.errors import PipelineError, UsageError
 

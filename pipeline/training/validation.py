@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 
-from pipeline.batches.resident import Images
+from pipeline.batches.feature_cache import Images
+from pipeline.inference.scoring import Scorer, sorted_on
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.protocols import measure
 from pipeline.metrics.score_table import ScoreTable
-from pipeline.training.scoring import Scorer, sorted_on
 
 OpenTable = Callable[[int, int], AbstractContextManager[ScoreTable]]
 

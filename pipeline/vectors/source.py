@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from pipeline.core.fetch import cache_folder, fetch, is_web_address
+from pipeline.net.fetch import cache_folder, fetch, is_web_address
 from schemas.config import EmbedConfig
 from schemas.errors import UsageError, unknown_name
 

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 import cli
 from benchmarks.fault_server import FaultServer, serving
-from dags.settings import configuration
 from pipeline import flow
-from pipeline.outcome import Result
-from pipeline.retry import RETRIED
+from pipeline.commands.outcome import Result
+from pipeline.commands.retry import RETRIED
+from pipeline.settings.layers import configuration
 from schemas.config import Config
 from schemas.errors import PipelineError
 from schemas.status import ImageStatus

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.fault_server import serving
 from benchmarks.nuswide_files import PREFIX, NusWideFiles
-from pipeline import download, index
-from pipeline.core.task import Task
 from pipeline.datasets import nuswide
 from pipeline.datasets.nuswide.lists import read_addresses, read_image_ids, read_names
+from pipeline.engine.task import Task
+from pipeline.stages import download, index
 from schemas.config import DownloadConfig
 from schemas.datasets import NusWideDataset
 from schemas.errors import PipelineError, UsageError

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline import download
 from pipeline.images.decode import decode, resize
 from pipeline.images.header import PILLOW_ERRORS, inspect
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
+from pipeline.stages import download
 from schemas.config import DownloadConfig
 from schemas.status import ImageStatus
 

@@ -63,7 +63,7 @@ def test_figures_are_the_same_from_memory_and_file_by_one_thread_or_many(tmp_pat
 def test_rows_sorted_by_a_device_give_the_figures_of_numpy(protocol):
     import torch
 
-    from pipeline.training.scoring import sorted_by_torch, sorted_on
+    from pipeline.inference.scoring import sorted_by_torch, sorted_on
 
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert sorted_on(cpu) is sorted_rows

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.storage import Storage
+from pipeline.files.storage import Storage
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
 from schemas.config import StoreConfig

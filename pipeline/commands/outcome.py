@@ -1,0 +1,129 @@
+"""What a run came to: counts, figures, and whether too many images failed."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.commands.reextract import Reextraction
+from pipeline.commands.status import StageStatus, line
+from pipeline.commands.verify import Verification
+from pipeline.engine.graph import Graph
+from pipeline.files.storage import Storage
+from schemas.config import Config
+from schemas.errors import IntegrityError, PipelineError, TooManyFailedError, problem_json
+from schemas.status import ImageStatus
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        ran: pieces that ran, by stage; empty where all was up to date.
+        metrics: content of metrics.json, None where the run stops before the evaluation.
+        report: path of the page, None where the run stops before it.
+        random_weights: the setting, where the backbone's weights are random; None where they are real, or where the run
+            stops before they are used.
+        problem: what makes the exit code differ from 0 although all stages ended.
+    """
+
+    root: str
+    stages: tuple[StageStatus, ...]
+    ran: Mapping[str, int]
+    metrics: Mapping[str, Any] | None
+    report: str | None
+    random_weights: str | None
+    problem: PipelineError | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {
+            "work": self.root,
+            "stages": [{**asdict(line), "ran": self.ran.get(line.name, 0)} for line in self.stages],
+            "metrics": self.metrics,
+            "report": self.report,
+            "random_weights": self.random_weights,
+            **problem_json(self.problem),
+        }
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found.
+
+    Attributes:
+        files: compared with their receipts.
+        again: images whose features were made anew; None where nobody asked for it.
+    """
+
+    dataset: str
+    files: Verification
+    again: Reextraction | None
+
+    @property
+    def problem(self) -> IntegrityError | None:
+        """What makes the exit code differ from 0."""
+        if self.files.problems:
+            return IntegrityError(
+                f"files gone, without receipt or not as theirs says: {len(self.files.problems)}. Remove what is left "
+                f"of them, then run with their settings: biam-pipe run --dataset {self.dataset}"
+            )
+        if self.again and self.again.problems:
+            return IntegrityError(
+                f"{len(self.again.problems)} of {self.again.images} images give other features than those that are "
+                f"stored. Other libraries or another device? See: biam-pipe plan --dataset {self.dataset}"
+            )
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            **asdict(self.files),
+            "reextracted": asdict(self.again) if self.again else None,
+            **problem_json(self.problem),
+        }
+
+
+def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, int]) -> Result:
+    """What a run over a graph came to.
+
+    Args:
+        ran: pieces that ran, by stage.
+    """
+    report_node, evaluate_node = graph.get("report"), graph.get("evaluate")
+    metrics = f"{evaluate_node.folder}/metrics.json" if evaluate_node else None
+    backbone = config.backbone.weights
+    return Result(
+        root=storage.root,
+        stages=tuple(line(node.name, node.receipts()) for node in graph.values()),
+        ran=ran,
+        metrics=json.loads(storage.read(metrics)) if metrics else None,
+        report=str(storage.local(f"{report_node.folder}/report.html")) if report_node else None,
+        random_weights=backbone if "extract" in graph and backbone.startswith("random:") else None,
+        problem=_too_many_failed(config, graph),
+    )
+
+
+def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
+    node = graph.get("extract") or graph.get("download")
+    if node is None:
+        return None
+    counts: Counter[str] = Counter()
+    for receipt in node.valid.values():
+        counts.update(receipt.counts)
+    images = counts.total() - counts[ImageStatus.REMOVED]
+    failed = images - counts[ImageStatus.OK]
+    if failed <= config.extract.max_failed_fraction * images:
+        return None
+    return TooManyFailedError(
+        f"{failed} of {images} images failed ({failed / images:.1%}; extract.max_failed_fraction is "
+        f"{config.extract.max_failed_fraction:.1%}): {_counted(counts)}. "
+        f"See: biam-pipe status --dataset {config.dataset.name}"
+    )
+
+
+def _counted(counts: Counter[str]) -> str:
+    shown = (ImageStatus.OK, ImageStatus.REMOVED)
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common() if name not in shown)

@@ -1,0 +1,233 @@
+"""What the trained model says of any images: scores of labels, any words among them, and where it sees the best.
+
+Images take the way of stage `extract`, words that of stage `embed`, and the model is the one in the run folder that the
+settings name. An image that cannot be used is a result with a status. Nothing in the work folder changes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.backbones import BACKBONES, weights
+from pipeline.engine.graph import Graph, Node
+from pipeline.engine.task import Task
+from pipeline.files.storage import Storage, users_folder
+from schemas.config import Config
+from schemas.errors import PipelineError, UsageError, problem_json
+from schemas.features import FeatureSpec
+from schemas.status import ImageStatus
+
+if TYPE_CHECKING:
+    from pipeline.inference.predictor import Seen
+
+_PICTURE_PX = 640  # the longer side of a heat map picture, where the image is larger
+_SLUG_LETTERS = 60
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What to predict.
+
+    Attributes:
+        images: paths of image files.
+        labels: any words; None for all labels of the data set.
+        top: labels told of each image, best first.
+        out: folder of the heat map pictures.
+    """
+
+    images: Sequence[str]
+    labels: Sequence[str] | None
+    top: int
+    out: Path
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of an image: larger scores mean more likely, and compare within an image only."""
+
+    label: str
+    score: float
+    heat_map: str
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """One image; `labels` are empty where the status is not `ok`."""
+
+    image: str
+    status: str
+    error: str | None
+    labels: Sequence[LabelScore]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says.
+
+    Attributes:
+        model: path of the model file.
+        weights: the backbone's.
+        random_weights: whether those are random numbers.
+        words_missing: by label, words without a vector, where others of the label have one.
+        images: in the order asked for.
+    """
+
+    model: str
+    weights: str
+    random_weights: bool
+    words_missing: dict[str, Sequence[str]]
+    images: Sequence[ImagePrediction]
+
+    @property
+    def problem(self) -> PipelineError | None:
+        """What makes the exit code differ from 0: that no image could be used."""
+        counts = Counter(image.status for image in self.images)
+        if counts[ImageStatus.OK]:
+            return None
+        counted, first = ", ".join(f"{name} {count}" for name, count in counts.items()), self.images[0]
+        return PipelineError(
+            f"predict: none of {len(self.images)} images could be used ({counted}; {first.image}: {first.error}), "
+            "expected at least one. Run it with other files: biam-pipe predict photo.jpg"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The prediction as JSON values."""
+        return asdict(self) | problem_json(self.problem)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What is scored: names, vectors [label, word], and words without a vector by name."""
+
+    names: Sequence[str]
+    vectors: NDArray[np.float32]
+    words_missing: dict[str, Sequence[str]]
+
+
+def predict_images(config: Config, storage: Storage, graph: Graph, request: PredictRequest) -> Prediction:
+    """Score the labels in each image and draw where the model sees the best of them.
+
+    Args:
+        graph: of `train` and all that it needs; what is in the work folder counts, whether up to date or not.
+
+    Raises:
+        PipelineError: nothing is trained, weights or vectors are not those behind it, or no picture can be written.
+        UsageError: no image or no label is asked for, or one has no word with a vector.
+        IntegrityError: a file of the work folder is damaged.
+    """
+    import torch
+
+    from pipeline.batches.shards import whole_file
+    from pipeline.inference.computing import repeatable
+    from pipeline.inference.model_file import trained_model
+    from pipeline.inference.predictor import Seer
+    from pipeline.machine.device import resolve_device
+    from pipeline.models.sizes import FeatureSizes
+
+    if not request.images:
+        raise UsageError("predict: no image given, expected at least one. Example: biam-pipe predict photo.jpg")
+    if request.top < 1:
+        raise UsageError(f"predict: --top is {request.top}, expected at least 1 label of each image. Example: --top 5")
+    _require_model(config, storage, graph["train"])
+    task = _task(config, storage, graph)
+    model = storage.local(whole_file(task, "train").path)
+    spec = _feature_spec(config, task)
+    labels = _labels(config, task, graph, request.labels)
+    channels, elements = (spec.map_with_role(role).shape[-1] for role in ("region", "global"))
+    saved = trained_model(task, FeatureSizes(channels, elements, labels.vectors.shape[1]))
+    device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), users_folder(request.out, "predict")
+    with repeatable(config.evaluate.seed, config.engine.threads, device):
+        seer = Seer(config, spec, saved.model.to(device), torch.from_numpy(labels.vectors).to(device))
+        seen = enumerate(seer.see(request.images, request.top), start=1)
+        found = [_prediction(one, labels.names, number, pictures) for number, one in seen]
+    return Prediction(str(model), spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, found)
+
+
+def _require_model(config: Config, storage: Storage, train: Node) -> None:
+    """See that there is a trained model of these settings, and say which others there are."""
+    if train.kept:
+        return
+    others = sorted(path.parent.name for path in storage.local("runs").glob("*/model.safetensors"))
+    there = f"; of other settings there are: {', '.join(others)}" if others else ""
+    raise PipelineError(
+        f"predict: no model was trained with these settings (none in {storage.local(train.folder)}{there}), expected "
+        f"one. Run: biam-pipe train --dataset {config.dataset.name}"
+    )
+
+
+def _task(config: Config, storage: Storage, graph: Graph) -> Task:
+    """A task that finds what the stages left, as theirs do."""
+    inputs = {name: tuple(node.kept.values()) for name, node in graph.items()}
+    folders = {name: node.folder for name, node in graph.items()}
+    return Task("predict", None, storage.root, "", "", "", config, inputs, folders)
+
+
+def _feature_spec(config: Config, task: Task) -> FeatureSpec:
+    """The spec of the features that the model learnt from; the weights here have to be those."""
+    from pipeline.batches.shards import Files, whole_file
+
+    path = Files(task.storage).checked(whole_file(task, "extract"))
+    spec = FeatureSpec.model_validate_json(path.read_bytes())
+    found = weights.sha256(config.backbone, BACKBONES.load(config.backbone.name).PUBLISHED)
+    if found != spec.weights_sha256:
+        raise PipelineError(
+            f"predict: the backbone's weights have sha256 {found[:16]}..., the features were made with "
+            f"{spec.weights_sha256[:16]}... ({spec.weights}); expected the same. Set backbone.weights to those, or "
+            "run: biam-pipe train"
+        )
+    return spec
+
+
+def _labels(config: Config, task: Task, graph: Graph, asked: Sequence[str] | None) -> _Labels:
+    """What is asked for: labels of the data set have their row of the label matrix, other words are looked up."""
+    from pipeline.batches.label_space import read_label_space
+    from pipeline.vectors.requested import asked_labels
+
+    space = read_label_space(task)
+    if asked is None:
+        return _Labels(space.name, space.vectors, {})
+    names = list(dict.fromkeys(" ".join(name.split()) for name in asked if name.strip()))
+    if not names:
+        raise UsageError('predict: no label asked for, expected some. Example: --labels "zebra,street protest"')
+    known = dict(zip(space.name, space.vectors, strict=True))
+    embed = graph["embed"]
+    assert embed.stage.service is not None, "vectors may lie on a data set's own server"
+    others = asked_labels(
+        [name for name in names if name not in known],
+        config.embed,
+        embed.kept[None].facts["vectors_sha256"],
+        embed.stage.service,
+    )
+    if without := [name for name, one in others.items() if one.vector is None]:
+        raise UsageError(
+            f"predict: no word of {', '.join(map(repr, without))} has a vector in {config.embed.vectors}, expected one "
+            "at least. Leave it out of --labels, or name other words: --set embed.overrides.NAME=WORDS"
+        )
+    vectors = np.array([known[name] if name in known else others[name].vector for name in names], dtype=np.float32)
+    return _Labels(names, vectors, {name: one.words.missing for name, one in others.items() if one.words.missing})
+
+
+def _prediction(seen: "Seen", names: Sequence[str], number: int, pictures: Storage) -> ImagePrediction:
+    """What was seen, with a heat map picture for each of its labels."""
+    from pipeline.reporting.pictures import overlay, png, shrink
+
+    labels = []
+    if seen.picture is not None and seen.responses is not None:
+        small = shrink(seen.picture, _PICTURE_PX)
+        for rank, (label, score) in enumerate(zip(seen.best, seen.scores, strict=True)):
+            name = f"{number:04d}-{_slug(Path(seen.path).stem)}-{rank + 1}-{_slug(names[label])}.png"
+            pictures.write(name, png(overlay(small, seen.responses[rank])))
+            labels.append(LabelScore(names[label], score, str(pictures.local(name))))
+    return ImagePrediction(seen.path, seen.status, seen.error, labels)
+
+
+def _slug(text: str) -> str:
+    """A text as part of a file name."""
+    return _UNSAFE.sub("-", text).strip("-.")[:_SLUG_LETTERS] or "x"

@@ -1,0 +1,51 @@
+"""Which shards of images are fetched again although they stand: those with rows that failed, when a user asks for it.
+
+A run in which no image at all could be had asks by itself: its network was down, or its server.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+
+from pipeline.engine.graph import Node
+from schemas.errors import unknown_name
+from schemas.status import PERMANENT, ImageStatus
+
+ALL = "all"
+_FINE = frozenset({ImageStatus.OK, ImageStatus.REMOVED})
+_FAILURES = frozenset(ImageStatus) - _FINE
+RETRIED = _FAILURES - PERMANENT  # where no class is named
+
+
+def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
+    """The statuses that a text names: none, all but the permanent ones, or a list with commas.
+
+    Raises:
+        UsageError: an unknown name, or one that is no failure.
+    """
+    if text is None:
+        return frozenset()
+    if text == ALL:
+        return RETRIED
+    known = {str(status): status for status in ImageStatus if status in _FAILURES}
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise unknown_name("status to retry", unknown[0], known)
+    return frozenset(known[name] for name in names)
+
+
+def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
+    """Mark the shards that hold rows with these statuses as to be run again.
+
+    Where none are asked for and no row of all shards is ok, all failures are meant, permanent ones too: a base address
+    with a typing error gives 404 for every image.
+    """
+    counts: Counter[str] = Counter()
+    for receipt in download.kept.values():
+        counts.update(receipt.counts)
+    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else _FAILURES)
+    # One text for all shards: `plan` tells each reason once.
+    told = ", ".join(f"{status} {counts[status]}" for status in sorted(statuses) if counts[status])
+    for shard, receipt in download.kept.items():
+        if any(receipt.counts.get(status) for status in statuses):
+            download.again[shard] = f"failed, to be tried again: {told}"
+    download.redo = frozenset(map(str, statuses))

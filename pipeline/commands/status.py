@@ -1,0 +1,96 @@
+"""What is in a work folder, from receipts alone: while a run is going on, after it, or after it died."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.engine.graph import Graph
+from pipeline.files.lock import Writer, writer
+from schemas.receipts import Receipt
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """What one stage has committed so far, up to date or not.
+
+    Attributes:
+        shards: receipts of shards found; for a stage without shards, of the one piece.
+        rows: rows in them, failures included.
+        size_bytes: of the files they name and that were not dropped.
+        pruned: shards of which files were dropped after use.
+        counts: rows by status.
+        seconds: of work, added up over all pieces.
+        images_per_s: while at least one shard was under way; None of a stage without shards.
+        bytes_per_s: the same of the bytes that were fetched; None of a stage that fetches none.
+        left_s: until all shards are done, if they go on as they went; None where nothing is left, or nothing known.
+    """
+
+    name: str
+    shards: int
+    rows: int
+    size_bytes: int
+    counts: dict[str, int]
+    seconds: float
+    images_per_s: float | None = None
+    bytes_per_s: float | None = None
+    left_s: float | None = None
+    pruned: int = 0
+
+
+@dataclass(frozen=True)
+class WorkStatus:
+    """What is in a work folder.
+
+    Attributes:
+        stages: one line each, in order.
+        writer: who writes in it, or died over it; None where nobody does.
+    """
+
+    stages: tuple[StageStatus, ...]
+    writer: Writer | None
+
+
+def status(graph: Graph, root: Path) -> WorkStatus:
+    """What the receipts of all stages and the lock of a work folder say."""
+    listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
+    stages = (line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values())
+    return WorkStatus(tuple(stages), writer(root))
+
+
+def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:
+    """What these receipts of a stage add up to.
+
+    Args:
+        expected: shards that there will be, 0 where it is not known.
+    """
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    numbered = [receipt for receipt in receipts if receipt.shard is not None]
+    shards = numbered or receipts
+    under_way = under_way_s(numbered) if expected else 0.0
+    fetched = sum(receipt.facts.get("bytes", 0) for receipt in numbered)
+    return StageStatus(
+        name=name,
+        shards=len(shards),
+        rows=sum(receipt.rows for receipt in shards),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
+        counts=dict(counts.most_common()),
+        seconds=round(sum(receipt.seconds for receipt in receipts), 1),
+        images_per_s=round(sum(receipt.rows for receipt in numbered) / under_way, 1) if under_way else None,
+        bytes_per_s=round(fetched / under_way) if under_way and fetched else None,
+        left_s=round(under_way / len(numbered) * (expected - len(numbered)), 1)
+        if under_way and expected > len(numbered)
+        else None,
+        pruned=sum(receipt.pruned for receipt in shards),
+    )
+
+
+def under_way_s(receipts: Collection[Receipt]) -> float:
+    """Seconds in which at least one of these pieces was under way."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted((one.started_at, one.started_at + one.seconds) for one in receipts):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total

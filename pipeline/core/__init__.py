@@ -1,1 +1,0 @@
-"""Stage graph, recipes, receipts, plan and the Dask engine. Knows nothing of images."""

@@ -1,0 +1,1 @@
+"""Stage graph, plan, receipts, fingerprints, Dask. Knows nothing of images."""

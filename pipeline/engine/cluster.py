@@ -1,0 +1,261 @@
+"""A Dask cluster: the embedded one, or a connection to a user's.
+
+Embedded: scheduler in this process, bound to loopback; worker processes for each kind of work that the run may ask for,
+so that fetching, computing and Python's lock do not wait for each other. The workers end when this process ends, also
+when it is killed: each watches the pipe its nanny holds.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.engine.task import Place
+from pipeline.machine import stopping
+from schemas.config import EngineConfig
+from schemas.errors import PipelineError
+from schemas.receipts import Receipt
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_START_S = 60  # a worker takes 1 s; on a machine that is short of everything, perhaps 20
+
+# Failures come back as exceptions; what workers log beside that is noise. Threads of torch that wait must not spin: on
+# 2 cores they held up decoding (a small network ran at 242 images/s, and at 303 without). Memory that is free goes back
+# to the system: images come and go in many threads, and glibc would keep an arena for each. But 32 MB are kept, since
+# clearing new pages for each image took 60 us of the 550 that one took to download. One arena, so that `machine.memory`
+# can keep what a network on a CPU frees.
+WORKER_ENVIRONMENT = {
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(16 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
+}
+
+# Arrow's own allocator keeps 70 MB more of what passes through a network worker, and is no faster there.
+_FRUGAL = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+
+# A piece is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
+_DASK = {
+    "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+    "distributed.scheduler.allowed-failures": 0,  # a piece that kills its worker must not kill three more
+    "distributed.scheduler.no-workers-timeout": f"{_START_S}s",  # for a worker that died to come back
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,  # it looks at every thread 100 times a second
+    "distributed.admin.tick.limit": "1h",
+}
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs this process may use, without loading a GPU library."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name not in ("", "-1")]
+    return [str(number) for number in range(64) if Path(f"/dev/nvidia{number}").exists()]
+
+
+def require_gpu(offered: int) -> None:
+    """See that the workers offer a GPU.
+
+    Raises:
+        PipelineError: they do not.
+    """
+    if not offered:
+        raise PipelineError(
+            "a stage wants a GPU (extract.device=cuda), and no worker has one. Set extract.device=cpu, or start a "
+            "worker that offers it: dask worker ADDRESS --resources GPU=1"
+        )
+
+
+class WorkerDiedError(PipelineError):
+    """The process that a piece ran in is gone, and the piece may or may not be why."""
+
+
+class Pool:
+    """The workers that pieces run on: of a user's cluster, or of an embedded one that is started at first need.
+
+    Args:
+        scheduler: address of a user's Dask scheduler; None for the embedded cluster.
+        places: where the pieces to come may want to run; the embedded cluster has workers for these only.
+    """
+
+    def __init__(self, scheduler: str | None, settings: EngineConfig, places: Collection[Place]) -> None:
+        self._scheduler = scheduler
+        self._settings = settings
+        self._places = places
+        self._stack = ExitStack()
+        self._client: Client | None = None
+        self._declared: set[str] = set()
+        self._capacity: dict[str, int] = {
+            "network": settings.network_workers,
+            "compute": settings.compute_workers,
+            "GPU": len(visible_gpus()),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def lane(self, place: Place) -> str:
+        """The resource that a piece takes.
+
+        Raises:
+            PipelineError: it wants a GPU, and no worker has one.
+        """
+        if self._scheduler is not None:
+            self._open()
+        if place == "gpu":
+            require_gpu(self._capacity["GPU"])
+        return _resource(place, self._capacity["GPU"])
+
+    def slots(self, lane: str) -> int:
+        """Pieces that can run at once."""
+        return self._capacity[lane]
+
+    def submit(self, lane: str, name: str, function: Callable[[], Any]) -> "Future":
+        """Start a piece; of a user's workers without our resources, any will do."""
+        assert self._scheduler or lane in self._lanes(), f"a piece for the lane {lane}, which was to get no more"
+        client = self._open()
+        wanted = {lane: 1} if lane in self._declared else {}
+        return client.submit(function, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
+
+    def keep(self, places: Collection[Place]) -> None:
+        """Go on with the embedded workers of these places only: each of the others holds 95 MB for nothing."""
+        before = self._lanes()
+        self._places = places
+        gone = before - self._lanes()
+        if self._scheduler is None and self._client is not None and gone:
+            cluster: Any = self._client.cluster
+            names = [name for name in cluster.worker_spec if name.rpartition("-")[0] in gone]
+            cluster.loop.add_callback(cluster.scale_down, names)  # nobody waits for it
+
+    def _lanes(self) -> set[str]:
+        return {_resource(place, self._capacity["GPU"]) for place in self._places}
+
+    def _open(self) -> "Client":
+        if self._client is None:
+            opened = _connected(self._scheduler) if self._scheduler else _embedded(self._settings, self._places)
+            with stopping.sparing_children():
+                self._client = self._stack.enter_context(opened)
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            self._declared = {name for worker in workers for name, amount in worker["resources"].items() if amount}
+            if self._scheduler:
+                if not workers:
+                    raise PipelineError(
+                        f"the Dask cluster at {self._scheduler} has no workers (found 0, expected at least 1). "
+                        f"Start one: dask worker {self._scheduler}"
+                    )
+                threads = sum(worker["nthreads"] for worker in workers)
+                for name in self._capacity:
+                    offered = int(sum(worker["resources"].get(name, 0) for worker in workers))
+                    self._capacity[name] = offered or (0 if name == "GPU" else threads)
+        return self._client
+
+
+def receipts_of(name: str, future: "Future") -> list[Receipt]:
+    """Receipts of a piece that ended on the cluster.
+
+    Raises:
+        PipelineError: what the piece raised, that its worker died, or that none came back.
+    """
+    from distributed import CancelledError, KilledWorker
+    from distributed.scheduler import NoValidWorkerError, NoWorkerError
+
+    try:
+        receipts: list[Receipt] = future.result()
+    except KilledWorker as error:
+        raise WorkerDiedError(
+            f"{name}: its worker process died (out of memory, or a library crashed). Run the same command again"
+        ) from error
+    except (NoValidWorkerError, NoWorkerError) as error:
+        raise PipelineError(
+            f"{name}: its worker process died, and no other could be started. Is the machine short of memory, "
+            "processes or open files? Run the same command again"
+        ) from error
+    except CancelledError as error:
+        raise PipelineError(f"{name}: the cluster went away. Run the same command again") from error
+    return receipts
+
+
+def _resource(place: Place, gpus: int) -> str:
+    if place in ("gpu", "gpu-or-compute"):
+        return "GPU" if gpus else "compute"
+    return place
+
+
+@contextmanager
+def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Client"]:
+    """A client of a cluster that lives as long as this block.
+
+    Raises:
+        PipelineError: the workers do not start.
+    """
+    import dask
+    from distributed import Client, SpecCluster
+
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory(prefix="biam-pipe-"))
+        stack.enter_context(dask.config.set(_DASK))
+        scheduler, workers = _layout(settings, places, scratch)
+        try:
+            cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+            client = Client(stack.enter_context(cluster), set_as_default=False)
+        except (AssertionError, OSError, RuntimeError, TimeoutError) as error:  # which of them is chance
+            raise PipelineError(
+                f"the worker processes did not start within {_START_S:g} s ({type(error).__name__}). Is the machine "
+                "short of memory, processes or open files? Run the same command again"
+            ) from error
+        yield stack.enter_context(client)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator["Client"]:
+    """A client of a cluster that somebody else runs.
+
+    Raises:
+        PipelineError: nobody answers.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(address, set_as_default=False, timeout="5s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise PipelineError(f"no Dask scheduler answers at {address} ({error}). Start one: dask scheduler") from error
+    with client:
+        yield client
+
+
+def _layout(
+    settings: EngineConfig, places: Collection[Place], scratch: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    from distributed import Nanny, Scheduler
+
+    # Dask serves metrics on every interface unless told otherwise, with or without a dashboard.
+    loopback = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+
+    def worker(resource: str, **environment: str) -> dict[str, Any]:
+        options = {"nthreads": 1, "resources": {resource: 1}, "env": environment, "memory_limit": 0}
+        limits = {"local_directory": scratch, "death_timeout": _START_S}
+        return {"cls": Nanny, "options": {**loopback, **options, **limits}}
+
+    gpus = visible_gpus()
+    workers = {
+        "network": [worker("network", **_FRUGAL) for _ in range(settings.network_workers)],
+        "compute": [worker("compute") for _ in range(settings.compute_workers)],
+        "GPU": [worker("GPU", CUDA_VISIBLE_DEVICES=gpu) for gpu in gpus],
+    }
+    wanted = sorted({_resource(place, len(gpus)) for place in places} & set(workers))
+    named = {f"{name}-{number}": one for name in wanted for number, one in enumerate(workers[name])}
+    return {"cls": Scheduler, "options": {**loopback, "port": 0}}, named

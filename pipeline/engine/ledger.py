@@ -1,0 +1,193 @@
+"""Receipts and the stage record of one stage, on disk.
+
+A receipt is one small JSON file beside its shard. When a stage is complete its receipts are gathered in one Parquet
+file, the stage record, so that a later look costs one read whatever the number of shards.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.engine.task import RECORD, Output, Task, shard_name
+from pipeline.files.storage import Storage
+from schemas.receipts import FileReceipt, Receipt
+
+_RECIPE_KEY = "biam_pipe.recipe"
+_RECORD = pa.schema(
+    [
+        pa.field("shard", pa.int32()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("content", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("receipt", pa.string()),  # the whole receipt, JSON
+    ]
+)
+_RECORD_FILE = re.compile(rf"((?:.+\.)?{RECORD})\.(?:json|parquet)")  # also of a receipt without shard
+_SHARD_RECEIPT = re.compile(r"shard-\d+\.json")
+_LIBRARIES = ("biam-pipe", "torch", "torchvision", "pillow", "pyarrow", "numpy", "h5py", "gensim")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where one stage keeps its receipts.
+
+    Attributes:
+        folder: of the stage, below the storage's root.
+        record: stem of the stage record and of the receipt of a piece without shard.
+    """
+
+    storage: Storage
+    stage: str
+    folder: str
+    record: str
+
+    @property
+    def record_path(self) -> str:
+        """Path of the stage record."""
+        return f"{self.folder}/{self.record}.parquet"
+
+    def receipt_path(self, shard: int | None) -> str:
+        """Path of a receipt."""
+        return f"{self.folder}/{self.record if shard is None else shard_name(shard)}.json"
+
+    def write(self, receipt: Receipt) -> None:
+        """Commit one receipt."""
+        self.storage.write(self.receipt_path(receipt.shard), receipt.model_dump_json(indent=1).encode())
+
+    def read(self, shard: int | None) -> Receipt | None:
+        """The receipt beside the shard; None where there is none, or one that does not read."""
+        return self._parsed(self.receipt_path(shard))
+
+    def forget(self, shard: int | None) -> None:
+        """Withdraw a receipt before its files are written again: old receipt and new bytes never stand together."""
+        self.storage.remove(self.receipt_path(shard))
+
+    def forget_record(self) -> None:
+        """Withdraw the record; the receipts beside the shards count again."""
+        self.storage.remove(self.record_path)
+
+    def write_record(self, recipe: Mapping[str, Any], receipts: Iterable[Receipt]) -> None:
+        """Gather all receipts of a complete stage in its record."""
+        rows = [
+            {
+                "shard": receipt.shard,
+                "fingerprint": receipt.fingerprint,
+                "content": receipt.content,
+                "rows": receipt.rows,
+                "size_bytes": receipt.size_bytes,
+                "seconds": receipt.seconds,
+                "receipt": receipt.model_dump_json(),
+            }
+            for receipt in receipts
+        ]
+        schema = _RECORD.with_metadata({_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)})
+        with self.storage.commit(self.record_path) as path:
+            table = pa.Table.from_pylist(rows, schema=schema)
+            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+    def read_record(self) -> tuple[dict[str, Any], list[Receipt]] | None:
+        """Recipe document and receipts of the record; None where there is none, or one that does not read."""
+        try:
+            table = pq.read_table(self.storage.local(self.record_path), page_checksum_verification=True)
+            recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
+            return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
+        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return None
+
+    def read_receipts(self) -> list[Receipt]:
+        """All receipts that stand beside shards and read; for a stage without a record."""
+        receipts = [self._parsed(path) for path in self._receipt_paths()]
+        return [receipt for receipt in receipts if receipt is not None and receipt.stage == self.stage]
+
+    def audit(self) -> tuple[list[Receipt], list[str]]:
+        """Every receipt, beside the shards or in the record alone, and a text for each that is not as it was written.
+
+        Record and receipts say the same twice: a run takes the word of a record that stands, here they are compared.
+        """
+        beside = {path: self._parsed(path) for path in self._receipt_paths()}
+        problems = [f"{self._shown(path)}: does not read as a receipt" for path, one in beside.items() if one is None]
+        record = self.read_record()
+        if record is None and self.storage.exists(self.record_path):
+            problems.append(f"{self._shown(self.record_path)}: does not read as a stage record")
+        recorded = {self.receipt_path(one.shard): one for one in (record[1] if record else ())}
+        for path, receipt in recorded.items():
+            if path not in beside:
+                problems.append(f"{self._shown(path)}: gone, though the stage record holds it")
+            elif beside[path] not in (None, receipt):
+                problems.append(f"{self._shown(path)}: says something else than the stage record")
+        return [one for path in recorded | beside if (one := beside.get(path) or recorded.get(path))], problems
+
+    def _shown(self, path: str) -> Path:
+        return self.storage.local(path)
+
+    def _parsed(self, path: str) -> Receipt | None:
+        try:
+            return Receipt.model_validate_json(self.storage.read(path))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _receipt_paths(self) -> list[str]:
+        return [f"{self.folder}/{name}" for name in sorted(self.storage.sizes(self.folder)) if self._is_receipt(name)]
+
+    def _is_receipt(self, name: str) -> bool:
+        return name == f"{self.record}.json" or (self.record == RECORD and bool(_SHARD_RECEIPT.fullmatch(name)))
+
+
+def ledgers(storage: Storage) -> Iterator[Ledger]:
+    """Every place that holds receipts or a stage record, of whatever settings."""
+    for folder, names in storage.folders():
+        records = {match[1] for name in names if (match := _RECORD_FILE.fullmatch(name))}
+        if any(_SHARD_RECEIPT.fullmatch(name) for name in names):
+            records.add(RECORD)
+        yield from (Ledger(storage, "", folder, record) for record in sorted(records))  # of whichever stage
+
+
+def withdraw(task: Task, shard: int) -> None:
+    """Withdraw the receipt of one shard, for a stage that writes over some of its many shards in one piece."""
+    task.storage.remove(task.path(task.stage, f"{shard_name(shard)}.json"))
+
+
+def seal(task: Task, output: Output, started_at: float, seconds: float) -> Receipt:
+    """The receipt of what a piece of work has committed; reads its files once more to hash what lies on disk."""
+    storage = task.storage
+    files = tuple(
+        FileReceipt(path=path, size_bytes=storage.local(path).stat().st_size, sha256=storage.sha256(path))
+        for path in output.files
+    )
+    return Receipt(
+        stage=task.stage,
+        shard=task.shard if output.shard is None else output.shard,
+        fingerprint=task.fingerprint,
+        content=output.content or "+".join(file.sha256 for file in files),
+        parts=dict(output.parts),
+        files=files,
+        rows=output.rows,
+        counts=dict(output.counts),
+        facts=dict(output.facts),
+        started_at=round(started_at, 3),
+        seconds=round(seconds, 3),
+        versions=library_versions(),
+    )
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change numbers, read without importing them."""
+    found = {"python": python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a source tree
+            continue
+    return found

@@ -1,0 +1,117 @@
+"""What a run would do, and why, without doing any of it."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.engine.graph import Graph, Node, Piece, Walk, reader_of
+from pipeline.engine.ledger import library_versions
+from schemas.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One line of a plan.
+
+    Attributes:
+        name: the verb.
+        done: pieces that are up to date.
+        to_run: pieces known to run; None while the index itself has to run first.
+        reasons: why they run, the most frequent first.
+        rows: rows in what is up to date.
+        size_bytes: size of what is up to date.
+        expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known.
+        again_rows: rows in files that were dropped after use and have to be made again.
+        again_bytes: size of those files.
+        other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
+    """
+
+    name: str
+    done: int
+    to_run: int | None
+    reasons: tuple[str, ...]
+    rows: int
+    size_bytes: int
+    expected_s: float | None
+    again_rows: int
+    again_bytes: int
+    other_versions: tuple[str, ...]
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether nothing of this stage would run."""
+        return self.to_run == 0
+
+
+def plan(graph: Graph) -> list[StagePlan]:
+    """One line for each stage, in order. Marks what is up to date in the graph; writes nothing."""
+    walk = Walk(graph)
+    todo: dict[str, list[Piece]] = {name: [] for name in graph}
+    ready = deque(walk.start())
+    while ready:
+        node, piece = ready.popleft()
+        if (receipts := node.keeps(piece)) is not None:
+            ready.extend(walk.done(node, receipts))
+        else:
+            todo[node.name].append(piece)
+    return [_line(node, todo[node.name], graph) for node in graph.values()]
+
+
+def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, dataset: str) -> None:
+    """See that a stage can run alone.
+
+    Raises:
+        PipelineError: something before it is not up to date; the text names the command that makes it so.
+    """
+    line = next((line for line in lines if line.name != stage and not line.up_to_date), None)
+    if line is None:
+        return
+    node = graph[line.name]
+    if line.again_rows and (reader := reader_of(node, graph)) is not None:
+        raise PipelineError(
+            f"{stage} --only: files of {line.name} were dropped after use, and {reader.name} needs them again: "
+            f"{line.again_rows} rows, {line.again_bytes / 1e6:,.1f} MB. "
+            f"Run: biam-pipe {reader.name} --dataset {dataset}"
+        )
+    raise PipelineError(
+        f"{stage} --only: {line.name} is not up to date (found {line.done} pieces, expected "
+        f"{'an index first' if node.expected is None else node.expected}). "
+        f"Run: biam-pipe {line.name} --dataset {dataset}"
+    )
+
+
+def _line(node: Node, todo: Sequence[Piece], graph: Graph) -> StagePlan:
+    receipts = list(node.valid.values())
+    reasons = Counter(text for piece in todo for text in node.why(piece))
+    dropped = [receipt for piece in todo if (receipt := node.kept.get(piece.shard)) and receipt.pruned]
+    to_run = None if node.expected is None and not node.stage.many else (node.expected or 1) - len(receipts)
+    if not reasons and to_run != 0:
+        waits = [name for name in node.stage.upstream if not graph[name].complete]
+        reasons.update([f"after {name}" for name in waits[-1:]])
+    here = library_versions()
+    other = {
+        f"{name} {version}"
+        for receipt in receipts
+        for name, version in receipt.versions.items()
+        if here.get(name, version) != version
+    }
+    return StagePlan(
+        name=node.name,
+        done=len(receipts),
+        to_run=to_run,
+        reasons=tuple(text for text, _ in reasons.most_common()),
+        rows=sum(receipt.rows for receipt in receipts),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
+        expected_s=_expected_s(node, to_run),
+        again_rows=sum(receipt.rows for receipt in dropped),
+        again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
+        other_versions=tuple(sorted(other)),
+    )
+
+
+def _expected_s(node: Node, to_run: int | None) -> float | None:
+    """Mean seconds of the pieces on disk, times the pieces to run."""
+    if not node.kept or to_run is None:
+        return None
+    each = sum(receipt.seconds for receipt in node.kept.values()) / len(node.kept)
+    return round(each * to_run * (len(node.kept) if node.stage.many else 1), 1)

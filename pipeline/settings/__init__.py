@@ -1,0 +1,1 @@
+"""From defaults, dag, TOML file, environment and command line to one checked configuration; mistakes in words."""

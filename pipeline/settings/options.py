@@ -1,0 +1,81 @@
+"""The options that lead from a command line to a configuration: those that all commands have."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from schemas.config import Config
+
+DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Data set; see `show datasets`.")]
+WorkOption = Annotated[Path, typer.Option("--work", metavar="DIR", help="Work folder.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; biam-pipe.toml if it is there.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, as section.key=value; repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The options that say which settings and which folder."""
+
+    dataset: str | None
+    work: Path
+    config: Path | None
+    sets: list[str]
+
+    def load(self) -> "Config":
+        """The configuration they lead to."""
+        from pipeline.settings.layers import configuration
+
+        return configuration(self.dataset, self.config, os.environ, self.sets, self.work)
+
+
+_WHERE_OPTIONS = [
+    Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("dataset", None, DatasetOption),
+        ("work", Path("work"), WorkOption),
+        ("config", None, ConfigOption),
+        ("sets", None, SetOption),
+        ("as_json", False, JsonOption),
+        ("debug", False, DebugOption),
+    )
+]
+
+
+def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that all have; it gets them as `where` and `as_json`."""
+    own = [
+        parameter
+        for parameter in signature(command, eval_str=True).parameters.values()
+        if parameter.default is not Parameter.empty
+    ]
+
+    @wraps(command)
+    def wrapper(
+        dataset: str | None,
+        work: Path,
+        config: Path | None,
+        sets: list[str] | None,
+        as_json: bool,
+        debug: bool,
+        **rest: object,
+    ) -> None:
+        del debug  # read by main, which decides how errors are shown
+        command(Where(dataset, work, config, sets or []), as_json, **rest)
+
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own] + _WHERE_OPTIONS
+    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper

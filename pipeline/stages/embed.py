@@ -1,0 +1,112 @@
+"""One word vector a label, by the rule of `pipeline.vectors.rule`: stage `embed`.
+
+The vector of a label is the l2-normalised mean of the raw vectors of its words. A label of which no word is known has
+no vector, never a row of zeros; `embed.missing` says what to make of it. A label that the data set lists no more keeps
+its row, with a vector or without one: nobody reads it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.engine.task import Output, Task
+from pipeline.files.storage import sha256_file
+from pipeline.files.tables import content_hash, read_table, write_table
+from pipeline.vectors.embedding import Embedding, embedding
+from pipeline.vectors.reader import read_vectors
+from pipeline.vectors.rule import alternatives, choose
+from pipeline.vectors.source import local_file, slug, vectors_file
+from schemas.config import EmbedConfig
+from schemas.errors import PipelineError
+from schemas.status import LabelRole
+from schemas.tables import embeddings
+
+VERSION = 2
+
+Label = Mapping[str, Any]
+
+_SHOWN_LABELS = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `run` needs."""
+
+    embed: EmbedConfig
+
+
+def sources(config: EmbedConfig) -> tuple[str, ...]:
+    """Paths of outside files that shape the output."""
+    path = local_file(config)
+    return () if path is None else (path,)
+
+
+def record(config: EmbedConfig) -> str:
+    """Stem of the stage's files, `<vectors>-{fp8}`."""
+    return slug(config.vectors) + "-{fp8}"
+
+
+def run(task: Task) -> list[Output]:
+    """Write the label matrix.
+
+    Raises:
+        PipelineError: the vectors cannot be had or read, or a label that needs one has no vector.
+        IntegrityError: the file of vectors is not the one that `embed.sha256` names.
+    """
+    config: EmbedConfig = task.settings.embed
+    labels = read_table(task.storage, task.inputs["index"][0].files[0].path).to_pylist()
+    groups = [alternatives(label["name"], config.overrides) for label in labels]
+    with vectors_file(config, task.bases) as path:
+        known = read_vectors(path, {word for group in groups for words in group for word in words})
+        vectors_sha256 = sha256_file(path)
+    rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]
+    roles = _roles(task)
+    listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]
+    _refuse_missing(config, listed, roles)
+    file = task.path("embed", record(config).format(fp8=task.recipe[:8]) + ".parquet")
+    table = _table(labels, rows, known.dimensions)
+    write_table(task.storage, file, table)
+    facts = {**_coverage([row for _, row in listed]), "dimensions": known.dimensions, "vectors_sha256": vectors_sha256}
+    return [Output((file,), len(rows), content=content_hash(table), facts=facts)]
+
+
+def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, Embedding]], roles: Mapping[int, str]) -> None:
+    if config.missing == "drop":
+        return
+    without = [label for label, row in listed if row.vector is None]
+    kind = "labels"
+    if config.missing == "unseen-excluded":
+        without = [label for label in without if roles[label["label_index"]] != LabelRole.UNSEEN]
+        kind = "seen labels"
+    if without:
+        names = ", ".join(repr(label["name"]) for label in without[:_SHOWN_LABELS])
+        more = ", ..." if len(without) > _SHOWN_LABELS else ""
+        raise PipelineError(
+            f"embed: {len(without)} {kind} of {len(listed)} have no word in {config.vectors}: {names}{more}; expected "
+            "one at least. Leave them out with --set embed.missing=drop, or name other words under [embed.overrides]"
+        )
+
+
+def _roles(task: Task) -> dict[int, str]:
+    """Roles by label index: of the labels that the data set lists now, which may be fewer than the index keeps."""
+    roles = read_table(task.storage, task.inputs["split"][0].files[0].path)
+    return dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True))
+
+
+def _table(labels: Sequence[Label], rows: Sequence[Embedding], dimensions: int) -> pa.Table:
+    columns = {
+        "label_index": [label["label_index"] for label in labels],
+        "label_id": [label["label_id"] for label in labels],
+        "vector": [row.vector for row in rows],
+        "words_found": [row.words.found for row in rows],
+        "words_missing": [row.words.missing for row in rows],
+    }
+    return pa.table(columns, schema=embeddings(dimensions))
+
+
+def _coverage(rows: Sequence[Embedding]) -> dict[str, int]:
+    without = sum(row.vector is None for row in rows)
+    partial = sum(row.vector is not None and bool(row.words.missing) for row in rows)
+    return {"labels": len(rows), "complete": len(rows) - partial - without, "partial": partial, "without": without}

@@ -1,0 +1,265 @@
+"""Score the test images against seen and unseen labels, and write what the scores are worth beside chance.
+
+Writes runs/<run>/metrics.json, per_label.parquet, examples.parquet, and missing.csv: the images of the splits that are
+not there. Changes nothing that training left. Scores that are too many for memory lie in a file of the run's folder
+while the stage runs.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.engine.task import Output, Task
+from pipeline.machine import stopping
+from schemas.config import EvaluateConfig
+from schemas.errors import PipelineError
+from schemas.status import ImageSplit
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.batches.coverage import Coverage
+    from pipeline.batches.label_space import LabelSpace
+    from pipeline.batches.selection import Selection
+    from pipeline.inference.model_file import SavedModel
+    from pipeline.inference.scoring import Scorer
+    from pipeline.metrics.protocols import Section
+    from pipeline.metrics.score_table import ScoreTable
+
+VERSION = 3
+
+METRICS = "metrics.json"
+PER_LABEL = "per_label.parquet"
+EXAMPLES = "examples.parquet"
+MISSING = "missing.csv"
+
+# Protocols under which the AP of a label does not depend on the others, so that mAPs of parts give that of the whole.
+_RANKS_LABELS_APART = ("nuswide", "openimages")
+
+logger = logging.getLogger("biam_pipe.evaluate")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What evaluation needs to know; how to build the model stands in its file.
+
+    Attributes:
+        evaluate: protocol, K, baselines.
+        dataset: name of the data set, for metrics.json.
+        examples: test images kept with their predictions and response maps.
+        examples_seed: which ones.
+        threads: of one operation; torch's own choice where None.
+    """
+
+    evaluate: EvaluateConfig
+    dataset: str
+    examples: int = 12
+    examples_seed: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """The test images, scored.
+
+    Attributes:
+        space: the columns.
+        selection: the images.
+        unlabelled: images of the whole data set that nobody labelled.
+        coverage: how much of all splits is there.
+        saved: the model and how it was built.
+        scorer: the model on its device.
+        table: scores and codes.
+    """
+
+    space: "LabelSpace"
+    selection: "Selection"
+    unlabelled: int
+    coverage: "Coverage"
+    saved: "SavedModel"
+    scorer: "Scorer"
+    table: "ScoreTable"
+
+
+def settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:
+    """The settings with a protocol and K: where they are null, the data set's own and that protocol's own.
+
+    Raises:
+        UsageError: no such protocol; better told now than after an hour.
+    """
+    from pipeline.metrics import PROTOCOLS
+
+    protocol = config.protocol or own_protocol
+    ks = PROTOCOLS.load(protocol).KS if config.ks is None else config.ks
+    return config.model_copy(update={"protocol": protocol, "ks": ks})
+
+
+def run(task: Task) -> list[Output]:
+    """Evaluate the model of a run on the test images.
+
+    Raises:
+        PipelineError: no test image, a model that does not fit the features, or a stop asked for.
+        UsageError: no such device.
+        IntegrityError: a shard or the model file is damaged.
+    """
+    from pipeline.inference.computing import repeatable
+    from pipeline.machine.device import resolve_device
+
+    settings: Settings = task.settings
+    device = resolve_device(settings.evaluate.device, "evaluate.device")
+    with repeatable(settings.evaluate.seed, settings.threads, device), _scored(task, device) as done:
+        sections = _sections(settings, done)
+        _write_metrics(task, done, sections)
+        _write_per_label(task, done, sections)
+        _write_examples(task, done)
+    files = tuple(task.path("evaluate", name) for name in (METRICS, PER_LABEL, EXAMPLES, MISSING))
+    facts = {f"{name}_map": section.measured.map for name, section in sections.items()}
+    facts |= {f"{name}_chance_map": section.chance["map"] for name, section in sections.items()}
+    return [Output(files=files, rows=len(done.selection), facts=facts | {"without_vector": done.space.without_vector})]
+
+
+@contextmanager
+def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
+    """The scores and codes of all test images."""
+    import torch
+
+    from pipeline.batches.coverage import cover
+    from pipeline.batches.label_space import read_label_space
+    from pipeline.batches.selection import select
+    from pipeline.batches.shards import open_features
+    from pipeline.inference.model_file import trained_model
+    from pipeline.inference.scoring import Scorer
+    from pipeline.models.sizes import FeatureSizes
+
+    space, features = read_label_space(task), open_features(task)
+    selections = select(task, features, space, [ImageSplit.TEST])
+    test = selections[ImageSplit.TEST]
+    if len(test) == 0:
+        raise PipelineError(
+            f"evaluate: no test images (found 0 of {test.expected} in the split; failed {dict(test.failed)}), expected "
+            "at least 1. Run: biam-pipe evaluate --set split.test_fraction=0.2"
+        )
+    sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1])
+    saved = trained_model(task, sizes)
+
+    def check(images: int) -> None:
+        logger.info("%d/%d images scored", images, len(test), extra={"done": images, "total": len(test)})
+        if (why := stopping.reason(task.deadline)) is not None:
+            raise why
+
+    model = saved.model.to(device).to(memory_format=torch.channels_last)
+    vectors = torch.from_numpy(space.vectors).to(device)
+    scorer = Scorer(model, vectors, features, task.settings.evaluate.batch_images, check)
+    with task.storage.commit(task.path("evaluate", MISSING)) as missing:
+        coverage = cover(task, features, space, missing)
+    with _table(task, len(test), len(space)) as table:
+        with closing(scorer.stream(test)) as stream:
+            for batch, scores in stream:
+                table.append(scores, batch.codes)
+        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, table)
+
+
+@contextmanager
+def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable]":
+    """An empty table of scores; says where it lies if that is not in memory."""
+    from pipeline.metrics.score_table import open_score_table, score_bytes
+
+    folder, most = task.storage.local(task.folder), task.settings.evaluate.scores_in_memory_bytes
+    if (size_bytes := score_bytes(num_images, num_labels)) > most:
+        logger.info(
+            "%d images x %d labels: %.1f GB of scores are put aside in %s, as they are more than "
+            "evaluate.scores_in_memory_bytes = %.1f GB",
+            *(num_images, num_labels, size_bytes / 1e9, folder, most / 1e9),
+        )
+    with open_score_table(folder, num_images, num_labels, most) as table:
+        yield table
+
+
+def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Section]":
+    """Zero-shot and generalised figures; the standard ones where no label is unseen."""
+    from pipeline.inference.scoring import sorted_on
+    from pipeline.metrics.computing import Computing
+    from pipeline.metrics.protocols import Baselines, Section, combined_map, evaluate
+
+    config, seen = settings.evaluate, done.space.num_seen
+    baselines = Baselines(config.draws, config.seed % 2**64)
+    computing = Computing(settings.threads, sorted_on(done.scorer.label_vectors.device))
+
+    def section(name: str, first: int) -> Section:
+        found = evaluate(str(config.protocol), done.table.section(first), config.ks or (), baselines, computing)
+        logger.info("%s: mAP %.4f (chance %.4f)", name, found.measured.map, found.chance["map"])
+        return found
+
+    if done.space.num_unseen == 0:
+        return {"standard": section("standard", 0)}
+    sections = {"zsl": section("zsl", seen), "gzsl": section("gzsl", 0)}
+    everything = sections["gzsl"].measured
+    if config.protocol in _RANKS_LABELS_APART:
+        together = combined_map(everything.per_label[:seen], sections["zsl"])
+        assert math.isclose(together, everything.map, rel_tol=1e-9), "GZSL mAP is the mean of its parts"
+    return sections
+
+
+def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
+    test, spec = done.selection, done.scorer.features.spec
+    document: dict[str, Any] = {
+        "dataset": task.settings.dataset,
+        "model": done.saved.config.name,
+        "preset": done.saved.config.preset,
+        "protocol": task.settings.evaluate.protocol,
+        "features": task.folders["extract"],
+        "weights": spec.weights,
+        "recipe": task.recipe,
+        "images": len(test),
+        "coverage": {
+            "expected": test.expected,
+            "evaluated": len(test),
+            "fraction": len(test) / test.expected,
+            "unlabelled": done.unlabelled,
+            "failed": dict(test.failed),
+            **done.coverage.as_json(done.space),
+            "warning": done.coverage.warning(task.settings.evaluate.min_coverage),
+        },
+    }
+    document |= {name: section.as_json() for name, section in sections.items()}
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    task.storage.write(task.path("evaluate", METRICS), text.encode())
+
+
+def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
+    """Average precision of every column beside how often it is present and absent."""
+    import numpy as np
+    import pyarrow as pa
+
+    from pipeline.files.tables import write_table
+    from schemas.tables import PER_LABEL as SCHEMA
+
+    space, table = done.space, done.table
+    everything = sections["standard" if "standard" in sections else "gzsl"]
+    figures = {"average_precision": everything.measured.per_label, "chance": everything.chance_per_label}
+    columns = {
+        "label_index": space.label_index,
+        "label_id": space.label_id,
+        "name": space.name,
+        "role": [str(space.role(column)) for column in range(len(space))],
+        "positives": table.positives_by_label,
+        "negatives": table.known_by_label - table.positives_by_label,
+    } | {name: pa.array(values, mask=np.isnan(values)) for name, values in figures.items()}
+    write_table(task.storage, task.path("evaluate", PER_LABEL), pa.table(columns, schema=SCHEMA))
+
+
+def _write_examples(task: Task, done: _Evaluated) -> None:
+    import pyarrow as pa
+
+    from pipeline.files.tables import write_table
+    from pipeline.inference.examples import Examples
+    from schemas.tables import EXAMPLES as SCHEMA
+
+    examples = Examples(done.space, done.scorer, done.selection, done.table)
+    images = examples.choose(task.settings.examples, task.settings.examples_seed)
+    table = pa.Table.from_pylist(list(examples.rows(images)), schema=SCHEMA)
+    write_table(task.storage, task.path("evaluate", EXAMPLES), table)

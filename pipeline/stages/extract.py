@@ -1,0 +1,298 @@
+"""Runs every image of a shard through the backbone and stores its maps: stage `extract`.
+
+Threads decode ahead of the network, and the network works ahead of the store. An image that fails, here or in the
+download, costs its own row and no other.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.backbones import BACKBONES, weights
+from pipeline.engine.task import Output, Task
+from pipeline.files.storage import Storage
+from pipeline.images.children import decoding_children
+from pipeline.images.decode import ANTIALIAS
+from pipeline.images.on_device import decoder, interpolation
+from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, begin, finish
+from pipeline.images.rows import image_rows
+from pipeline.machine import stopping
+from pipeline.machine.ahead import ahead
+from pipeline.machine.device import cores
+from pipeline.stores import STORES
+from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
+from pipeline.stores.content import ContentHash, spec_content
+from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
+from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
+from schemas.receipts import Receipt
+from schemas.status import ImageStatus
+
+if TYPE_CHECKING:
+    from pipeline.backbones.network import Network
+
+VERSION = 3
+
+SPEC = "spec.json"
+CARD = "README.md"
+
+_BATCHES_AHEAD = 2  # decoded or being decoded, for each lane of the network: one batch for it, one in the making
+_ROWS_A_GOOD_IMAGE = 4  # a batch ends there too, so that a run of failed images does not gather in memory
+_LIBRARIES = ("torch", "torchvision", "pillow", "numpy")  # those whose version can show in the numbers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `run` needs.
+
+    Attributes:
+        max_pixels: an image whose header announces more is not decoded.
+        threads: that compute on a CPU; None for one a core.
+    """
+
+    backbone: BackboneConfig
+    extract: ExtractConfig
+    store: StoreConfig
+    max_pixels: int
+    threads: int | None = None
+
+
+@dataclass
+class _Tally:
+    """What a shard came to, gathered while it is written.
+
+    Attributes:
+        seconds_network: in the network, and decoding on its device, all lanes together: up to so many times the
+            seconds of the clock.
+        seconds_wait: that the network had no images.
+        seconds_store: in which rows were checked, hashed, compressed and written.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds_network: float = 0.0
+    seconds_wait: float = 0.0
+    seconds_store: float = 0.0
+
+
+def sources(settings: Settings) -> tuple[str, ...]:
+    """Paths of outside files that shape the output."""
+    path = weights.source(settings.backbone)
+    return () if path is None else (path,)
+
+
+def recipe(settings: Settings) -> dict[str, Any]:
+    """Settings that shape the numbers, by dotted key. A weights file counts by name here, by hash through `sources`."""
+    room, jpeg_device = BACKBONES.load(settings.backbone.name), settings.extract.jpeg_device
+    return {
+        "backbone.name": settings.backbone.name,
+        "backbone.weights": weights.label(settings.backbone, room.PUBLISHED),
+        "backbone.input_px": settings.backbone.input_px,
+        "backbone.layers": list(room.OFFER.columns(settings.backbone)),
+        "extract.precision": settings.extract.precision,
+        "extract.compile": settings.extract.compile,
+        "extract.orientation": settings.extract.orientation,
+        "images.decoder": decoder(jpeg_device),
+        "images.resize": [interpolation(jpeg_device), "antialias" if ANTIALIAS else "no antialias"],
+    }
+
+
+def spec(settings: Settings, recipe: str) -> FeatureSpec:
+    """Everything that shaped the numbers; published weights are fetched to know their whole hash.
+
+    Args:
+        recipe: fingerprint of the stage.
+
+    Raises:
+        PipelineError: the weights cannot be had.
+        IntegrityError: they are not the published ones.
+    """
+    config = settings.backbone
+    room = BACKBONES.load(config.name)
+    preprocess = PreprocessSpec(
+        decoder=decoder(settings.extract.jpeg_device),
+        orientation=settings.extract.orientation,
+        resize=(config.input_px, config.input_px),
+        interpolation=interpolation(settings.extract.jpeg_device),
+        antialias=ANTIALIAS,
+        mean=room.NORMALISATION.mean,
+        std=room.NORMALISATION.std,
+    )
+    return FeatureSpec(
+        backbone=config.name,
+        weights=weights.label(config, room.PUBLISHED),
+        weights_sha256=weights.sha256(config, room.PUBLISHED),
+        maps=room.OFFER.maps(config),
+        preprocess=preprocess,
+        precision=settings.extract.precision,
+        compiled=settings.extract.compile,
+        recipe=recipe,
+        versions={name: version(name) for name in _LIBRARIES},
+    )
+
+
+def run(task: Task) -> list[Output]:
+    """Write the feature shard of the task, or, where it has no shard, the spec of all of them.
+
+    Raises:
+        PipelineError: the images or the weights cannot be had.
+        IntegrityError: a shard upstream or the weights file is damaged.
+        InterruptedRunError: asked to stop; nothing of the shard stays.
+        TimeBudgetError: the time budget is used up; nothing of the shard stays.
+    """
+    return [_describe(task) if task.shard is None else _shard(task)]
+
+
+def _describe(task: Task) -> Output:
+    shared = spec(task.settings, task.recipe)
+    path = task.path(task.stage, SPEC)
+    task.storage.write(path, (shared.model_dump_json(indent=2) + "\n").encode())
+    return Output((path,), rows=0, content=spec_content(shared))  # the store does not count
+
+
+def write_card(settings: Settings, storage: Storage, folder: str, receipts: Sequence[Receipt]) -> None:
+    """Write the feature card of a folder whose shards are all there: their counts are known only then."""
+    from pipeline.stores.card import card
+
+    config = settings.backbone
+    described = FeatureSpec.model_validate_json(storage.read(f"{folder}/{SPEC}"))
+    licence = weights.licence(config, BACKBONES.load(config.name).PUBLISHED)
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    page = card(Path(storage.root).name, described, STORES.load(settings.store.name), licence, counts)
+    storage.write(f"{folder}/{CARD}", page.encode())
+
+
+def _shard(task: Task) -> Output:
+    from pipeline.backbones.network import network
+
+    settings: Settings = task.settings
+    store = STORES.load(settings.store.name)
+    path = task.path(task.stage, task.shard_name + store.SUFFIX)
+    described = spec(settings, task.recipe)
+    loaded = network(settings.backbone, settings.extract, settings.threads)
+    tally, content = _Tally(), ContentHash(described)
+    started = time.perf_counter()
+    with task.storage.commit(path) as temporary, _computed(task, loaded, tally) as done:
+        store.write(temporary, described, settings.store, content.passing(_features(done, loaded.maps, tally)))
+    rows, seconds = tally.counts.total(), time.perf_counter() - started
+    facts = {
+        "device": str(loaded.device),
+        "batch_images": loaded.batch_images,
+        "images_per_s": round(rows / seconds, 3),
+        "seconds_network": round(tally.seconds_network, 3),
+        "seconds_wait": round(tally.seconds_wait, 3),
+        "seconds_store": round(tally.seconds_store, 3),
+    }
+    if task.careful:
+        facts["careful"] = True
+    counts = dict(sorted(tally.counts.items()))
+    return Output((path,), rows, counts=counts, content=content.hexdigest(), facts=facts)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Some consecutive images of a shard, the maps of the good ones among them, and what the network took for them."""
+
+    images: Sequence[ReadyImage]
+    maps: Mapping[str, NDArray[Any]]
+    seconds: float
+
+
+@contextmanager
+def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterator[_Done]]:
+    """The shard's images with their maps, in order, while threads decode and compute those that come after them."""
+    settings: Settings = task.settings
+    config = settings.extract
+    side, device = settings.backbone.input_px, config.jpeg_device
+    pixels = PixelOptions(config.orientation, settings.max_pixels, side, device)
+    threads, limit = config.decode_threads or cores(), _BATCHES_AHEAD * config.batch_images * network.lanes
+
+    def compute(images: Sequence[ReadyImage]) -> _Done:
+        started = time.perf_counter()
+        with network.lane():
+            images = finish(images, pixels)
+        good = [image.pixels for image in images if image.pixels is not None]
+        maps = network.run(good) if good else {}
+        return _Done(images, maps, time.perf_counter() - started)
+
+    with (
+        _decoder(task, threads, pixels) as make_ready,
+        ahead(make_ready, image_rows(task), threads, limit, name="decode") as images,
+    ):
+        batches = _batches(task, images, config.batch_images, tally)
+        with ahead(compute, batches, network.lanes, network.lanes + 1, name="network") as done:
+            yield done
+
+
+def _decoder(
+    task: Task, threads: int, pixels: PixelOptions
+) -> AbstractContextManager[Callable[[ImageRow], ReadyImage]]:
+    """What makes an image ready: here, or in processes of their own, where an image may have killed a worker before."""
+    return decoding_children(threads, pixels) if task.careful else nullcontext(partial(begin, options=pixels))
+
+
+def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally) -> Iterator[list[ReadyImage]]:
+    """The images in order; each batch but the last holds as many good ones as the network takes."""
+    waiting: list[ReadyImage] = []
+    good = 0
+    while (image := _next(images, tally)) is not None:
+        waiting.append(image)
+        good += image.status == ImageStatus.OK
+        if good == size or len(waiting) == _ROWS_A_GOOD_IMAGE * size:
+            yield _unless_stopped(task, waiting)
+            waiting, good = [], 0
+    if waiting:
+        yield _unless_stopped(task, waiting)
+
+
+def _unless_stopped(task: Task, images: list[ReadyImage]) -> list[ReadyImage]:
+    if (why := stopping.reason(task.deadline)) is not None:
+        raise why
+    return images
+
+
+def _next(images: Iterator[ReadyImage], tally: _Tally) -> ReadyImage | None:
+    started = time.perf_counter()
+    image = next(images, None)
+    tally.seconds_wait += time.perf_counter() - started
+    return image
+
+
+def _features(done: Iterable[_Done], maps: Sequence[MapSpec], tally: _Tally) -> Iterator[FeatureBatch]:
+    """Rows with their maps, in order; one whose maps hold NaN or infinity becomes a failed row."""
+    for one in done:
+        started = time.perf_counter()
+        batch = _batch(one, maps)
+        tally.counts.update(batch.statuses)
+        tally.seconds_network += one.seconds
+        yield batch
+        tally.seconds_store += time.perf_counter() - started
+
+
+def _batch(done: _Done, maps: Sequence[MapSpec]) -> FeatureBatch:
+    good = np.array([image.pixels is not None for image in done.images])
+    rows = {one.column: _spread(done.maps.get(one.column), good, one) for one in maps}
+    outcomes = [(image.status, image.error) for image in done.images]
+    for row, error in non_finite(rows).items():
+        outcomes[row] = (ImageStatus.NON_FINITE, error)
+    statuses, errors = [str(status) for status, _ in outcomes], [error for _, error in outcomes]
+    return FeatureBatch([image.image_id for image in done.images], statuses, errors, rows)
+
+
+def _spread(values: NDArray[Any] | None, good: NDArray[np.bool_], one: MapSpec) -> NDArray[Any]:
+    """The map of every row, zero where the image failed."""
+    if values is not None and good.all():
+        return values.astype(dtype_of(one), copy=False)
+    rows = np.zeros((len(good), *one.shape), dtype_of(one))
+    if values is not None:
+        rows[good] = values
+    return rows

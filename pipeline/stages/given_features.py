@@ -1,0 +1,254 @@
+"""Features that somebody shared, in place of images: the stages `download` and `extract` of a data set that has them.
+
+Nothing is fetched and no image is run through a network; the region maps are taken from the authors' HDF5 files as they
+are, in float16. The global feature is not in those files: it is computed from the region map, which determines it, with
+the weights of `backbone.weights`. What is unknown of such features is said to be unknown.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.backbones import BACKBONES, weights
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.tables import read_table, write_table
+from pipeline.machine import stopping
+from pipeline.stores import STORES
+from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
+from pipeline.stores.content import ContentHash, spec_content
+from schemas.config import BackboneConfig, Config, StoreConfig
+from schemas.errors import UsageError
+from schemas.features import FeatureSpec
+from schemas.released import FEATURES, key
+from schemas.status import ImageStatus
+from schemas.tables import DOWNLOADS, FEATURES_SOURCE, IMAGES
+
+if TYPE_CHECKING:
+    import h5py
+    from torch import nn
+
+VERSION = 1
+
+_BACKBONE, _REGION, _GLOBAL = "vgg19", "conv5", "fc7"  # what the authors' files are of
+_BATCH = 16
+_UNKNOWN = "unknown"
+_NOT_THERE = "not in the files of features"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the two stages need.
+
+    Attributes:
+        files: paths of the authors' files.
+        sha256: of each, by name.
+        backbone: whose weights give the global feature.
+    """
+
+    files: tuple[str, ...]
+    sha256: Mapping[str, str]
+    backbone: BackboneConfig
+    store: StoreConfig
+    threads: int | None
+
+
+def import_settings(config: Config, files: Sequence[str], to: str, out: Path | None) -> list[str]:
+    """The settings, as `--set` takes them, with which the stage `extract` takes in these files.
+
+    Args:
+        config: the settings without them.
+        to: store that the features go to; "" for that of the settings.
+        out: what the user gave as --out.
+
+    Raises:
+        UsageError: the data set takes in no features, or a folder was named for them.
+    """
+    if "features" not in type(config.dataset).model_fields:
+        raise UsageError(
+            f"convert: --from takes in features of the data set nuswide, got {config.dataset.name} (--dataset, or the "
+            f"section [dataset] of the configuration). Run: biam-pipe convert --dataset nuswide --from {files[0]}"
+        )
+    if out is not None:
+        raise UsageError("convert: --from wants no --out: features that are taken in go to the work folder")
+    return [f"dataset.features={json.dumps(list(files))}", *([f"store.name={to}"] if to else [])]
+
+
+def instead(config: Config, stages: Sequence[Stage], sources: Sources) -> list[Stage]:
+    """The stages of a data set; where it has features in place of images, with those of this module for two of them.
+
+    Args:
+        sources: hashes of files from outside.
+
+    Raises:
+        UsageError: the settings name another backbone than that of the files.
+    """
+    files = getattr(config.dataset, "features", ())
+    if not files:
+        return list(stages)
+    if config.backbone.name != _BACKBONE or config.backbone.layers or config.backbone.input_px != 224:
+        raise UsageError(
+            f"dataset.features: got files of {_REGION} of {_BACKBONE} at 224 px, expected the name = {_BACKBONE} "
+            "at that size with its usual layers. Leave section [backbone] out but for weights"
+        )
+    known = sources.hashes(str(Path(path).expanduser().resolve()) for path in files)
+    hashes = {Path(path).name: digest for path, digest in known.items()}
+    settings = Settings(files, hashes, config.backbone, config.store, config.engine.threads)
+    room = BACKBONES.load(_BACKBONE)
+    recipe = {
+        "dataset.features": sorted(hashes.values()),
+        "found.version": VERSION,
+        "backbone.weights": weights.label(config.backbone, room.PUBLISHED),
+    }
+    changed: dict[str, dict[str, Any]] = {
+        "download": {"run": note, "recipe": {"dataset.features": "in place of images"}, "service": None},
+        "extract": {"run": run, "settings": settings, "place": "compute", "consumes": {}, "prunes": False},
+    }
+    changed["extract"]["recipe"] = recipe | {
+        name: value for stage in stages for name, value in stage.recipe.items() if name == "backbone.weights_file"
+    }
+    return [replace(stage, **changed.get(stage.name, {})) for stage in stages]
+
+
+def note(task: Task) -> list[Output]:
+    """Write down that no image is fetched: those in the files are ok, the others missing."""
+    rows = list(_rows(task))
+    statuses = [str(ImageStatus.OK if file else ImageStatus.MISSING_FILE) for _, file in rows]
+    none: list[None] = [None] * len(rows)
+    columns: dict[str, Sequence[Any]] = dict.fromkeys(DOWNLOADS.names, none)
+    columns |= {"image_id": [image_id for image_id, _ in rows], "status": statuses}
+    columns |= {"source": [FEATURES_SOURCE if file else None for _, file in rows]}
+    columns |= {"error": [None if file else _NOT_THERE for _, file in rows]}
+    paths = tuple(f"{folder}/{task.shard_name}.parquet" for folder in (task.folder, "images"))
+    write_table(task.storage, paths[0], pa.table(dict(columns), schema=DOWNLOADS))
+    write_table(task.storage, paths[1], pa.table({"image_id": columns["image_id"], "data": none}, schema=IMAGES))
+    return [Output(paths, len(rows), counts=dict(sorted(Counter(statuses).items())))]
+
+
+def run(task: Task) -> list[Output]:
+    """Write the feature shard of the task, or, where it has no shard, the spec of all of them.
+
+    Raises:
+        PipelineError: the weights behind the global feature cannot be had.
+        InterruptedRunError: asked to stop; nothing of the shard stays.
+    """
+    return [_describe(task) if task.shard is None else _shard(task)]
+
+
+def spec(settings: Settings, recipe: str) -> FeatureSpec:
+    """What is known of the features."""
+    room = BACKBONES.load(_BACKBONE)
+    files = ", ".join(f"{name} (sha256 {digest})" for name, digest in sorted(settings.sha256.items()))
+    label, digest = (of(settings.backbone, room.PUBLISHED) for of in (weights.label, weights.sha256))
+    return FeatureSpec(
+        backbone=_BACKBONE,
+        weights=_UNKNOWN,
+        weights_sha256=_UNKNOWN,
+        maps=room.OFFER.maps(settings.backbone),
+        preprocess=None,
+        precision=_UNKNOWN,
+        recipe=recipe,
+        versions={name: version(name) for name in ("torch", "torchvision", "numpy")},
+        origin=f"{_REGION} from {files}; {_GLOBAL} computed from it with the weights {label}, sha256 {digest}",
+    )
+
+
+def _describe(task: Task) -> Output:
+    described = spec(task.settings, task.recipe)
+    path = task.path(task.stage, "spec.json")
+    task.storage.write(path, (described.model_dump_json(indent=2) + "\n").encode())
+    return Output((path,), rows=0, content=spec_content(described))
+
+
+def _shard(task: Task) -> Output:
+    settings: Settings = task.settings
+    store = STORES.load(settings.store.name)
+    path = task.path(task.stage, task.shard_name + store.SUFFIX)
+    described = spec(settings, task.recipe)
+    content, counts = ContentHash(described), Counter[str]()
+    with task.storage.commit(path) as temporary:
+        store.write(temporary, described, settings.store, content.passing(_batches(task, described, counts)))
+    return Output((path,), counts.total(), counts=dict(sorted(counts.items())), content=content.hexdigest())
+
+
+def _rows(task: Task) -> Iterator[tuple[str, str | None]]:
+    """Id of each image of the index shard, and the name of the file that has its features."""
+    table = read_table(task.storage, task.inputs["index"][0].files[0].path, ["image_id", "locations"])
+    for row in table.to_pylist():
+        found = (one["address"] for one in row["locations"] or () if one["source"] == FEATURES_SOURCE)
+        yield row["image_id"], next(found, None)
+
+
+def _batches(task: Task, described: FeatureSpec, counts: Counter[str]) -> Iterator[FeatureBatch]:
+    """The rows with their maps, a few at a time."""
+    import h5py
+
+    settings: Settings = task.settings
+    tail = _tail(settings.backbone)
+    region, whole = described.maps
+    with ExitStack() as stack:
+        opened = {
+            Path(path).name: stack.enter_context(h5py.File(Path(path).expanduser(), "r", locking=False))
+            for path in settings.files
+        }
+        rows = _rows(task)
+        while part := list(islice(rows, _BATCH)):
+            if (why := stopping.reason(task.deadline)) is not None:
+                raise why
+            regions = np.zeros((_BATCH, *region.shape), np.float32)
+            outcomes = [_read(opened.get(file or ""), image_id, regions[n]) for n, (image_id, file) in enumerate(part)]
+            with np.errstate(over="ignore"):  # what float16 does not hold becomes infinity, and is found below
+                stored = regions.astype(dtype_of(region))
+                maps = {region.column: stored, whole.column: _global(tail, regions, settings)}
+            cut = {column: values[: len(part)] for column, values in maps.items()}
+            for row, error in non_finite(cut).items():
+                outcomes[row] = ImageStatus.NON_FINITE, error
+            statuses = [str(status) for status, _ in outcomes]
+            counts.update(statuses)
+            errors = [error for _, error in outcomes]
+            yield FeatureBatch([image_id for image_id, _ in part], statuses, errors, cut)
+
+
+def _read(file: "h5py.File | None", image_id: str, target: NDArray[np.float32]) -> tuple[ImageStatus, str | None]:
+    """Read the region map [channel, region] of an image into its place [height, width, channel]."""
+    name = key(image_id) + FEATURES
+    if file is None or name not in file:
+        return ImageStatus.MISSING_FILE, _NOT_THERE
+    stored = file[name]
+    expected = target.shape[-1], target.shape[0] * target.shape[1]
+    if stored.shape != expected:
+        return ImageStatus.DECODE_ERROR, f"features of shape {stored.shape}, expected {expected}"
+    try:
+        target[:] = stored[:].astype(np.float32).T.reshape(target.shape)
+    except OSError:
+        return ImageStatus.DECODE_ERROR, "damaged in the file of features"
+    return ImageStatus.OK, None
+
+
+@lru_cache(maxsize=1)
+def _tail(config: BackboneConfig) -> "nn.Module":
+    """The layers from the region map to the global feature; half a gigabyte, loaded once in a process."""
+    return cast("nn.Module", BACKBONES.load(_BACKBONE).build(config).steps[_GLOBAL])
+
+
+def _global(tail: "nn.Module", regions: NDArray[np.float32], settings: Settings) -> NDArray[Any]:
+    """The global feature of each region map; always of a full batch, so that no neighbour counts."""
+    import torch
+
+    from pipeline.machine.device import cores
+
+    torch.set_num_threads(settings.threads or cores())
+    with torch.inference_mode():
+        found = tail(torch.from_numpy(regions).permute(0, 3, 1, 2))
+        return found.to(torch.float16).numpy()

@@ -1,0 +1,269 @@
+"""Stage `index`: which images there are, where each can be had, and what labels they bear. Fetches nothing.
+
+Growth: a row keeps its shard and position for ever. New images go to new shards, changed rows are changed in place, and
+an image that is gone leaves a tombstone, which comes back to life with the image. `labels.parquet` only ever grows at
+its end. A shard that stays as it was keeps its file.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from types import ModuleType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.datasets import DATASETS
+from pipeline.datasets.label import Label
+from pipeline.engine.ledger import withdraw
+from pipeline.engine.task import Output, Task, shard_name
+from pipeline.files.storage import Storage
+from pipeline.files.table_spool import TableSpool, open_table_spool
+from pipeline.files.tables import content_hash, read_table, write_table
+from pipeline.machine import stopping
+from schemas.datasets import Dataset
+from schemas.errors import PipelineError
+from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
+
+VERSION = 2
+
+_ANNOTATIONS_FOLDER = "annotations"
+_LABELS_FILE = "labels.parquet"
+_SHARD_FILE = re.compile(r"shard-(\d{5,})\.parquet")
+_TOMBSTONE = -1  # in place of a record's number
+
+_LOG = logging.getLogger("biam_pipe.index")
+
+
+# Parts of a shard's content, for stages that read no labels. `files` is the whole index table: a local file that was
+# touched may hold other bytes, so download looks again. `places`, and the content as a whole, leave out size and time
+# of local files: the download's own content says whether the bytes are others. A touch costs a look and no training.
+FILES = "files"
+PLACES = "places"
+_FILE_STAMP = ["size_bytes", "modified_ns"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The data set's own section."""
+
+    dataset: Dataset
+
+
+def run(task: Task) -> list[Output]:
+    """Bring index, annotations and label space up to date with the data set.
+
+    Returns:
+        An output for every shard, changed or not, and one without shard for the label space.
+
+    Raises:
+        PipelineError: what the data set says of itself is contradictory.
+        IntegrityError: a shard written before is damaged.
+    """
+    dataset = DATASETS.load(task.settings.dataset.name)
+    left_out: Counter[str] = Counter()
+    tables = dataset.records(task.settings.dataset, left_out)
+    with open_table_spool(task.storage.local(task.folder), tables, RECORDS) as records:
+        known = _known_ids(task)
+        shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
+        labels, output = _grow_labels(task.storage, dataset, task.settings.dataset, left_out)
+        outputs = [output]
+        for number, places in sorted(shards.items()):
+            if (why := stopping.reason(task.deadline)) is not None:
+                raise why
+            outputs.append(_Shard(task, number, places, known=number in known).write(records, labels))
+            _LOG.info(
+                "shard %d/%d", len(outputs) - 1, len(shards), extra={"done": len(outputs) - 1, "total": len(shards)}
+            )
+    return outputs
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One shard to be.
+
+    Attributes:
+        places: number of the record for each row, or _TOMBSTONE.
+        known: whether the shard stands already.
+    """
+
+    task: Task
+    number: int
+    places: np.ndarray
+    known: bool
+
+    def write(self, records: TableSpool, labels: pa.Array) -> Output:
+        """Write what differs from the files that stand."""
+        index_path = f"{self.task.folder}/{shard_name(self.number)}.parquet"
+        annotations_path = f"{_ANNOTATIONS_FOLDER}/{shard_name(self.number)}.parquet"
+        standing = read_table(self.task.storage, index_path) if self.known else None
+        listed = records.rows(self.places[self.places != _TOMBSTONE])
+        index, annotations = _index_rows(listed), _annotation_rows(listed, labels)
+        if standing is not None and (self.places == _TOMBSTONE).any():
+            gone = standing.filter(pa.array(self.places == _TOMBSTONE))
+            index = self._in_order(index, _tombstones(gone))
+            annotations = self._in_order(annotations, _no_annotations(gone))
+        changed = {} if standing is not None and index.equals(standing) else {index_path: index}
+        if not _stands(self.task.storage, annotations_path, annotations):
+            changed[annotations_path] = annotations
+        if changed:
+            withdraw(self.task, self.number)
+        for path, table in changed.items():
+            write_table(self.task.storage, path, table)
+        places = index.drop_columns(_FILE_STAMP)
+        return Output(
+            files=(index_path, annotations_path),
+            rows=index.num_rows,
+            shard=self.number,
+            counts=_counts(index, annotations),
+            content=content_hash(places, annotations),
+            parts={FILES: content_hash(index), PLACES: content_hash(places)},
+        )
+
+    def _in_order(self, listed: pa.Table, gone: pa.Table) -> pa.Table:
+        """Both kinds of rows, each where it belongs."""
+        belongs_at = np.concatenate(
+            [np.flatnonzero(self.places != _TOMBSTONE), np.flatnonzero(self.places == _TOMBSTONE)]
+        )
+        return pa.concat_tables([listed, gone]).take(pa.array(np.argsort(belongs_at))).combine_chunks()
+
+
+def _known_ids(task: Task) -> dict[int, pa.ChunkedArray]:
+    """Ids of the images in each shard that stands, by shard number."""
+    found = (_SHARD_FILE.fullmatch(name) for name in task.storage.sizes(task.folder))
+    paths = {int(match[1]): f"{task.folder}/{match[0]}" for match in found if match}
+    return {number: read_table(task.storage, path, ["image_id"])["image_id"] for number, path in sorted(paths.items())}
+
+
+def _distinct_ids(task: Task, records: TableSpool) -> pa.ChunkedArray:
+    """Ids of the images that the data set lists, in its order."""
+    name = task.settings.dataset.name
+    ids = pa.chunked_array(list(records.column("image_id")), pa.string())
+    if not len(ids):
+        raise PipelineError(f"data set {name!r} lists no image; expected at least 1. Check the section [dataset]")
+    counts = ids.value_counts() if pc.count_distinct(ids).as_py() < len(ids) else None
+    if counts is not None:
+        times = pc.struct_field(counts, "counts")
+        worst = counts[pc.index(times, pc.max(times)).as_py()]
+        raise PipelineError(
+            f"data set {name!r} lists the image {worst['values']} {worst['counts']} times; expected each id once. "
+            "Mend the list that it is read from"
+        )
+    return ids
+
+
+def _place(known: Mapping[int, pa.ChunkedArray], ids: pa.ChunkedArray, shard_images: int) -> dict[int, np.ndarray]:
+    """Which record stands in which row of which shard.
+
+    Returns:
+        By shard number, the record number of each row, or _TOMBSTONE where the data set no longer lists the image.
+        New images fill new shards, the lowest free numbers first, so that a shard whose file was removed comes back.
+    """
+    old = [chunk for shard in known.values() for chunk in shard.chunks]
+    at = pc.index_in(_large(ids), value_set=_large(pa.chunked_array(old, pa.string())).combine_chunks())
+    row_of = at.fill_null(-1).to_numpy().astype(np.int64)
+    lengths = [len(shard) for shard in known.values()]
+    places = np.full(sum(lengths), _TOMBSTONE, dtype=np.int64)
+    places[row_of[row_of >= 0]] = np.flatnonzero(row_of >= 0)
+    shards = dict(zip(known, np.split(places, np.cumsum(lengths)[:-1]), strict=True)) if known else {}
+    new = np.flatnonzero(row_of < 0)
+    free = (number for number in count() if number not in known)
+    for start, number in zip(range(0, len(new), shard_images), free, strict=False):
+        shards[number] = new[start : start + shard_images]
+    return shards
+
+
+def _large(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """With 64-bit offsets: the ids of all images together may exceed 2 GiB."""
+    return ids.cast(pa.large_string())
+
+
+def _grow_labels(
+    storage: Storage, dataset: ModuleType, config: Dataset, left_out: Mapping[str, int]
+) -> tuple[pa.Array, Output]:
+    """Ids of all labels by label index, and the output for their table; new labels are added at its end.
+
+    The roles are not in the table (a split's business), but in the output's content: a label that changes sides matters
+    to the stages after this one.
+    """
+    labels: list[Label] = dataset.labels(config)
+    names = {label.label_id: label.name for label in labels}
+    assert len(names) == len(labels), "a data set names each label id once"
+    if storage.exists(_LABELS_FILE):
+        standing = read_table(storage, _LABELS_FILE).to_pylist()
+        names = {row["label_id"]: row["name"] for row in standing} | names
+    columns = {"label_index": range(len(names)), "label_id": list(names), "name": list(names.values())}
+    table = pa.table({name: pa.array(values) for name, values in columns.items()}).cast(LABELS)
+    if not _stands(storage, _LABELS_FILE, table):
+        write_table(storage, _LABELS_FILE, table)
+    roles = pa.table({"label_id": [label.label_id for label in labels], "role": [label.role for label in labels]})
+    output = Output(
+        files=(_LABELS_FILE,),
+        rows=len(table),
+        content=content_hash(table, roles),
+        parts=dict.fromkeys((FILES, PLACES), "no images"),
+        facts={"labels": len(labels), "left_out": {kind: count for kind, count in left_out.items() if count}},
+    )
+    return table["label_id"].combine_chunks(), output
+
+
+def _index_rows(records: pa.Table) -> pa.Table:
+    listed = records.select([name for name in INDEX.names if name != "removed"])
+    return listed.append_column("removed", pa.repeat(False, len(records))).cast(INDEX).combine_chunks()
+
+
+def _tombstones(rows: pa.Table) -> pa.Table:
+    """The rows as they were last seen, marked."""
+    return rows.drop_columns("removed").append_column("removed", pa.repeat(True, len(rows))).cast(INDEX)
+
+
+def _annotation_rows(records: pa.Table, labels: pa.Array) -> pa.Table:
+    columns = [
+        records["image_id"],
+        _label_indices(records["positive"].combine_chunks(), labels),
+        _label_indices(records["negative"].combine_chunks(), labels),
+        records["label_source"],
+    ]
+    return pa.table(columns, schema=ANNOTATIONS).combine_chunks()
+
+
+def _no_annotations(rows: pa.Table) -> pa.Table:
+    """What stands beside tombstones."""
+    nulls = [pa.nulls(len(rows), field.type) for field in ANNOTATIONS if field.name != "image_id"]
+    return pa.table([rows["image_id"], *nulls], schema=ANNOTATIONS)
+
+
+def _label_indices(names: pa.Array, labels: pa.Array) -> pa.Array:
+    """Lists of label ids as lists of label indices; null stays null.
+
+    Raises:
+        PipelineError: an image bears a label that the data set does not list.
+    """
+    named = names.flatten()
+    indices = pc.index_in(named, value_set=labels)
+    if indices.null_count:
+        stray = named.filter(indices.is_null())[0].as_py()
+        raise PipelineError(
+            f"an image bears the label {stray!r}, which is not among the {len(labels)} labels of its data set. "
+            "If its files changed just now, run the same command again"
+        )
+    lengths = pc.list_value_length(names).fill_null(0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, indices, mask=names.is_null())
+
+
+def _stands(storage: Storage, path: str, table: pa.Table) -> bool:
+    """Whether the table is on disk already."""
+    return storage.exists(path) and read_table(storage, path).equals(table)
+
+
+def _counts(index: pa.Table, annotations: pa.Table) -> dict[str, int]:
+    """Rows by what is known of them; they add up to all rows."""
+    removed = pc.sum(index["removed"]).as_py()
+    unlabelled = annotations["positive"].null_count - removed
+    counts = {"labelled": index.num_rows - removed - unlabelled, "unlabelled": unlabelled, "removed": removed}
+    return {name: rows for name, rows in counts.items() if rows}

@@ -1,0 +1,101 @@
+"""Stage `split`: which images train, validate and test, and which labels are seen.
+
+Both follow from ids and a seed alone: an image keeps its split however the data set grows.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline.datasets import DATASETS
+from pipeline.datasets.label import Label
+from pipeline.engine.task import Output, Task
+from pipeline.files.tables import content_hash, read_table, write_table
+from schemas.config import SplitConfig
+from schemas.datasets import Dataset
+from schemas.errors import PipelineError
+from schemas.status import ImageSplit
+from schemas.tables import IMAGE_SPLITS, LABEL_ROLES
+
+VERSION = 1
+
+_HASH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The split's section, and the data set's for the roles of its labels."""
+
+    split: SplitConfig
+    dataset: Dataset
+
+
+def run(task: Task) -> list[Output]:
+    """The split of the images of one index shard; without a shard, the roles of the labels."""
+    return [_roles(task) if task.shard is None else _images(task)]
+
+
+def _images(task: Task) -> Output:
+    """A split for each row; null where the image is removed or unlabelled."""
+    index_file, annotations_file = task.inputs["index"][0].files[:2]
+    index = read_table(task.storage, index_file.path, ["image_id", "split", "removed"])
+    unlabelled = read_table(task.storage, annotations_file.path, ["positive"])["positive"].is_null()
+    splits: list[str | None] = []
+    counts: Counter[str] = Counter()
+    for row, without in zip(index.to_pylist(), unlabelled.to_pylist(), strict=True):
+        left_out = "removed" if row["removed"] else "unlabelled" if without else None
+        splits.append(None if left_out else image_split(row["image_id"], row["split"], task.settings.split))
+        counts[left_out or str(splits[-1])] += 1
+    table = pa.table([index["image_id"], pa.array(splits, pa.string())], schema=IMAGE_SPLITS)
+    path = f"{task.folder}/images-{task.shard_name}.parquet"
+    write_table(task.storage, path, table)
+    return Output((path,), table.num_rows, task.shard, dict(sorted(counts.items())), content_hash(table))
+
+
+def image_split(image_id: str, official: str | None, config: SplitConfig) -> ImageSplit:
+    """What a labelled image is used for.
+
+    Args:
+        official: the data set's own split; `train` gives a share to validation, the others stay as they are. Without
+            one, the image is a test image with probability `test_fraction`.
+
+    Raises:
+        PipelineError: the official split has an unknown name.
+    """
+    if official is not None and official not in set(ImageSplit):
+        raise PipelineError(
+            f"image {image_id!r} has the official split {official!r}; expected {', '.join(ImageSplit)}, or none"
+        )
+    if official is None and _fraction(image_id, config.seed, "test") < config.test_fraction:
+        return ImageSplit.TEST
+    if official is not None and official != ImageSplit.TRAIN:
+        return ImageSplit(official)
+    validates = _fraction(image_id, config.seed, "validation") < config.validation_fraction
+    return ImageSplit.VALIDATION if validates else ImageSplit.TRAIN
+
+
+def _fraction(image_id: str, seed: int, purpose: Literal["test", "validation"]) -> float:
+    """A number in [0, 1) that looks random, independent between purposes."""
+    digest = blake2b(f"{seed}:{image_id}".encode(), digest_size=_HASH_BYTES, person=purpose.encode()).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2**53  # 53 bits: what a float holds without rounding up to 1
+
+
+def _roles(task: Task) -> Output:
+    """The role of every label that the data set lists now; labels that it has dropped have none."""
+    space = read_table(task.storage, task.inputs["index"][0].files[0].path, ["label_index", "label_id"])
+    index_of = dict(zip(space["label_id"].to_pylist(), space["label_index"].to_pylist(), strict=True))
+    labels: list[Label] = DATASETS.load(task.settings.dataset.name).labels(task.settings.dataset)
+    if missing := [label.label_id for label in labels if label.label_id not in index_of]:
+        raise PipelineError(
+            f"split: the label {missing[0]!r} is not among the {len(index_of)} labels of the index; the data set has "
+            "changed since it was indexed. Run: biam-pipe index"
+        )
+    roles = sorted((index_of[label.label_id], str(label.role)) for label in labels)
+    table = pa.Table.from_pylist([{"label_index": i, "role": role} for i, role in roles], schema=LABEL_ROLES)
+    path = f"{task.folder}/labels.parquet"
+    write_table(task.storage, path, table)
+    counts = dict(sorted(Counter(role for _, role in roles).items()))
+    return Output((path,), table.num_rows, None, counts, content_hash(table))

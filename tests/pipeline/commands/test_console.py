@@ -1,0 +1,46 @@
+"""What people read of what a command came to."""
+
+from typing import Any
+
+from pipeline.commands.console import metric_lines, size_text, status_lines, time_text, with_options_given
+from pipeline.commands.status import WorkStatus
+from pipeline.files.lock import Writer
+
+SECTION: dict[str, Any] = {
+    "map": 0.5, "f1@3": 0.25, "labels": 3, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None},
+}  # fmt: skip
+
+
+def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
+    assert list(metric_lines("zsl", SECTION)) == ["ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100)"]
+
+
+def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
+    _, note = metric_lines("zsl", SECTION | {"labels": 2})
+    assert note == "NOTE: ZSL has 2 labels; for F1@3 all are predicted"
+
+
+def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:
+    assert [size_text(size) for size in (999, 52_900, 8_500_000, 1.88e12)] == ["999 B", "52.9 kB", "8.5 MB", "1.9 TB"]
+    assert [time_text(seconds) for seconds in (99.4, 720, 7200)] == ["99 s", "12 min", "2.0 h"]
+
+
+def test_status_says_who_writes_and_who_died() -> None:
+    def last(alive: bool | None) -> str:
+        *_, line = status_lines(WorkStatus((), Writer(7, "here", "2026-11-25T00:00:00+00:00", alive)))
+        return line
+
+    assert last(True) == "process 7 on here since 2026-11-25T00:00:00+00:00 writes here"
+    assert "wrote here, and ended without a word. What is committed stands; run the same command again" in last(False)
+    assert "cannot be seen from another host" in last(None)
+    assert len(list(status_lines(WorkStatus((), None)))) == 1
+
+
+def test_a_command_in_a_text_has_each_setting_once_as_it_counts() -> None:
+    given = ["--set", "store.name=hdf5", "--set", "train.lr=0.5", "--work", "w 2", "--set", "store.name=parquet"]
+    told = with_options_given("Run: biam-pipe extract --dataset demo. Else", given)
+    assert (
+        told == "Run: biam-pipe extract --dataset demo --set store.name=parquet --set train.lr=0.5 --work 'w 2'. Else"
+    )
+    told = with_options_given("next: biam-pipe train --dataset demo --set 'store.name=hdf5'", given)
+    assert told == "next: biam-pipe train --dataset demo --set train.lr=0.5 --work 'w 2' --set 'store.name=hdf5'"

@@ -1,0 +1,94 @@
+"""Verification of a folder: a flipped bit anywhere is found, in both stores, made here or converted."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_work import Recipe, SmallWork, make
+
+from pipeline.batches.shards import open_features
+from pipeline.commands.verify import verify
+from pipeline.conversion.store import StoreCopy
+from pipeline.engine.ledger import Ledger
+from pipeline.files.storage import Storage
+from schemas.config import StoreConfig
+from schemas.errors import IntegrityError
+
+OTHER = {"parquet": "hdf5", "hdf5": "parquet"}
+
+
+def converted(work: SmallWork) -> SmallWork:
+    """The same features in the other store; all folders have receipts, and these two a stage record, as after a run."""
+    storage, features = Storage(work.root), open_features(work.task("train", None))
+    copied = replace(work.recipe, store=OTHER[work.recipe.store])
+    here, there = (Ledger(storage, "extract", one.folders["extract"], "stage") for one in (work.recipe, copied))
+    copy = StoreCopy(storage, features, StoreConfig(name=copied.store, row_group_rows=4), there)
+    receipts = tuple(copy.make(receipt) for receipt in work.receipts["extract"])
+    for stage, written in work.receipts.items():
+        for receipt in written:
+            Ledger(storage, stage, work.recipe.folders[stage], "stage").write(receipt)
+    here.write_record({}, work.receipts["extract"])
+    there.write_record({}, receipts)
+    return replace(work, recipe=copied, receipts=work.receipts | {"extract": receipts})
+
+
+def flipped(path: Path) -> Iterator[None]:
+    """The file with one bit changed: near its ends (magic bytes, superblock, footer) and anywhere; whole afterwards."""
+    whole = path.read_bytes()
+    ends = [*range(10), *range(len(whole) - 10, len(whole))]
+    for position in [*ends, *np.random.default_rng(0).integers(0, len(whole), 30).tolist()]:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        yield
+    path.write_bytes(whole)
+
+
+def read_first(work: SmallWork) -> None:
+    features, first = open_features(work.task("train", None)), np.zeros(1, np.int32)
+    features.read(first, first, [features.region])
+
+
+@pytest.mark.parametrize("store", list(OTHER))
+def test_one_flipped_bit_is_found_and_refused_in_both_stores_made_here_or_converted(tmp_path: Path, store: str) -> None:
+    made = make(tmp_path, Recipe(store=store, shards=1, shard_images=8))
+    copied = converted(made)
+    storage = Storage(made.root)
+    assert (verify(storage).files, verify(storage).problems) == (9, ())
+
+    for work in (made, copied):
+        path = storage.local(work.receipts["extract"][0].files[0].path)
+        for _ in flipped(path):
+            (problem,) = verify(storage).problems
+            assert problem.startswith(f"{path}: sha256 ")
+            with pytest.raises(IntegrityError, match=path.name):
+                read_first(work)
+    assert verify(storage).problems == ()
+    read_first(copied)
+
+
+def test_what_is_gone_or_cannot_be_read_is_told_like_what_has_changed(tmp_path: Path) -> None:
+    made = make(tmp_path, Recipe(shards=2, shard_images=4))
+    copied = converted(made)
+    storage = Storage(made.root)
+    gone, unreadable = (storage.local(one.receipts["extract"][0].files[0].path) for one in (copied, made))
+    gone.unlink()
+    unreadable.unlink()
+    unreadable.mkdir()
+
+    assert verify(storage).problems == (f"{gone}: gone", f"{unreadable}: cannot be read (Is a directory)")
+
+
+def test_a_shard_that_no_receipt_names_is_told(tmp_path: Path) -> None:
+    made = make(tmp_path, Recipe(shards=2, shard_images=4))
+    converted(made)
+    storage = Storage(made.root)
+    first, second = (storage.local(one.files[0].path) for one in made.receipts["extract"])
+    for path in (second.with_suffix(".json"), second.with_name("stage.parquet")):
+        path.unlink()
+    first.with_name(".shard-00002.parquet.0.tmp").touch()  # of a writer at work
+
+    found = verify(storage)
+    assert (found.files, found.problems) == (14, (f"{second}: no receipt names it",))

@@ -1,0 +1,213 @@
+"""From layers to one configuration: precedence, and what is said about mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from dags import demo
+from pipeline.settings.layers import as_toml, configuration
+from schemas.config import Config, TrainConfig
+from schemas.datasets import FolderDataset
+from schemas.errors import UsageError
+
+
+def load(
+    tmp_path: Path, *sets: str, dataset: str | None = "demo", toml: str = "", env: dict[str, str] | None = None
+) -> Config:
+    file = tmp_path / "settings.toml"
+    file.write_text(toml)
+    return configuration(dataset, file, env or {}, sets, tmp_path / "work")
+
+
+def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
+    assert load(tmp_path).train.lr == 1e-3  # preset
+    assert load(tmp_path).train.epochs == demo.SETTINGS["train"]["epochs"] != TrainConfig().epochs  # dag over default
+    toml = "[train]\nlr = 0.1\nepochs = 5"
+    assert load(tmp_path, toml=toml).train.epochs == 5
+    env = {"BIAM_PIPE_TRAIN__LR": "0.2", "BIAM_PIPE_CACHE": "/elsewhere", "HOME": "/root"}
+    assert load(tmp_path, toml=toml, env=env).train.lr == 0.2
+    assert load(tmp_path, "train.lr=0.3", toml=toml, env=env).train.lr == 0.3
+    toml = '[dataset]\nname = "folder"\nlabels = "a.csv"'
+    assert load(tmp_path, dataset=None, toml=toml).dataset == FolderDataset(labels="a.csv")
+
+
+def test_a_preset_fills_what_is_not_set(tmp_path: Path) -> None:
+    paper = load(tmp_path, "model.preset=paper", "train.weight_decay=0.25")
+    assert (paper.model.top_k, paper.train.betas, paper.train.weight_decay) == (10, (0.5, 0.999), 0.25)
+    assert paper.model.channels == 64  # the dag's
+
+
+def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
+    config = load(
+        tmp_path, "dataset.folders=['a', 'b']", "store.name=hdf5", 'embed.overrides={"a b" = "c"}', dataset="folder"
+    )
+    assert isinstance(config.dataset, FolderDataset)
+    assert config.dataset.folders == ("a", "b")
+    assert (config.store.name, config.embed.overrides) == ("hdf5", {"a b": "c"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.learning_rate=1", r"unknown setting 'train.learning_rate'.* Known: train.run"),
+        ("train.epoch=1", r"unknown setting 'train.epoch'. Did you mean 'train.epochs'\?"),
+        ("trian.lr=1", r"unknown section 'trian'. Did you mean 'train'\? Known: "),
+        ("dataset.num_image=1", r"unknown setting 'dataset.num_image'. Did you mean 'dataset.num_images'\?"),
+        (
+            "train.epochs=many",
+            r"setting train.epochs: got 'many', expected a whole number.* Use: --set train.epochs=40",
+        ),
+        ("train.epochs=0", r"setting train.epochs: got 0, expected a whole number, at least 1 and at most"),
+        ("model.preset=relased", r"setting model.preset: got 'relased', expected one of: paper, released. Use: --set"),
+        ("train.betas=[2, 3]", r"train.betas: got 2, expected .* less than 1. Use: --set 'train.betas=\[0.9, 0.999\]'"),
+        ("train.betas=[0.5]", r"train.betas: got .*expected a"),
+        ("train.patience=no", r"setting train.patience: got 'no', expected a whole number, .*, or null. Use: .*=null"),
+        ("train.device=foo", r"setting train.device: got 'foo', expected one of: auto, cpu, mps, cuda, cuda:N. Use: "),
+        ("model.blocks=3", r"setting model.blocks: got 3, expected a list, each a text. Use: --set 'model.blocks="),
+        ("embed.overrides.a=3", r"setting embed.overrides.a: got 3, expected a text$"),
+        (
+            "download.allowed_networks=foo",
+            r"setting download.allowed_networks: 'foo' is no network, expected some such",
+        ),
+        ("evaluate.ks=[]", r"setting evaluate.ks: got no K, expected at least one. Use: null"),
+        ("evaluate.ks=[5, 3, 5]", r"setting evaluate.ks: got 5 more than once, expected each K once"),
+        ("evaluate.ks=[0]", r"setting evaluate.ks: got 0, expected a whole number, at least 1"),
+        (
+            "model.heads=3",
+            r"settings model.channels and model.heads: 64 .* among 3 heads, .* Use: --set model.heads=2$",
+        ),
+        (
+            "train.processes=64",
+            r"settings train.processes and train.batch_images: .*32.* Use: --set train.processes=32$",
+        ),
+        (
+            "extract.decoder=torchvision",
+            r"settings extract.decoder and extract.device: .*'auto', expected cpu, .* Use: --set extract.device=cuda",
+        ),
+        ("train.lr", r"--set wants section.key=value, got 'train.lr'. Example: --set train.lr=0.0002"),
+    ],
+)
+def test_a_mistake_is_named_with_the_nearest_right_name(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path, setting)
+
+
+@pytest.mark.parametrize("section", Config.model_fields)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e40", "-1e40", "-2"])
+def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> None:
+    schema = Config.model_json_schema()["$defs"]
+    name = "DemoDataset" if section == "dataset" else Config.model_fields[section].annotation.__name__
+    for key, kind in schema[name]["properties"].items():
+        if {one.get("type") for one in (kind, *kind.get("anyOf", ()))} & {"number", "integer"}:
+            with pytest.raises(
+                UsageError, match=rf"setting {section}.{key}: got .*, expected a (finite|whole) number, "
+            ):
+                load(tmp_path, f"{section}.{key}={value}")
+
+
+def test_a_made_up_key_of_a_table_is_named_with_the_keys_there_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"'dataset.images.tset'. Did you mean 'dataset.images.test'\? Known: dataset.im"
+    ):
+        load(tmp_path, "dataset.images.tset=a.csv", dataset="openimages")
+    with pytest.raises(
+        UsageError, match=r"setting dataset.images.test: got 3, expected a text. Use: --set .*=https://"
+    ):
+        load(tmp_path, "dataset.images.test=3", dataset="openimages")
+
+
+def test_ks_in_any_order_are_the_same_question(tmp_path: Path) -> None:
+    assert load(tmp_path, "evaluate.ks=[5, 3]").evaluate == load(tmp_path, "evaluate.ks=[3, 5]").evaluate
+
+
+def test_an_unknown_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown data set 'dmo'. Did you mean 'demo'\? Known: demo, folder"):
+        load(tmp_path, dataset="dmo")
+
+
+def test_without_a_name_the_only_data_set_in_the_work_folder_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no data set chosen: .*work holds none. Use --dataset NAME with one of: demo"
+    ):
+        load(tmp_path, dataset=None)
+    (tmp_path / "work/demo").mkdir(parents=True)
+    assert load(tmp_path, dataset=None).dataset.name == "demo"
+    (tmp_path / "work/folder").mkdir()
+    with pytest.raises(UsageError, match="holds demo, folder"):
+        load(tmp_path, dataset=None)
+
+
+def test_a_bad_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"settings.toml is not TOML: Expected"):
+        load(tmp_path, toml="[train")
+    with pytest.raises(UsageError, match=r"'lr' stands outside a section"):
+        load(tmp_path, toml="lr = 1")
+    with pytest.raises(UsageError, match=r"cannot read the configuration .*nowhere.toml: No such file"):
+        configuration("demo", tmp_path / "nowhere.toml", {}, [], tmp_path)
+
+
+def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(tmp_path: Path) -> None:
+    before = load(tmp_path, "train.epochs=7", "model.top_k=9")
+    text = as_toml(before)
+    assert load(tmp_path, toml=text) == before
+    assert "# lr = 0.001" in text
+    assert "embed.sha256, model.grid_side, train.run" in text
+    other = load(tmp_path, "model.preset=paper", toml=text)
+    assert (other.train.loss, other.train.weight_decay, other.train.final_lr) == ("paper", 0.0, None)
+    assert (other.model.top_k, other.train.epochs) == (9, 7)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "preset", "channels", "top_k", "epochs", "full_epochs", "lr", "final_lr", "max_positives"),
+    [
+        ("nuswide", "released", 256, 6, 40, 5, 1e-3, 5e-4, None),
+        ("nuswide", "paper", 512, 10, 40, 0, 1e-3, None, None),
+        ("openimages", "released", 512, 6, 10, 0, 1e-4, None, 40),
+        ("openimages", "paper", 512, 10, 2, 0, 1e-3, None, None),
+    ],
+)
+def test_a_preset_is_what_was_published_on_that_data_set(
+    tmp_path: Path, dataset: str, preset: str, channels: int, top_k: int, epochs: int, full_epochs: int,
+    lr: float, final_lr: float | None, max_positives: int | None,
+) -> None:  # fmt: skip
+    config = load(tmp_path, f"model.preset={preset}", dataset=dataset)
+    model, train = config.model, config.train
+    assert (model.channels, model.heads, model.top_k, train.batch_images) == (channels, 8, top_k, 32)
+    assert (train.epochs, train.full_epochs, train.lr, train.final_lr) == (epochs, full_epochs, lr, final_lr)
+    assert (train.max_positives, train.loss) == (max_positives, preset)
+    assert load(tmp_path, dataset=dataset, toml=as_toml(config)) == config
+    assert load(tmp_path, f"model.preset={preset}", "train.epochs=7", dataset=dataset).train.epochs == 7
+
+
+def test_null_takes_a_value_of_the_preset_back(tmp_path: Path) -> None:
+    assert load(tmp_path).train.final_lr == 5e-4
+    assert load(tmp_path, "train.final_lr=null").train.final_lr is None
+
+
+def test_an_ablation_that_would_change_nothing_is_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, "model.blocks=[]").model.blocks == ()
+    assert load(tmp_path, 'model.blocks=["scb", "rcb"]').model == load(tmp_path).model
+    for sets, said in (
+        (["model.blocks=rbc"], "'rbc' is no block, expected some of: rcb, scb"),
+        (["model.blocks=scb", "model.region_norm=layer"], "region_norm: got 'layer', which is of RCB.* Use: .*=none"),
+        (
+            ["model.region_attention=non-local", "model.region_weighting=sigmoid"],
+            "which is of RCB, and this model does",
+        ),
+        (
+            ["model.blocks=scb", "model.region_attention=criss-cross"],
+            "region_attention: got 'criss-cross', which is of",
+        ),
+        (["model.blocks=rcb", "model.scene_weighting=softmax"], r"which is of SCB, .*\(model.blocks = \['rcb'\]"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            load(tmp_path, *sets)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["train.run=../x", "train.run=a{b}", "split.name=a/b", "train.betas=[2, 3]", "train.device=foo"],
+)
+def test_a_value_that_cannot_work_is_refused_before_anything_runs(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(UsageError, match="setting "):
+        load(tmp_path, setting)

@@ -1,0 +1,229 @@
+"""The embed stage: label names and a file of word vectors in, a label matrix out."""
+
+import gzip
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.fault_server import serving
+from pipeline.engine.task import Output, Task
+from pipeline.files.storage import Storage
+from pipeline.files.tables import read_table, write_table
+from pipeline.stages.embed import Settings, record, run, sources
+from schemas.config import EmbedConfig
+from schemas.errors import IntegrityError, PipelineError, UsageError
+from schemas.receipts import FileReceipt, Receipt
+from schemas.tables import LABEL_ROLES, LABELS, embeddings
+
+VECTORS = {
+    "red": (3.0, 0.0, 4.0),
+    "circle": (-1.0, 2.0, 2.0),
+    "anti-circle": (1.0, -2.0, -2.0),
+    "up": (0.0, 1.0, 0.0),
+    "down": (0.0, -1.0, 0.0),
+    "interesting": (1.0, 1.0, 0.0),
+    "nothing": (0.0, 0.0, 0.0),
+}
+RECIPE = "0123456789abcdef" * 4
+
+
+def text(vectors: dict[str, tuple[float, ...]] = VECTORS) -> bytes:
+    return "".join(f"{word} {' '.join(map(str, numbers))}\n" for word, numbers in vectors.items()).encode()
+
+
+def receipt(stage: str, path: str) -> tuple[Receipt, ...]:
+    file = FileReceipt(path=path, size_bytes=0, sha256="")
+    return (Receipt.model_construct(stage=stage, shard=None, files=(file,)),)
+
+
+def task_for(
+    root: Path,
+    names: list[str],
+    config: EmbedConfig,
+    unseen: Collection[int] = (),
+    unlisted: Collection[int] = (),
+    base: str | None = None,
+) -> Task:
+    storage = Storage(str(root / "work"))
+    numbers = list(range(len(names)))
+    labels = {"label_index": numbers, "label_id": [f"/m/{number}" for number in numbers], "name": names}
+    write_table(storage, "labels.parquet", pa.table(labels, schema=LABELS))
+    listed = [number for number in numbers if number not in unlisted]
+    roles = {"label_index": listed, "role": ["unseen" if number in unseen else "seen" for number in listed]}
+    write_table(storage, "splits/default/labels.parquet", pa.table(roles, schema=LABEL_ROLES))
+    inputs = {
+        "index": receipt("index", "labels.parquet"),
+        "split": receipt("split", "splits/default/labels.parquet"),
+    }
+    bases = {} if base is None else {"demo": base}
+    return Task(
+        "embed", None, storage.root, "embeddings", RECIPE, "f" * 64, Settings(config), inputs, {"index": ""}, bases
+    )
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    path = tmp_path / "Word.Vectors.txt"
+    path.write_bytes(text())
+    return path
+
+
+def embedded(task: Task) -> tuple[Output, pa.Table]:
+    (output,) = run(task)
+    return output, read_table(task.storage, output.files[0])
+
+
+def unit(*words: str) -> list[float]:
+    """The rule by hand: sum the words' numbers, divide by the root of the sum of squares."""
+    sums = [sum(VECTORS[word][axis] for word in words) for axis in range(3)]
+    norm = sum(value * value for value in sums) ** 0.5
+    return [value / norm for value in sums]
+
+
+def test_every_label_gets_the_normalised_mean_of_its_words(tmp_path: Path, vectors: Path) -> None:
+    names = ["Red", "red circle", "Anti circle", "interestingness", "red (shade) zzyzx"]
+    output, table = embedded(task_for(tmp_path, names, EmbedConfig(vectors=str(vectors))))
+    assert table.schema.equals(embeddings(3))
+    assert table["label_index"].to_pylist() == list(range(5))
+    assert table["label_id"].to_pylist() == [f"/m/{number}" for number in range(5)]
+    expected = [unit("red"), unit("red", "circle"), unit("anti-circle"), unit("interesting"), unit("red")]
+    np.testing.assert_allclose(table["vector"].to_pylist(), expected, rtol=1e-6)
+    assert table["words_found"].to_pylist() == [["red"], ["red", "circle"], ["anti-circle"], ["interesting"], ["red"]]
+    assert table["words_missing"].to_pylist() == [[], [], [], [], ["zzyzx"]]
+    assert output.files == ("embeddings/word-vectors-01234567.parquet",)
+    assert {name: output.facts[name] for name in ("labels", "complete", "partial", "without", "dimensions")} == {
+        "labels": 5,
+        "complete": 4,
+        "partial": 1,
+        "without": 0,
+        "dimensions": 3,
+    }
+
+
+def test_a_label_without_a_vector_is_an_error_that_says_the_way_out(tmp_path: Path, vectors: Path) -> None:
+    names = ["red", *(f"qwx{number}" for number in range(7))]
+    message = "7 labels of 8 have no word in .*'qwx0', .*'qwx4', .*embed.missing=drop"
+    with pytest.raises(PipelineError, match=message) as error:
+        run(task_for(tmp_path, names, EmbedConfig(vectors=str(vectors))))
+    assert "qwx5" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "up down", "zzyzx", "(remark)"])
+def test_what_has_no_direction_is_no_vector_and_never_a_row_of_zeros(tmp_path: Path, vectors: Path, name: str) -> None:
+    config = EmbedConfig(vectors=str(vectors), missing="drop")
+    output, table = embedded(task_for(tmp_path, ["red", name], config))
+    assert table["vector"].to_pylist()[1] is None
+    assert (output.facts["complete"], output.facts["without"]) == (1, 1)
+
+
+def test_unseen_labels_without_a_vector_may_be_excluded_but_not_seen_ones(tmp_path: Path, vectors: Path) -> None:
+    config = EmbedConfig(vectors=str(vectors), missing="unseen-excluded")
+    _, table = embedded(task_for(tmp_path, ["red", "zzyzx"], config, unseen={1}))
+    assert [vector is None for vector in table["vector"].to_pylist()] == [False, True]
+    with pytest.raises(PipelineError, match=r"1 seen labels of 2 have no word in .*: 'zzyzx'"):
+        run(task_for(tmp_path, ["red", "zzyzx"], config, unseen={0}))
+
+
+@pytest.mark.parametrize("missing", ["error", "drop", "unseen-excluded"])
+def test_a_label_that_left_the_data_set_keeps_its_row_and_needs_no_vector(
+    tmp_path: Path, vectors: Path, missing: Literal["error", "drop", "unseen-excluded"]
+) -> None:
+    config = EmbedConfig(vectors=str(vectors), missing=missing)
+    output, table = embedded(task_for(tmp_path, ["red", "zzyzx", "up"], config, unlisted={1, 2}))
+    assert table["label_index"].to_pylist() == [0, 1, 2]
+    assert [vector is None for vector in table["vector"].to_pylist()] == [False, True, False]
+    assert (output.rows, output.facts["labels"], output.facts["without"]) == (3, 1, 0)
+
+
+def test_labels_that_left_the_data_set_are_not_counted_among_those_without_a_word(
+    tmp_path: Path, vectors: Path
+) -> None:
+    with pytest.raises(PipelineError, match=r"1 labels of 2 have no word in .*: 'zzyzx';"):
+        run(task_for(tmp_path, ["red", "zzyzx", "qwx"], EmbedConfig(vectors=str(vectors)), unlisted={2}))
+
+
+def test_overrides_of_the_settings_are_looked_up(tmp_path: Path, vectors: Path) -> None:
+    config = EmbedConfig(vectors=str(vectors), overrides={"Zzyzx": "red circle"})
+    _, table = embedded(task_for(tmp_path, ["zzyzx"], config))
+    np.testing.assert_allclose(table["vector"].to_pylist(), [unit("red", "circle")], rtol=1e-6)
+
+
+def test_text_binary_and_gzip_give_equal_bytes(tmp_path: Path) -> None:
+    records = b"".join(word.encode() + b" " + struct.pack("<3f", *numbers) for word, numbers in VECTORS.items())
+    forms = {
+        "v.txt": text(),
+        "v.txt.gz": gzip.compress(text()),
+        "v.vec": b"%d 3\n" % len(VECTORS) + text(),
+        "v.bin": b"%d 3\n" % len(VECTORS) + records,
+    }
+    written, contents = set(), set()
+    for name, data in forms.items():
+        (tmp_path / name).write_bytes(data)
+        task = task_for(tmp_path, ["red circle", "up"], EmbedConfig(vectors=str(tmp_path / name)))
+        (output,) = run(task)
+        written.add(task.storage.read(output.files[0]))
+        contents.add(output.content)
+    assert len(written) == len(contents) == 1
+
+
+def test_a_data_set_may_serve_the_vectors(tmp_path: Path) -> None:
+    with serving() as server:
+        config = EmbedConfig(vectors="demo:vectors/words.txt")
+        _, table = embedded(task_for(tmp_path, ["red"], config, base=server.base))
+    np.testing.assert_allclose(table["vector"].to_pylist(), [unit("red")], rtol=1e-6)
+    assert record(config) == "words-{fp8}"
+
+
+def test_the_wrong_file_of_vectors_is_an_error(tmp_path: Path, vectors: Path) -> None:
+    with pytest.raises(IntegrityError, match="expected 0123456789"):
+        run(task_for(tmp_path, ["red"], EmbedConfig(vectors=str(vectors), sha256="0123456789")))
+    with pytest.raises(UsageError, match="Did you mean"):
+        run(task_for(tmp_path, ["red"], EmbedConfig(vectors="glove-wiki-gigaword-200")))
+
+
+def test_a_local_file_of_vectors_is_a_source(vectors: Path) -> None:
+    assert sources(EmbedConfig(vectors=str(vectors))) == (str(vectors),)
+    assert sources(EmbedConfig()) == ()
+    assert record(EmbedConfig()) == "glove-wiki-gigaword-300-{fp8}"
+
+
+def test_labels_of_nus_wide_get_the_released_vectors(tmp_path: Path, shared: Path) -> None:
+    glove, lists = shared / "data/glove", shared / "data/metadata/nuswide"
+    if not glove.is_dir() or not lists.is_dir():
+        pytest.skip("no word vectors and label lists in ../shared")
+    tags = (lists / "TagList1k.txt").read_text().split()
+    concepts = (lists / "Concepts81.txt").read_text().split()
+    names = [tag for tag in tags if tag not in concepts] + concepts
+    released = np.concatenate(
+        [
+            np.load(glove / "nus_tags_1000x300.npy")[[tag not in concepts for tag in tags]],
+            np.load(glove / "nus_concepts_81x300.npy"),
+        ]
+    )
+    config = EmbedConfig(vectors=str(glove / "glove.6B.300d.excerpt.txt.gz"))
+    output, table = embedded(task_for(tmp_path, names, config))
+    assert (output.facts["labels"], output.facts["complete"]) == (1006, 1006)
+    expected = released / np.linalg.norm(released, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.array(table["vector"].to_pylist()), expected, rtol=0, atol=1e-7)
+
+
+def test_the_label_matrix_of_nuswide_is_the_released_one(tmp_path: Path, shared: Path) -> None:
+    real = shared / "data"
+    tags = (real / "metadata/nuswide/TagList1k.txt").read_text().split()
+    concepts = (real / "metadata/nuswide/Concepts81.txt").read_text().split()
+    released = dict(zip(tags, np.load(real / "glove/nus_tags_1000x300.npy"), strict=True))
+    released |= dict(zip(concepts, np.load(real / "glove/nus_concepts_81x300.npy"), strict=True))
+    names = [tag for tag in tags if tag not in set(concepts)] + concepts
+    config = EmbedConfig(vectors=str(real / "glove/glove.6B.300d.excerpt.txt.gz"))
+
+    (output,) = run(task_for(tmp_path, names, config))
+
+    found = np.array(read_table(Storage(str(tmp_path / "work")), output.files[0])["vector"].to_pylist())
+    expected = np.array([released[name] / np.linalg.norm(released[name]) for name in names])
+    assert found.shape == (1006, 300)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

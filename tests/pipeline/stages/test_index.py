@@ -1,0 +1,326 @@
+"""The index grows and never moves a row."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import flow
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Task
+from pipeline.files.storage import Storage
+from pipeline.stages import index
+from schemas import tables
+from schemas.config import Config
+from schemas.datasets import DemoDataset, FolderDataset
+from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
+
+Rows = dict[str, str]  # labels as in the CSV, by image
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work folder and the data set that fills it: addresses only, two images a shard."""
+
+    path: Path
+    shard_images: int = 2
+
+    @property
+    def root(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def task(self) -> Task:
+        self.root.mkdir(exist_ok=True)
+        config = FolderDataset(
+            labels=str(self.path / "l.csv"), unseen=str(self.path / "u.txt"), shard_images=self.shard_images
+        )
+        return Task("index", None, str(self.root), "index", "", "", index.Settings(config), {}, {})
+
+    def index(self, images: Rows, unseen: Sequence[str] = ()) -> dict[int | None, Output]:
+        lines = [f"http://h/{image},{labels}" for image, labels in images.items()]
+        (self.path / "l.csv").write_text("\n".join(["image,labels", *lines, ""]))
+        (self.path / "u.txt").write_text("\n".join(unseen))
+        return {output.shard: output for output in index.run(self.task)}
+
+    def rows(self, kind: str = "index") -> list[list[dict[str, Any]]]:
+        return [pq.read_table(path).to_pylist() for path in sorted((self.root / kind).iterdir())]
+
+    def images(self) -> list[list[str]]:
+        """Names by shard; removed ones in brackets."""
+        shown = [[(row["image_id"].removeprefix("http://h/"), row["removed"]) for row in rows] for rows in self.rows()]
+        return [[f"({name})" if removed else name for name, removed in rows] for rows in shown]
+
+    def labels(self) -> list[str]:
+        return pq.read_table(self.root / "labels.parquet")["label_id"].to_pylist()
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        found = (path for path in self.root.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.root)): (path.read_bytes(), path.stat().st_ino) for path in found}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(tmp_path)
+
+
+FIRST = {"a": "x", "b": "x;y", "c": "y"}
+
+
+def test_tables_have_their_schemas_and_outputs_name_their_files(work: Work) -> None:
+    outputs = work.index(FIRST, ["z"])
+
+    assert work.images() == [["a", "b"], ["c"]]
+    assert [[row["positive"] for row in rows] for rows in work.rows("annotations")] == [[[0], [0, 1]], [[1]]]
+    assert work.labels() == ["x", "y", "z"]
+    assert outputs[0].files == ("index/shard-00000.parquet", "annotations/shard-00000.parquet")
+    assert outputs[None].files == ("labels.parquet",)
+    assert (outputs[0].rows, outputs[1].rows, outputs[None].rows) == (2, 1, 3)
+    assert pq.read_schema(work.root / "index/shard-00000.parquet").equals(tables.INDEX)
+    assert pq.read_schema(work.root / "annotations/shard-00000.parquet").equals(tables.ANNOTATIONS)
+    assert pq.read_schema(work.root / "labels.parquet").equals(tables.LABELS)
+
+
+def test_a_second_run_writes_no_file_and_gives_the_same_outputs(work: Work) -> None:
+    outputs, files = work.index(FIRST), work.files()
+
+    assert work.index(FIRST) == outputs
+    assert work.files() == files
+
+
+def test_two_folders_get_equal_bytes(tmp_path: Path) -> None:
+    works = [Work(tmp_path / name) for name in ("one", "two")]
+    for work in works:
+        work.path.mkdir()
+        work.index(FIRST)
+
+    one, two = ({name: data for name, (data, _) in work.files().items()} for work in works)
+    assert one == two
+
+
+def test_new_images_go_to_new_shards_and_touch_no_old_file(work: Work) -> None:
+    before, files = work.index(FIRST), work.files()
+    after = work.index({"new": "x", **FIRST, "newer": "", "newest": "y"})
+
+    assert work.images() == [["a", "b"], ["c"], ["new", "newer"], ["newest"]]
+    assert {shard: after[shard] for shard in before} == before
+    assert {name: work.files()[name] for name in files} == files
+
+
+def test_a_changed_row_changes_its_own_shard_only(work: Work) -> None:
+    before, files = work.index(FIRST), work.files()
+    after = work.index(FIRST | {"a": "y"})
+
+    changed = {name for name in files if work.files()[name] != files[name]}
+    assert changed == {"annotations/shard-00000.parquet"}
+    assert [shard for shard in before if after[shard].content != before[shard].content] == [0]
+
+
+def test_a_changed_shard_loses_its_receipt_and_the_others_keep_theirs(work: Work) -> None:
+    work.index(FIRST)
+    for shard in (0, 1):
+        (work.root / f"index/shard-0000{shard}.json").touch()
+
+    work.index({**FIRST, "c": "y;x"})
+
+    assert [path.name for path in (work.root / "index").glob("*.json")] == ["shard-00000.json"]
+
+
+def test_a_removed_image_leaves_a_tombstone_that_comes_back_to_life(work: Work) -> None:
+    before, files = work.index(FIRST), work.files()
+    gone = work.index({"b": "x;y", "c": "y", "d": "x"})
+
+    assert work.images() == [["(a)", "b"], ["c"], ["d"]]
+    assert work.rows()[0][0]["locations"] == [
+        {"source": "http", "address": "http://h/a", "size_bytes": None, "md5": None}
+    ]
+    assert work.rows("annotations")[0] == [
+        {"image_id": "http://h/a", "positive": None, "negative": None, "source": None},
+        {"image_id": "http://h/b", "positive": [0, 1], "negative": None, "source": "human"},
+    ]
+    assert gone[0].counts == {"labelled": 1, "removed": 1}
+
+    back = work.index({**FIRST, "d": "x"})
+    assert work.images() == [["a", "b"], ["c"], ["d"]]
+    assert back[0] == before[0]
+    assert {name: work.files()[name][0] for name in files} == {name: data for name, (data, _) in files.items()}
+
+
+def test_a_shard_of_tombstones_only_stays(work: Work) -> None:
+    work.index(FIRST)
+    outputs = work.index({"c": "y"})
+
+    assert work.images() == [["(a)", "(b)"], ["c"]]
+    assert outputs[0].counts == {"removed": 2}
+
+
+def test_rows_stay_put_when_the_list_is_reordered_or_shards_get_another_size(work: Work) -> None:
+    before = work.index(FIRST)
+    files = work.files()
+    after = replace(work, shard_images=3).index({"c": "y", "e": "x", "b": "x;y", "a": "x", "f": "x"})
+
+    assert work.images() == [["a", "b"], ["c"], ["e", "f"]]
+    assert {shard: after[shard] for shard in before} == before
+    assert {name: work.files()[name] for name in files} == files
+
+
+def test_labels_are_only_ever_added_at_the_end(work: Work) -> None:
+    work.index(FIRST)
+    work.index({"a": "w", "b": "x;y", "c": "y"})
+    assert work.labels() == ["x", "y", "w"]
+
+    work.index({"a": "w", "b": "w", "c": "v"})
+    assert work.labels() == ["x", "y", "w", "v"]
+    assert work.rows("annotations")[0][1]["positive"] == [2]
+
+
+def test_a_label_that_changes_sides_changes_the_content_but_not_the_table(work: Work) -> None:
+    before, files = work.index(FIRST), work.files()
+    after = work.index(FIRST, ["x"])
+
+    assert work.files() == files
+    assert after[None].content != before[None].content
+    assert {shard: after[shard] for shard in (0, 1)} == {shard: before[shard] for shard in (0, 1)}
+
+
+def test_counts_tell_labelled_from_unlabelled_images(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / "images" / name).write_bytes(b"1")
+    (tmp_path / "l.csv").write_text("image,labels\nb.jpg,\n")
+    config = FolderDataset(folders=(str(tmp_path / "images"),), labels=str(tmp_path / "l.csv"))
+    task = Task("index", None, str(tmp_path / "work"), "index", "", "", index.Settings(config), {}, {})
+
+    (shard,) = (output for output in index.run(task) if output.shard is not None)
+
+    assert shard.counts == {"labelled": 1, "unlabelled": 2}
+    assert sum(shard.counts.values()) == shard.rows == 3
+
+
+def test_a_touched_or_rewritten_local_file_counts_for_the_download_and_for_nothing_else(tmp_path: Path) -> None:
+    image = tmp_path / "images" / "a.jpg"
+    image.parent.mkdir()
+    image.write_bytes(b"1")
+    config = FolderDataset(folders=(str(image.parent),))
+    task = Task("index", None, str(tmp_path / "work"), "index", "", "", index.Settings(config), {}, {})
+
+    def run() -> Output:
+        return next(output for output in index.run(task) if output.shard == 0)
+
+    outputs = [run()]
+    os.utime(image, ns=(1, 1))
+    outputs.append(run())
+    image.write_bytes(b"12")
+    os.utime(image, ns=(1, 1))
+    outputs.append(run())
+
+    assert len({output.parts[index.FILES] for output in outputs}) == 3
+    assert len({output.parts[index.PLACES] for output in outputs}) == 1
+    assert len({output.content for output in outputs}) == 1
+    image.rename(image.with_name("b.jpg"))
+    renamed = run()
+    assert renamed.parts[index.PLACES] != outputs[0].parts[index.PLACES]
+    assert renamed.content != outputs[0].content
+
+
+def test_new_annotations_count_for_neither_download_nor_extract(work: Work) -> None:
+    before, after = work.index(FIRST)[0], work.index(FIRST | {"a": "y"})[0]
+
+    assert after.parts == before.parts
+    assert after.content != before.content
+
+
+def test_download_reads_the_files_and_extract_the_places(tmp_path: Path) -> None:
+    wired = flow.stages(Config(dataset=DemoDataset()), Sources(Storage(str(tmp_path))))
+
+    assert {stage.name: stage.reads["index"] for stage in wired if stage.reads} == {
+        "download": index.FILES,
+        "extract": index.PLACES,
+    }
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ["labels.parquet"],
+        ["index/shard-00001.parquet"],
+        ["annotations/shard-00001.parquet"],
+        ["index/shard-00001.parquet", "annotations/shard-00001.parquet", "index/shard-00002.parquet"],
+    ],
+)
+def test_files_that_a_killed_run_did_not_write_are_written_as_they_would_have_been(work: Work, lost: list[str]) -> None:
+    images = dict.fromkeys("abcdef", "x;y")
+    outputs, files = work.index(images), work.files()
+    for name in lost:
+        (work.root / name).unlink()
+
+    assert work.index(images) == outputs
+    assert {name: data for name, (data, _) in work.files().items()} == {name: data for name, (data, _) in files.items()}
+
+
+def test_a_damaged_shard_is_an_integrity_error_that_names_it(work: Work) -> None:
+    work.index(FIRST)
+    path = work.root / "index/shard-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+
+    with pytest.raises(IntegrityError, match=r"damaged table: .*index/shard-00001\.parquet"):
+        work.index(FIRST)
+
+
+def test_an_error_of_the_data_set_leaves_the_index_as_it_was(work: Work) -> None:
+    work.index(FIRST)
+    files = work.files()
+    (work.path / "l.csv").write_text("image,labels\nhttp://h/new,new\n,x\n")
+    with pytest.raises(PipelineError, match="line 3: found no image"):
+        index.run(work.task)
+
+    assert work.files() == files
+
+
+def test_an_image_listed_twice_is_an_error(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    work.index(FIRST)
+    records = index.DATASETS.load("folder").records
+    monkeypatch.setattr(index.DATASETS.load("folder"), "records", lambda *given: [*records(*given), *records(*given)])
+
+    with pytest.raises(
+        PipelineError, match=r"data set 'folder' lists the image http://h/a 2 times; expected each id once"
+    ):
+        index.run(work.task)
+
+
+def test_a_label_outside_of_the_label_space_is_an_error(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    work.index({"a": "x"})
+    monkeypatch.setattr(index.DATASETS.load("folder"), "records", lambda config, left_out: [table_with_label("stray")])
+
+    with pytest.raises(PipelineError, match="the label 'stray', which is not among the 1 labels"):
+        index.run(work.task)
+
+
+def table_with_label(label: str) -> Any:
+    return tables.RECORDS.empty_table().from_pylist([{"image_id": "s", "positive": [label]}], schema=tables.RECORDS)
+
+
+def test_a_used_up_time_budget_stops_between_shards_and_the_next_run_goes_on(work: Work) -> None:
+    undisturbed = work.index(FIRST)
+    with pytest.raises(TimeBudgetError):
+        index.run(replace(work.task, deadline=1.0))
+
+    assert work.index(FIRST) == undisturbed
+
+
+def test_the_demo_grows_without_dirtying_old_shards(tmp_path: Path) -> None:
+    def run(**settings: Any) -> dict[int | None, Output]:
+        config = DemoDataset(shard_images=40, **settings)
+        outputs = index.run(Task("index", None, str(tmp_path), "index", "", "", index.Settings(config), {}, {}))
+        return {output.shard: output for output in outputs}
+
+    small, large, other = run(num_images=100), run(num_images=140), run(num_images=140, seed=1)
+
+    assert {shard: output.rows for shard, output in large.items()} == {None: 32, 0: 40, 1: 40, 2: 20, 3: 40}
+    assert {shard: large[shard] for shard in small} == small
+    assert all(other[shard].content != large[shard].content for shard in range(4))
+    assert Storage(str(tmp_path)).sizes("index").keys() == {f"shard-{n:05d}.parquet" for n in range(4)}

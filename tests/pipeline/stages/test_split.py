@@ -1,0 +1,170 @@
+"""Splits follow from ids and a seed, roles from the data set."""
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.engine.ledger import seal
+from pipeline.engine.task import Output, Task
+from pipeline.files.tables import write_table
+from pipeline.stages import index, split
+from pipeline.stages.split import image_split
+from schemas import tables
+from schemas.config import SplitConfig
+from schemas.datasets import DemoDataset, FolderDataset
+from schemas.errors import PipelineError
+from schemas.receipts import Receipt
+
+IDS = [f"image-{n}" for n in range(3000)]
+
+
+def share(splits: list[str], name: str) -> float:
+    return splits.count(name) / len(splits)
+
+
+def task_on(root: Path, receipt: Receipt, config: DemoDataset | FolderDataset, **settings: Any) -> Task:
+    chosen = split.Settings(SplitConfig(**settings), config)
+    inputs = {"index": (receipt,)}
+    return Task("split", receipt.shard, str(root), "splits/default", "", "", chosen, inputs, {"index": "index"})
+
+
+def indexed(root: Path, config: DemoDataset | FolderDataset) -> dict[int | None, Receipt]:
+    task = Task("index", None, str(root), "index", "", "", index.Settings(config), {}, {})
+    return {output.shard: seal(task, output, 0.0, 0.0) for output in index.run(task)}
+
+
+def rows_indexed(root: Path, rows: list[dict[str, Any]]) -> Receipt:
+    """One shard made by hand."""
+    task = Task("index", None, str(root), "index", "", "", None, {}, {})
+    files = ("index/shard-00000.parquet", "annotations/shard-00000.parquet")
+    for path, schema in zip(files, (tables.INDEX, tables.ANNOTATIONS), strict=True):
+        chosen = [{"removed": False} | {name: row.get(name) for name in schema.names if name in row} for row in rows]
+        write_table(task.storage, path, pa.Table.from_pylist(chosen, schema=schema))
+    return seal(task, Output(files, len(rows), shard=0), 0.0, 0.0)
+
+
+def test_fractions_come_out_as_configured() -> None:
+    splits = [str(image_split(name, None, SplitConfig(test_fraction=0.3, validation_fraction=0.25))) for name in IDS]
+
+    assert share(splits, "test") == pytest.approx(0.3, abs=0.03)
+    assert share(splits, "validation") == pytest.approx(0.7 * 0.25, abs=0.03)
+
+
+def test_the_split_agrees_with_the_formula() -> None:
+    def fraction(name: str, purpose: bytes) -> float:
+        return int(blake2b(f"7:{name}".encode(), digest_size=8, person=purpose).hexdigest(), 16) / 2**64
+
+    for name in IDS[:200]:
+        expected = "validation" if fraction(name, b"validation") < 0.2 else "train"
+        expected = "test" if fraction(name, b"test") < 0.2 else expected
+        assert image_split(name, None, SplitConfig(seed=7)) == expected
+
+
+def test_another_seed_is_another_split() -> None:
+    one, other = ([image_split(name, None, SplitConfig(seed=seed)) for name in IDS] for seed in (0, 1))
+
+    assert sum(a != b for a, b in zip(one, other, strict=True)) > 500
+
+
+def test_validation_does_not_depend_on_being_near_the_test_share() -> None:
+    small, large = (
+        [image_split(name, None, SplitConfig(test_fraction=fraction)) for name in IDS] for fraction in (0.1, 0.3)
+    )
+
+    for before, after in zip(small, large, strict=True):
+        assert after in (before, "test")
+
+
+def test_an_official_split_stays_and_training_images_give_a_share_to_validation() -> None:
+    config = SplitConfig(validation_fraction=0.25)
+
+    assert {str(image_split(name, "test", config)) for name in IDS} == {"test"}
+    assert {str(image_split(name, "validation", config)) for name in IDS} == {"validation"}
+    train = [str(image_split(name, "train", config)) for name in IDS]
+    assert set(train) == {"train", "validation"}
+    assert share(train, "validation") == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.0, {"train"}), (1.0, {"test"})])
+def test_fractions_of_none_and_all(fraction: float, expected: set[str]) -> None:
+    config = SplitConfig(test_fraction=fraction, validation_fraction=0.0)
+
+    assert {str(image_split(name, None, config)) for name in IDS} == expected
+
+
+def test_an_unknown_official_split_is_an_error() -> None:
+    with pytest.raises(PipelineError, match=r"official split 'dev'; expected train, validation, test, or none"):
+        image_split("a", "dev", SplitConfig())
+
+
+def test_removed_and_unlabelled_images_are_in_no_split_and_counted(tmp_path: Path) -> None:
+    receipt = rows_indexed(
+        tmp_path,
+        [
+            {"image_id": "a", "split": "test", "positive": [0]},
+            {"image_id": "b", "split": "test", "positive": None},
+            {"image_id": "c", "split": "test", "positive": None, "removed": True},
+            {"image_id": "d", "split": "validation", "positive": []},
+        ],
+    )
+
+    (output,) = split.run(task_on(tmp_path, receipt, DemoDataset()))
+
+    table = pq.read_table(tmp_path / "splits/default/images-shard-00000.parquet")
+    assert table.schema.equals(tables.IMAGE_SPLITS)
+    assert table["split"].to_pylist() == ["test", None, None, "validation"]
+    assert output.files == ("splits/default/images-shard-00000.parquet",)
+    assert output.counts == {"removed": 1, "test": 1, "unlabelled": 1, "validation": 1}
+    assert output.rows == sum(output.counts.values())
+
+
+def test_every_image_of_the_demo_keeps_its_split_when_the_data_set_grows(tmp_path: Path) -> None:
+    found = []
+    for number, images in enumerate((50, 90)):
+        root = tmp_path / str(number)
+        root.mkdir()
+        config = DemoDataset(num_images=images, shard_images=20)
+        receipts = indexed(root, config)
+        for shard in sorted(shard for shard in receipts if shard is not None):
+            split.run(task_on(root, receipts[shard], config))
+        paths = sorted((root / "splits/default").iterdir())
+        found.append({row["image_id"]: row["split"] for path in paths for row in pq.read_table(path).to_pylist()})
+
+    assert len(found[0]) == 50
+    assert found[1].items() >= found[0].items()
+    assert set(found[1].values()) == {"train", "validation", "test"}
+
+
+def test_roles_follow_the_label_index_and_dropped_labels_have_none(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("image,labels\nhttp://h/a,x;y\n")
+    config = FolderDataset(labels=str(tmp_path / "l.csv"), unseen=str(tmp_path / "u.txt"))
+    (tmp_path / "u.txt").write_text("x\nnever\n")
+    indexed(tmp_path, config)
+    (tmp_path / "l.csv").write_text("image,labels\nhttp://h/a,a;x\n")
+    receipt = indexed(tmp_path, config)[None]
+
+    (output,) = split.run(task_on(tmp_path, receipt, config))
+
+    assert pq.read_table(tmp_path / "labels.parquet")["label_id"].to_pylist() == ["y", "x", "never", "a"]
+    table = pq.read_table(tmp_path / "splits/default/labels.parquet")
+    assert table.schema.equals(tables.LABEL_ROLES)
+    assert table.to_pylist() == [
+        {"label_index": 1, "role": "unseen"},
+        {"label_index": 2, "role": "unseen"},
+        {"label_index": 3, "role": "seen"},
+    ]
+    assert (output.shard, output.counts) == (None, {"seen": 1, "unseen": 2})
+
+
+def test_a_label_that_came_after_the_index_says_what_to_run(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("image,labels\nhttp://h/a,x\n")
+    config = FolderDataset(labels=str(tmp_path / "l.csv"))
+    receipt = indexed(tmp_path, config)[None]
+    (tmp_path / "l.csv").write_text("image,labels\nhttp://h/a,x;new\n")
+
+    with pytest.raises(PipelineError, match=r"the label 'new' is not among the 1 labels.*Run: biam-pipe index"):
+        split.run(task_on(tmp_path, receipt, config))
