@@ -1,9 +1,45 @@
-"""What all sections of the settings have in common."""
+"""What all sections of the settings have in common, and what each setting says of itself: what it decides.
+
+A field is declared as `Recipe[...]`, `Content[...]` or `Steers[...]`; one that is none of them fails a test.
+"""
+
+from enum import Enum
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+Value = TypeVar("Value")
+
+
+class Decides(Enum):
+    """What a setting decides."""
+
+    RECIPE = "the numbers: another value is another recipe"
+    CONTENT = "which images and labels there are: another value dirties the shards that change, and no other"
+    STEERS = "how the work is done, never what comes out"
+
+
+Recipe = Annotated[Value, Decides.RECIPE]
+Content = Annotated[Value, Decides.CONTENT]
+Steers = Annotated[Value, Decides.STEERS]
 
 
 class Section(BaseModel):
     """Base of all sections: frozen; an unknown key is an error, and so is a number that is not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def recipe(name: str, section: Section) -> dict[str, Any]:
+    """The settings of a section that belong to a recipe, by dotted key, as JSON values."""
+    return _deciding(Decides.RECIPE, name, section)
+
+
+def content(name: str, section: Section) -> dict[str, Any]:
+    """The settings of a section that decide which images and labels there are, by dotted key, as JSON values."""
+    return _deciding(Decides.CONTENT, name, section)
+
+
+def _deciding(what: Decides, name: str, section: Section) -> dict[str, Any]:
+    fields = {key for key, field in type(section).model_fields.items() if what in field.metadata}
+    return {f"{name}.{key}": value for key, value in section.model_dump(mode="json", include=fields).items()}
