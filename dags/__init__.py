@@ -1,6 +1,7 @@
-"""Which stages with which settings: one module a data set, its `SETTINGS` over the defaults of `schemas.config`.
+"""What runs with which settings: `default` lists the stages of the pipeline, and each data set has a module of its own.
 
-A data set on which numbers were published has `PRESETS`, too: what `paper` and `released` are there.
+Its `SETTINGS` stand over the defaults of `schemas.config`. A data set on which numbers were published has `PRESETS`:
+what `paper` and `released` are there. One whose pipeline differs from the default has `stages`.
 """
 
 from pipeline.engine.registry import Registry

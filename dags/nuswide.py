@@ -14,7 +14,12 @@ The protocol and K = 3 and 5 are the data set's own. Its standard setting (table
 --set dataset.setting=standard, in a work folder of its own. None of these numbers has been reproduced yet.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.engine.sources import Sources
+    from pipeline.engine.task import Stage
+    from schemas.config import Config
 
 SETTINGS: dict[str, Any] = {
     "dataset": {"name": "nuswide"},
@@ -27,3 +32,17 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("biam", "paper"): {"train": {"epochs": 40}},
     ("biam", "released"): {"train": {"epochs": 40, "full_epochs": 5, "full_lr": 3.33e-4}},
 }
+
+
+def stages(config: "Config", sources: "Sources") -> "list[Stage]":
+    """The default ones; where features are given in place of images, two of them are those that take them in."""
+    from dags import default
+    from pipeline.stages import given_features
+    from schemas.datasets import NusWideDataset
+
+    assert isinstance(config.dataset, NusWideDataset), "the dag of another data set"
+    usual = default.stages(config, sources)
+    if not config.dataset.features:
+        return usual
+    given = {"download": given_features.download, "extract": given_features.extract}
+    return [given[stage.name](config, sources) if stage.name in given else stage for stage in usual]

@@ -76,17 +76,22 @@ LABEL_ROLES = pa.schema(
 )
 
 
+# The vectors of a file have one size, which `embeddings` fills in.
+EMBEDDINGS = pa.schema(
+    [
+        pa.field("label_index", pa.int32(), nullable=False),
+        pa.field("label_id", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32())),  # l2-normalised; null where no word was found
+        pa.field("words_found", pa.list_(pa.string()), nullable=False),
+        pa.field("words_missing", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+
 def embeddings(dimensions: int) -> pa.Schema:
     """Schema of a label matrix with word vectors of that many dimensions."""
-    return pa.schema(
-        [
-            pa.field("label_index", pa.int32(), nullable=False),
-            pa.field("label_id", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dimensions)),  # l2-normalised; null where no word was found
-            pa.field("words_found", pa.list_(pa.string()), nullable=False),
-            pa.field("words_missing", pa.list_(pa.string()), nullable=False),
-        ]
-    )
+    vector = pa.field("vector", pa.list_(pa.float32(), dimensions))
+    return EMBEDDINGS.set(EMBEDDINGS.get_field_index("vector"), vector)
 
 
 PER_LABEL = pa.schema(

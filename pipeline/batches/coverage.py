@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.batches.annotations import from_table
 from pipeline.batches.label_space import LabelSpace
-from pipeline.batches.shards import FeatureShards, shard_receipts
-from pipeline.engine.task import Task
+from pipeline.batches.shards import FeatureShards
 from schemas.status import ImageStatus
 
 _COLUMNS = ("image_id", "split", "status", "error")
@@ -81,23 +80,24 @@ class Coverage:
         )
 
 
-def cover(task: Task, features: FeatureShards, space: LabelSpace, missing: Path) -> Coverage:
+def cover(features: FeatureShards, space: LabelSpace, missing: Path) -> Coverage:
     """Count shard by shard; the images that are not there go to a CSV file, in index order.
 
     Args:
-        task: names the receipts of index, download and split.
+        features: the shards; what index, download and split left stands beside them.
+        space: the columns to count.
         missing: written anew: image_id, split, status, error.
     """
-    stages = {stage: shard_receipts(task, stage, features.numbers) for stage in ("index", "download", "split")}
+    inputs = features.inputs
     coverage = Coverage(np.zeros((2, len(space)), dtype=np.int64))
     with missing.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for position, number in enumerate(features.numbers):
             tables = {
-                "known": features.files.table(stages["index"][number].files[1], ["positive", "negative"]),
-                "found": features.files.table(stages["download"][number].files[0], ["source"]),
-                "split": features.files.table(stages["split"][number].files[0], ["split"]),
+                "known": inputs.table("index", "annotations", number, ["positive", "negative"]),
+                "found": inputs.table("download", "downloads", number, ["source"]),
+                "split": inputs.table("split", "images", number, ["split"]),
             }
             _add(coverage, tables, features, position, space, writer)
     return coverage
@@ -112,17 +112,17 @@ def _add(
     writer: Any,
 ) -> None:
     """Count the images of one shard, and write those that are not there."""
-    with features.peek(position) as reader:
-        ids, status, errors = reader.image_ids(), np.array(reader.statuses(), dtype=np.str_), reader.errors()
+    rows = features.rows(position)
+    status = np.array(rows.statuses, dtype=np.str_)
     split = tables["split"]["split"].fill_null("").to_numpy().astype(np.str_)
     source = tables["found"]["source"].fill_null("").to_numpy().astype(np.str_)
     listed, fine = split != "", status == ImageStatus.OK
     positive = from_table(tables["known"], space.column_of, len(space)).positive
-    for row, images in enumerate((listed, listed & fine)):
+    for count, images in enumerate((listed, listed & fine)):
         columns = positive.pairs(np.flatnonzero(images))[1]
-        coverage.positives[row] += np.bincount(columns, minlength=len(space))
+        coverage.positives[count] += np.bincount(columns, minlength=len(space))
     coverage.expected.update(split[listed].tolist())
     coverage.obtained.update(split[listed & fine].tolist())
     coverage.sources.update(source[listed & fine].tolist())
     for image in np.flatnonzero(listed & ~fine):
-        writer.writerow((ids[image], split[image], status[image], errors[image] or ""))
+        writer.writerow((rows.image_ids[image], split[image], status[image], rows.errors[image] or ""))

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.batches.shards import Files, whole_file
-from pipeline.engine.task import Task
+from pipeline.files.inputs import Inputs
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
 
@@ -61,8 +60,8 @@ class LabelSpace:
         )
 
 
-def read_label_space(task: Task) -> LabelSpace:
-    """The label space of a task that has the index, the split and the embedding upstream.
+def read_label_space(inputs: Inputs) -> LabelSpace:
+    """The label space, from what index, split and embed left.
 
     A label without a role is one that the data set lists no more: the index keeps its number, but it has no column.
 
@@ -70,10 +69,9 @@ def read_label_space(task: Task) -> LabelSpace:
         PipelineError: an input is missing, or the three tables do not fit each other.
         IntegrityError: a file does not have the bytes of its receipt.
     """
-    files = Files(task.storage)
-    labels = files.table(whole_file(task, "index"), ["label_index", "label_id", "name"])
-    roles = _by_index(files.table(whole_file(task, "split"), ["label_index", "role"]), "role")
-    vectors = _by_index(files.table(whole_file(task, "embed"), ["label_index", "vector"]), "vector")
+    labels = inputs.table("index", "labels")
+    roles = _by_index(inputs.table("split", "labels"), "role")
+    vectors = _by_index(inputs.table("embed", "embeddings", columns=["label_index", "vector"]), "vector")
     rows = [row for row in labels.to_pylist() if row["label_index"] in roles]
     rows.sort(key=lambda row: row["label_index"])
     for row in rows:

@@ -96,7 +96,7 @@ class _Windows:
         except PipelineError as error:
             return _Read({}, error=error)
         maps = {column: torch.from_numpy(values) for column, values in found.items()}
-        return _Read(maps, self._features.files.checked_paths)
+        return _Read(maps)
 
 
 @contextmanager
@@ -153,7 +153,6 @@ def _taken(loader: Loader, features: FeatureShards, arriving: "Iterator[_Read]")
             ) from error
         if read.error is not None:
             raise read.error
-        features.files.take_as_checked(read.checked)
         yield {column: values.numpy() for column, values in read.maps.items()}
 
 

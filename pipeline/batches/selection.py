@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.batches.annotations import Annotations, from_table
 from pipeline.batches.label_space import LabelSpace
-from pipeline.batches.shards import FeatureShards, shard_receipts
-from pipeline.engine.task import Task
+from pipeline.batches.shards import FeatureShards
 from schemas.errors import IntegrityError
-from schemas.receipts import Receipt
 from schemas.status import ImageSplit, ImageStatus
 
 # Images are drawn by blocks of so many rows of a shard, whatever the row groups of the store: how features lie on disk
@@ -113,12 +111,11 @@ class _Rows:
     annotations: Annotations
 
 
-def select(task: Task, features: FeatureShards, space: LabelSpace, splits: Sequence[ImageSplit]) -> Selections:
+def select(features: FeatureShards, space: LabelSpace, splits: Sequence[ImageSplit]) -> Selections:
     """Usable images of some splits, with codes in the columns of a label space.
 
     Args:
-        task: names the receipts of index and split.
-        features: the shards to select from.
+        features: the shards to select from; what index and split left stands beside them.
         space: the columns; training hands in `seen_only()`, so that nothing else is ever looked at.
         splits: which splits.
 
@@ -126,12 +123,10 @@ def select(task: Task, features: FeatureShards, space: LabelSpace, splits: Seque
         PipelineError: annotations or splits of a shard are missing.
         IntegrityError: a file is damaged, or the tables of a shard do not list the same images.
     """
-    index = shard_receipts(task, "index", features.numbers)
-    split_of = shard_receipts(task, "split", features.numbers)
     found: dict[ImageSplit, list[Selection]] = {split: [] for split in splits}
     unlabelled = first_block = 0
-    for position, number in enumerate(features.numbers):
-        rows = _read_rows(features, position, index[number], split_of[number], space)
+    for position in range(len(features.numbers)):
+        rows = _read_rows(features, position, space)
         unlabelled += int((~rows.labelled & (rows.status != ImageStatus.REMOVED)).sum())
         for split, parts in found.items():
             parts.append(_of_split(rows, split, position, first_block))
@@ -139,16 +134,16 @@ def select(task: Task, features: FeatureShards, space: LabelSpace, splits: Seque
     return Selections({split: _concatenate(parts, len(space)) for split, parts in found.items()}, unlabelled)
 
 
-def _read_rows(features: FeatureShards, position: int, index: Receipt, split: Receipt, space: LabelSpace) -> _Rows:
-    files = features.files
-    annotations = files.table(index.files[1], ["image_id", "positive", "negative"])
-    splits = files.table(split.files[0], ["image_id", "split"])
-    with features.peek(position) as reader:
-        features.require_spec(position, reader.spec)
-        ids, status = reader.image_ids(), np.array(reader.statuses(), dtype=np.str_)
-    _same_images(features.receipts[position].path, ids, {index.files[1].path: annotations, split.files[0].path: splits})
+def _read_rows(features: FeatureShards, position: int, space: LabelSpace) -> _Rows:
+    inputs, number = features.inputs, features.numbers[position]
+    annotations = inputs.table("index", "annotations", number, ["image_id", "positive", "negative"])
+    splits = inputs.table("split", "images", number)
+    rows = features.rows(position)
+    annotated, listed = (inputs.file(*file, number).path for file in (("index", "annotations"), ("split", "images")))
+    features_path = inputs.file("extract", "features", number).path
+    _same_images(features_path, rows.image_ids, {annotated: annotations, listed: splits})
     return _Rows(
-        status=status,
+        status=np.array(rows.statuses, dtype=np.str_),
         split=splits.column("split").fill_null("").to_numpy().astype(np.str_),
         labelled=annotations.column("positive").is_valid().to_numpy(),
         annotations=from_table(annotations, space.column_of, len(space)),

@@ -1,168 +1,64 @@
-"""Files named by receipts, and the feature shards among them.
+"""The feature shards of a work folder: compared with their receipts, read by row group.
 
-A file's bytes are compared with its receipt once, the first time they are used: a small table when it is read, a
-feature shard when its first map is read (opening one looks at its size only: a run over terabytes starts at once).
+A shard's bytes are compared when its first map is read; opening one for its small columns looks at its size, and
+compares these columns with what the receipt says of them: a run over terabytes starts at once.
 
-Nothing here is open between two calls, so that processes of a data loader can get these objects, forked or pickled.
+Nothing here is open between two calls.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.engine.task import Task
-from pipeline.files.storage import Storage
-from pipeline.files.tables import read_table
+from pipeline.files.inputs import Inputs
 from pipeline.machine.device import cores
 from pipeline.stores import STORES
 from pipeline.stores.batch import dtype_of
+from pipeline.stores.content import ROWS, RowsHash
 from pipeline.stores.reader import Reader
 from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, MapSpec
-from schemas.receipts import FileReceipt, Receipt
 
-_MADE_BY = {  # stage by folder; the index has several
-    "downloads": "download",
-    "images": "download",
-    "features": "extract",
-    "splits": "split",
-    "embeddings": "embed",
-    "runs": "train",
-}
 _THREADS = min(4, cores())  # that decompress; zstd gives 0.9 GB/s on one core
 
 
-class Files:
-    """Reads files of a work folder, each compared with its receipt before its first use."""
+@dataclass(frozen=True)
+class ShardRows:
+    """The small columns of a feature shard, one entry a row.
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._checked: set[str] = set()
-
-    @property
-    def checked_paths(self) -> frozenset[str]:
-        """Files whose bytes have been compared."""
-        return frozenset(self._checked)
-
-    def take_as_checked(self, paths: Iterable[str]) -> None:
-        """Another process has compared them."""
-        self._checked.update(paths)
-
-    def sized(self, file: FileReceipt) -> Path:
-        """Where the file lies, its size compared only.
-
-        Raises:
-            IntegrityError: it is not there, or has another size.
-        """
-        path = self._storage.local(file.path)
-        try:
-            size_bytes = path.stat().st_size
-        except FileNotFoundError:
-            raise self.damaged(file, "is not what its receipt says: there is no such file") from None
-        if size_bytes != file.size_bytes:
-            found = f"{size_bytes} bytes, expected {file.size_bytes}"
-            raise self.damaged(file, f"is not what its receipt says: {found}")
-        return path
-
-    def checked(self, file: FileReceipt) -> Path:
-        """Where the file lies, its bytes compared if they have not been yet.
-
-        Raises:
-            IntegrityError: it is not there, or has other bytes.
-        """
-        path = self.sized(file)
-        if file.path not in self._checked:
-            found = self._storage.sha256(file.path)
-            if found != file.sha256:
-                told = f"sha256 {found[:16]}..., expected {file.sha256[:16]}..."
-                raise self.damaged(file, f"is not what its receipt says: {told}")
-            self._checked.add(file.path)
-        return path
-
-    def table(self, file: FileReceipt, columns: list[str]) -> pa.Table:
-        """Columns of a Parquet table, its bytes compared before."""
-        self.checked(file)
-        return read_table(self._storage, file.path, columns)
-
-    def damaged(self, file: FileReceipt, told: str) -> IntegrityError:
-        """The error about a file, with the command that makes it anew: the one at hand may be none that does."""
-        stage = _MADE_BY.get(file.path.partition("/")[0], "index")
-        dataset = Path(self._storage.root).name
-        return IntegrityError(
-            f"{self._storage.local(file.path)} {told}. Remove it and run: biam-pipe {stage} --dataset {dataset}"
-        )
-
-
-def whole_file(task: Task, stage: str) -> FileReceipt:
-    """First file of the receipt that belongs to no shard.
-
-    Raises:
-        PipelineError: the stage has left none.
+    Attributes:
+        image_ids: in the order of the index.
+        statuses: of the closed list.
+        errors: what was wrong, None where nothing was.
     """
-    for receipt in task.inputs[stage]:
-        if receipt.shard is None:
-            return receipt.files[0]
-    raise PipelineError(
-        f"{task.stage}: {stage} has left nothing in {task.folders[stage] or task.root}, expected what it makes of the "
-        f"whole data set. Run: biam-pipe {stage}"
-    )
 
-
-def shard_receipts(task: Task, stage: str, wanted: Iterable[int] = ()) -> dict[int, Receipt]:
-    """Receipts of a stage by shard.
-
-    Args:
-        task: names the receipts.
-        stage: whose.
-        wanted: shards that have to be among them.
-
-    Raises:
-        PipelineError: there are none, a wanted one is missing, or one says that its files were dropped.
-    """
-    found = {receipt.shard: receipt for receipt in task.inputs[stage] if receipt.shard is not None}
-    if not found:
-        raise PipelineError(
-            f"{task.stage}: no shards of {stage} in {task.folders[stage] or task.root} (found 0, expected at least 1). "
-            f"Run: biam-pipe {stage}"
-        )
-    for shard in wanted:
-        if shard not in found:
-            raise PipelineError(
-                f"{task.stage}: {stage} has no shard {shard}, expected one for each shard of features. "
-                f"Run: biam-pipe {stage}"
-            )
-    for shard, receipt in found.items():
-        if receipt.files[0].pruned:
-            raise PipelineError(
-                f"{task.stage}: shard {shard} of {stage} was dropped on purpose (its receipt says pruned), expected "
-                f"its files. Run: biam-pipe {stage}"
-            )
-    return found
+    image_ids: list[str]
+    statuses: list[str]
+    errors: list[str | None]
 
 
 @dataclass(frozen=True)
 class FeatureShards:
-    """The feature shards of a task, in shard order.
+    """The feature shards that `extract` left, in shard order.
 
     Attributes:
-        files: reader of the work folder.
+        inputs: what was left.
         store: name of the store that wrote them.
         numbers: number of each shard.
-        receipts: file of each shard.
         spec: what all of them hold.
     """
 
-    files: Files
+    inputs: Inputs
     store: str
     numbers: tuple[int, ...]
-    receipts: tuple[FileReceipt, ...]
     spec: FeatureSpec
 
     @property
@@ -190,22 +86,32 @@ class FeatureShards:
                 "Extract with a backbone that gives one: biam-pipe extract --set backbone.name=..."
             ) from None
 
-    @contextmanager
-    def peek(self, position: int) -> Iterator[Reader]:
-        """A shard opened for its small columns, its bytes not compared."""
-        with STORES.load(self.store).open_shard(self.files.sized(self.receipts[position])) as reader:
-            yield reader
-
-    def require_spec(self, position: int, found: FeatureSpec) -> None:
-        """Refuse a shard whose numbers mean something else than those of the others.
+    def rows(self, position: int) -> ShardRows:
+        """Ids, statuses and errors of a shard, compared with its receipt; its maps are not looked at.
 
         Raises:
-            IntegrityError: it has another spec, or its bytes are not those of its receipt.
+            IntegrityError: the shard is damaged, or holds other features than its folder says.
         """
-        if (difference := found.difference(self.spec)) is not None:
-            file = self.receipts[position]
-            self.files.checked(file)  # a damaged spec differs, too
-            raise self.files.damaged(file, f"holds other features than its folder says: {difference}")
+        number = self.numbers[position]
+        receipt = self.inputs.receipt("extract", number)
+        try:
+            with STORES.load(self.store).open_shard(self.inputs.sized("extract", "features", number)) as reader:
+                spec, rows = reader.spec, ShardRows(reader.image_ids(), reader.statuses(), reader.errors())
+        except IntegrityError:
+            self.inputs.path("extract", "features", number)  # says it in the words of the receipt
+            raise
+        proof = receipt.parts.get(ROWS)
+        if proof is None:  # a shard from before receipts said so much
+            proven = Counter(rows.statuses) == Counter(receipt.counts) and not any(rows.errors)
+        else:
+            proven = RowsHash().add(rows.image_ids, rows.statuses, rows.errors).hexdigest() == proof
+        difference = spec.difference(self.spec)
+        if not proven or difference is not None:
+            self.inputs.path("extract", "features", number)
+        if difference is not None:
+            found = f"it holds other features than its folder says: {difference}"
+            raise self.inputs.damaged("extract", "features", number, found)
+        return rows
 
     @contextmanager
     def open(self, position: int) -> Iterator[Reader]:
@@ -214,7 +120,7 @@ class FeatureShards:
         Raises:
             IntegrityError: they differ.
         """
-        path = self.files.checked(self.receipts[position])
+        path = self.inputs.path("extract", "features", self.numbers[position])
         with STORES.load(self.store).open_shard(path, verified=True) as reader:
             yield reader
 
@@ -231,7 +137,8 @@ class FeatureShards:
         found = {one.column: np.empty((len(row), *one.shape), dtype_of(one)) for one in maps}
         positions = [int(position) for position in np.unique(shard)]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="biam-pipe read") as threads:
-            list(threads.map(self.files.checked, [self.receipts[position] for position in positions]))
+            numbers = [self.numbers[position] for position in positions]
+            list(threads.map(partial(self.inputs.path, "extract", "features"), numbers))
             share = -(-_THREADS // max(len(positions), 1))
             parts = [
                 (position, images)
@@ -262,8 +169,7 @@ class FeatureShards:
         """Ids of some images, by position of their shard and row."""
         found = [""] * len(row)
         for position in np.unique(shard):
-            with self.peek(int(position)) as reader:
-                ids = reader.image_ids()
+            ids = self.rows(int(position)).image_ids
             for image in np.flatnonzero(shard == position):
                 found[image] = ids[row[image]]
         return found
@@ -275,25 +181,14 @@ def _by_row(shard: NDArray[np.int32], row: NDArray[np.int32], position: int) -> 
     return images[np.argsort(row[images], kind="stable")]
 
 
-def open_features(task: Task) -> FeatureShards:
-    """The feature shards that a task names under `extract`.
+def open_features(inputs: Inputs) -> FeatureShards:
+    """The feature shards that `extract` left.
 
     Raises:
         PipelineError: there are none.
-        IntegrityError: the first, or the spec of all, is missing or not what its receipt says.
+        IntegrityError: the spec of all is missing or not what its receipt says.
     """
-    receipts = shard_receipts(task, "extract")
-    numbers = tuple(sorted(receipts))
-    files = Files(task.storage)
-    store = PurePosixPath(task.folders["extract"]).name
-    shards = tuple(receipts[number].files[0] for number in numbers)
-    return FeatureShards(files, store, numbers, shards, _spec(task, files, store, shards[0]))
-
-
-def _spec(task: Task, files: Files, store: str, first: FileReceipt) -> FeatureSpec:
-    """The spec that stands beside the shards; that of the first shard where none does."""
-    for receipt in task.inputs["extract"]:
-        if receipt.shard is None:
-            return FeatureSpec.model_validate_json(files.checked(receipt.files[0]).read_bytes())
-    with STORES.load(store).open_shard(files.sized(first)) as reader:
-        return reader.spec
+    numbers = tuple(inputs.shards("extract"))
+    store = PurePosixPath(inputs.folder("extract")).name
+    spec = FeatureSpec.model_validate_json(inputs.read("extract", "spec"))
+    return FeatureShards(inputs, store, numbers, spec)

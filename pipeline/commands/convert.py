@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engine.engine import write_page
 from pipeline.engine.fingerprint import fingerprint
-from pipeline.engine.graph import Graph, Node
+from pipeline.engine.graph import Graph, Node, inputs_of
 from pipeline.engine.plan import plan
 from pipeline.engine.progress import ProgressView
-from pipeline.engine.task import Task, shard_name
+from pipeline.files.inputs import Inputs, shard_name
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage, users_folder
 from pipeline.machine import stopping
@@ -24,7 +25,7 @@ from pipeline.machine.ahead import ahead
 from pipeline.machine.device import cores
 from pipeline.machine.stopping import watching_signals
 from pipeline.stores import STORES
-from schemas.config import StoreConfig
+from schemas.config import Config, StoreConfig
 from schemas.errors import PipelineError, UsageError, unknown_name
 from schemas.receipts import Receipt
 
@@ -95,6 +96,27 @@ class Conversion:
             raise UsageError(f"convert: {self.to} wants no --out: it has its place in the work folder")
 
 
+def import_settings(config: Config, files: Sequence[str], to: str, out: Path | None) -> list[str]:
+    """The settings, as `--set` takes them, with which the stage `extract` takes in these files.
+
+    Args:
+        config: the settings without them.
+        to: store that the features go to; "" for that of the settings.
+        out: what the user gave as --out.
+
+    Raises:
+        UsageError: the data set takes in no features, or a folder was named for them.
+    """
+    if "features" not in type(config.dataset).model_fields:
+        raise UsageError(
+            f"convert: --from takes in features of the data set nuswide, got {config.dataset.name} (--dataset, or the "
+            f"section [dataset] of the configuration). Run: biam-pipe convert --dataset nuswide --from {files[0]}"
+        )
+    if out is not None:
+        raise UsageError("convert: --from wants no --out: features that are taken in go to the work folder")
+    return [f"dataset.features={json.dumps(list(files))}", *([f"store.name={to}"] if to else [])]
+
+
 def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConfig, str], Graph]) -> Converted:
     """The features in another store, or in a form for other programs.
 
@@ -108,15 +130,15 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
     """
     graph = graph_of(request.store, "extract" if request.out is None else "train")
     plan(graph)
-    _require_complete(graph, ("extract",) if request.out is None else ("extract", "split"), Path(storage.root).name)
-    with writing(Path(storage.root)), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+    _require_complete(graph, ("extract",) if request.out is None else ("extract", "split"), storage.name)
+    with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         if request.out is not None:
             return _to_files(graph, storage, request.to, request.out, progress)
         storage.sweep()
         options = request.store.model_copy(update={"name": request.to})
         target = graph_of(options, "extract")
         plan(target)
-        return _to_store(graph, target["extract"], storage, options, progress)
+        return _to_store(graph, target["extract"], options, progress)
 
 
 def _require_complete(graph: Graph, stages: Iterable[str], dataset: str) -> None:
@@ -129,13 +151,13 @@ def _require_complete(graph: Graph, stages: Iterable[str], dataset: str) -> None
             )
 
 
-def _to_store(graph: Graph, target: Node, storage: Storage, options: StoreConfig, progress: ProgressView) -> Converted:
+def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: ProgressView) -> Converted:
     """The features in another store; the target's node is that of the same features there."""
     from pipeline.batches.shards import open_features
     from pipeline.conversion.store import StoreCopy
 
-    source = graph["extract"]
-    copy = StoreCopy(storage, open_features(_task(graph, storage)), options, target.ledger)
+    source, storage = graph["extract"], target.ledger.storage
+    copy = StoreCopy(open_features(_left(graph)), options, target.ledger, target.outputs)
 
     def stand_or_make(receipt: Receipt) -> Receipt:
         standing = target.valid.get(receipt.shard)
@@ -148,18 +170,17 @@ def _to_store(graph: Graph, target: Node, storage: Storage, options: StoreConfig
             progress.update("convert", done + 1, len(source.valid))
     made = {shard for shard, receipt in target.valid.items() if receipt is not before.get(shard)}
     if made or not target.recorded:
-        if target.stage.finish is not None:
-            target.stage.finish(storage, target.folder, target.receipts())
+        write_page(target)
         target.ledger.write_record(target.recipe, target.receipts())
     numbered = [receipt for receipt in target.receipts() if receipt.shard is not None]
     return Converted(
         to=options.name,
-        folder=str(storage.local(target.folder)),
+        folder=storage.shown(target.folder),
         files=len(numbered),
         made=len(made - {None}),
         rows=sum(receipt.rows for receipt in numbered),
         size_bytes=sum(file.size_bytes for receipt in numbered for file in receipt.files),
-        next_step=f"biam-pipe train --dataset {Path(storage.root).name} --set store.name={options.name}",
+        next_step=f"biam-pipe train --dataset {storage.name} --set store.name={options.name}",
     )
 
 
@@ -168,9 +189,8 @@ def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: Prog
     from pipeline.batches.shards import open_features
 
     files = _Files(users_folder(out.resolve(), "convert"), {name: graph[name] for name in _READS})
-    task = _task(graph, storage)
-    features = open_features(task)
-    jobs = _huggingface(task, features) if to == "huggingface" else _released(task, features, Path(storage.root).name)
+    features = open_features(_left(graph))
+    jobs = _huggingface(features) if to == "huggingface" else _released(features)
     files.refuse_others(jobs)
     made = rows = size_bytes = 0
     for number, (name, write) in enumerate(jobs.items()):
@@ -181,8 +201,8 @@ def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: Prog
             note, made = files.make(name, write), made + 1
         rows, size_bytes = rows + note["rows"], size_bytes + note["size_bytes"]
         progress.update("convert", number + 1, len(jobs))
-    for shard in features.receipts:  # what no file was made from now may have changed since
-        features.files.checked(shard)
+    for number in features.numbers:  # what no file was made from now may have changed since
+        features.inputs.path("extract", "features", number)
     example = f'load_dataset("parquet", data_files="{out}/*.parquet")' if to == "huggingface" else f"h5py, {out}/*.h5"
     return Converted(to, str(out), len(jobs), made, rows, size_bytes, example)
 
@@ -210,7 +230,7 @@ class _Files:
         others = [name for name in self.storage.sizes(".") if name.endswith(_SUFFIXES) and name not in jobs]
         if others:
             raise UsageError(
-                f"convert: {self.storage.local(min(others))} is none of the {len(jobs)} files of this conversion "
+                f"convert: {self.storage.shown(min(others))} is none of the {len(jobs)} files of this conversion "
                 f"(found {len(others)} such, expected 0). Remove what is old, or use another --out"
             )
 
@@ -229,7 +249,7 @@ class _Files:
         self.storage.remove(self._note(name))
         with self.storage.commit(name) as temporary:
             rows = write(temporary)
-        size_bytes = self.storage.local(name).stat().st_size
+        size_bytes = self.storage.size_bytes(name)
         sha256 = self.storage.sha256(name)
         note = {"made_from": self._made_from, "rows": rows, "size_bytes": size_bytes, "sha256": sha256}
         self.storage.write(self._note(name), json.dumps(note, indent=1).encode())
@@ -243,15 +263,12 @@ class _Files:
         return f"{name}.json"
 
 
-def _huggingface(task: Task, features: "FeatureShards") -> dict[str, Write]:
+def _huggingface(features: "FeatureShards") -> dict[str, Write]:
     """One Parquet file a shard."""
-    from pipeline.batches.shards import shard_receipts
     from pipeline.conversion import huggingface
 
-    split_of = shard_receipts(task, "split", features.numbers)
-
     def write(position: int, path: Path) -> int:
-        table = features.files.table(split_of[features.numbers[position]].files[0], ["image_id", "split"])
+        table = features.inputs.table("split", "images", features.numbers[position])
         splits = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
         with features.open(position) as reader:
             return huggingface.write(path, reader, splits)
@@ -261,31 +278,18 @@ def _huggingface(task: Task, features: "FeatureShards") -> dict[str, Write]:
     }
 
 
-def _released(task: Task, features: "FeatureShards", dataset: str) -> dict[str, Write]:
+def _released(features: "FeatureShards") -> dict[str, Write]:
     """One HDF5 file for training and one for testing."""
     from pipeline.conversion import released
 
+    dataset = features.inputs.dataset
     prefix = _NUSWIDE_FILES if dataset == "nuswide" else dataset
-    return {
-        f"{prefix}_{part}.h5": partial(released.write, task=task, features=features, part=part)
-        for part in ("train", "test")
-    }
+    return {f"{prefix}_{part}.h5": partial(released.write, features=features, part=part) for part in ("train", "test")}
 
 
-def _task(graph: Graph, storage: Storage) -> Task:
-    """The features and what is known of their images, as stages get them."""
-    nodes = {name: graph[name] for name in _READS if name in graph}
-    return Task(
-        stage="convert",
-        shard=None,
-        root=storage.root,
-        folder="",
-        recipe="",
-        fingerprint="",
-        settings=None,
-        inputs={name: node.receipts() for name, node in nodes.items()},
-        folders={name: node.folder for name, node in nodes.items()},
-    )
+def _left(graph: Graph) -> Inputs:
+    """The features and what is known of their images."""
+    return inputs_of(graph, "convert", {name: graph[name].receipts() for name in _READS if name in graph})
 
 
 def _unless_stopped(shards: Sequence[Receipt]) -> Iterator[Receipt]:

@@ -1,6 +1,5 @@
 """What a run came to: counts, figures, and whether too many images failed."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from pipeline.commands.reextract import Reextraction
 from pipeline.commands.status import StageStatus, line
 from pipeline.commands.verify import Verification
-from pipeline.engine.graph import Graph
+from pipeline.engine.graph import Graph, inputs_of
 from pipeline.files.storage import Storage
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError, TooManyFailedError, problem_json
@@ -93,14 +92,17 @@ def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, in
         ran: pieces that ran, by stage.
     """
     report_node, evaluate_node = graph.get("report"), graph.get("evaluate")
-    metrics = f"{evaluate_node.folder}/metrics.json" if evaluate_node else None
+    metrics = None
+    if evaluate_node:
+        left = inputs_of(graph, "the outcome of a run", {"evaluate": evaluate_node.receipts()})
+        metrics = left.json("evaluate", "metrics")
     backbone = config.backbone.weights
     return Result(
         root=storage.root,
         stages=tuple(line(node.name, node.receipts()) for node in graph.values()),
         ran=ran,
-        metrics=json.loads(storage.read(metrics)) if metrics else None,
-        report=str(storage.local(f"{report_node.folder}/report.html")) if report_node else None,
+        metrics=metrics,
+        report=storage.shown(report_node.outputs["report"].at(None)) if report_node else None,
         random_weights=backbone if "extract" in graph and backbone.startswith("random:") else None,
         problem=_too_many_failed(config, graph),
     )

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.engine.graph import Graph, Node
-from pipeline.engine.task import Task
+from pipeline.engine.graph import Graph, Node, inputs_of
+from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError, problem_json
@@ -124,7 +124,6 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     """
     import torch
 
-    from pipeline.batches.shards import whole_file
     from pipeline.inference.computing import repeatable
     from pipeline.inference.model_file import trained_model
     from pipeline.inference.predictor import Seer
@@ -136,45 +135,35 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     if request.top < 1:
         raise UsageError(f"predict: --top is {request.top}, expected at least 1 label of each image. Example: --top 5")
     _require_model(config, storage, graph["train"])
-    task = _task(config, storage, graph)
-    model = storage.local(whole_file(task, "train").path)
-    spec = _feature_spec(config, task)
-    labels = _labels(config, task, graph, request.labels)
+    left = inputs_of(graph, "predict", {name: node.kept.values() for name, node in graph.items()})
+    model = storage.shown(left.file("train", "model").path)
+    spec = _feature_spec(config, left)
+    labels = _labels(config, left, graph, request.labels)
     channels, elements = (spec.map_with_role(role).shape[-1] for role in ("region", "global"))
-    saved = trained_model(task, FeatureSizes(channels, elements, labels.vectors.shape[1]))
+    saved = trained_model(left, FeatureSizes(channels, elements, labels.vectors.shape[1]))
     device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), users_folder(request.out, "predict")
     with repeatable(config.evaluate.seed, config.engine.threads, device):
         seer = Seer(config, spec, saved.model.to(device), torch.from_numpy(labels.vectors).to(device))
         seen = enumerate(seer.see(request.images, request.top), start=1)
         found = [_prediction(one, labels.names, number, pictures) for number, one in seen]
-    return Prediction(str(model), spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, found)
+    return Prediction(model, spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, found)
 
 
 def _require_model(config: Config, storage: Storage, train: Node) -> None:
     """See that there is a trained model of these settings, and say which others there are."""
     if train.kept:
         return
-    others = sorted(path.parent.name for path in storage.local("runs").glob("*/model.safetensors"))
+    others = [folder.rpartition("/")[2] for folder, names in storage.folders() if "model.safetensors" in names]
     there = f"; of other settings there are: {', '.join(others)}" if others else ""
     raise PipelineError(
-        f"predict: no model was trained with these settings (none in {storage.local(train.folder)}{there}), expected "
+        f"predict: no model was trained with these settings (none in {storage.shown(train.folder)}{there}), expected "
         f"one. Run: biam-pipe train --dataset {config.dataset.name}"
     )
 
 
-def _task(config: Config, storage: Storage, graph: Graph) -> Task:
-    """A task that finds what the stages left, as theirs do."""
-    inputs = {name: tuple(node.kept.values()) for name, node in graph.items()}
-    folders = {name: node.folder for name, node in graph.items()}
-    return Task("predict", None, storage.root, "", "", "", config, inputs, folders)
-
-
-def _feature_spec(config: Config, task: Task) -> FeatureSpec:
+def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
     """The spec of the features that the model learnt from; the weights here have to be those."""
-    from pipeline.batches.shards import Files, whole_file
-
-    path = Files(task.storage).checked(whole_file(task, "extract"))
-    spec = FeatureSpec.model_validate_json(path.read_bytes())
+    spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
     found = weights.sha256(config.backbone, BACKBONES.load(config.backbone.name).PUBLISHED)
     if found != spec.weights_sha256:
         raise PipelineError(
@@ -185,12 +174,12 @@ def _feature_spec(config: Config, task: Task) -> FeatureSpec:
     return spec
 
 
-def _labels(config: Config, task: Task, graph: Graph, asked: Sequence[str] | None) -> _Labels:
+def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | None) -> _Labels:
     """What is asked for: labels of the data set have their row of the label matrix, other words are looked up."""
     from pipeline.batches.label_space import read_label_space
     from pipeline.vectors.requested import asked_labels
 
-    space = read_label_space(task)
+    space = read_label_space(left)
     if asked is None:
         return _Labels(space.name, space.vectors, {})
     names = list(dict.fromkeys(" ".join(name.split()) for name in asked if name.strip()))
@@ -224,7 +213,7 @@ def _prediction(seen: "Seen", names: Sequence[str], number: int, pictures: Stora
         for rank, (label, score) in enumerate(zip(seen.best, seen.scores, strict=True)):
             name = f"{number:04d}-{_slug(Path(seen.path).stem)}-{rank + 1}-{_slug(names[label])}.png"
             pictures.write(name, png(overlay(small, seen.responses[rank])))
-            labels.append(LabelScore(names[label], score, str(pictures.local(name))))
+            labels.append(LabelScore(names[label], score, pictures.shown(name)))
     return ImagePrediction(seen.path, seen.status, seen.error, labels)
 
 

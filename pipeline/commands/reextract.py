@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.graph import Graph, Node
+from pipeline.engine.graph import Graph, inputs_of
 from pipeline.engine.plan import plan
-from pipeline.engine.task import Task
-from pipeline.files.storage import Storage
 from schemas.config import Config
 from schemas.errors import PipelineError
 from schemas.status import ImageStatus
@@ -46,7 +44,7 @@ class Reextraction:
     note: str | None = None
 
 
-def reextract(graph: Graph, storage: Storage, config: Config, count: int, seed: int) -> Reextraction:
+def reextract(graph: Graph, config: Config, count: int, seed: int) -> Reextraction:
     """Make random images of the data set anew, with the settings that their features were made with.
 
     Args:
@@ -62,10 +60,11 @@ def reextract(graph: Graph, storage: Storage, config: Config, count: int, seed: 
     node, tolerance = graph["extract"], TOLERANCE[config.extract.precision]
     if not any(shard is not None for shard in node.valid):
         raise PipelineError(
-            f"verify --reextract: no features of these settings in {storage.local(node.folder)}, expected at least one "
-            f"shard. Run: biam-pipe extract --dataset {config.dataset.name}"
+            f"verify --reextract: no features of these settings in {node.ledger.storage.shown(node.folder)}, expected "
+            f"at least one shard. Run: biam-pipe extract --dataset {config.dataset.name}"
         )
-    features = open_features(_task(graph, storage, None))
+    left = {name: graph[name].receipts() for name in ("index", "download", "extract")}
+    features = open_features(inputs_of(graph, "verify --reextract", left))
     if features.spec.origin is not None:
         note = f"these features were not made here, and there are no images to make them from: {features.spec.origin}"
         return Reextraction(0, 0, 0.0, 0.0, tolerance, (), note)
@@ -77,7 +76,7 @@ def reextract(graph: Graph, storage: Storage, config: Config, count: int, seed: 
             "--set images.keep=true"
         )
         return Reextraction(0, 0, 0.0, 0.0, tolerance, (), note)
-    return _compared(list(_errors(graph, storage, config, features, chosen)), tolerance)
+    return _compared(list(_errors(config, features, chosen)), tolerance)
 
 
 def _draw(graph: Graph, features: "FeatureShards", count: int, seed: int) -> dict[int, NDArray[np.int64]]:
@@ -96,9 +95,8 @@ def _draw(graph: Graph, features: "FeatureShards", count: int, seed: int) -> dic
     for position in np.unique(np.searchsorted(ends, drawn, side="right")).tolist():
         first = int(ends[position] - good[position])
         inside = drawn[(drawn >= first) & (drawn < ends[position])] - first
-        with features.peek(position) as reader:
-            rows = np.flatnonzero(np.array(reader.statuses()) == ImageStatus.OK)
-        chosen[position] = rows[inside]
+        good_rows = np.flatnonzero(np.array(features.rows(position).statuses) == ImageStatus.OK)
+        chosen[position] = good_rows[inside]
     return chosen
 
 
@@ -122,9 +120,7 @@ class _Error:
     failed: str | None = None
 
 
-def _errors(
-    graph: Graph, storage: Storage, config: Config, features: "FeatureShards", chosen: dict[int, NDArray[np.int64]]
-) -> Iterator[_Error]:
+def _errors(config: Config, features: "FeatureShards", chosen: dict[int, NDArray[np.int64]]) -> Iterator[_Error]:
     from pipeline.backbones.network import network
     from pipeline.images.ready import PixelOptions, ready
     from pipeline.images.rows import image_rows
@@ -135,7 +131,7 @@ def _errors(
     )
     for position, rows in chosen.items():
         wanted = set(rows.tolist())
-        for row, image_row in enumerate(image_rows(_task(graph, storage, features.numbers[position]))):
+        for row, image_row in enumerate(image_rows(features.inputs, features.numbers[position])):
             if row not in wanted:
                 continue
             image = ready(image_row, options)
@@ -174,24 +170,4 @@ def _compared(errors: list[_Error], tolerance: float) -> Reextraction:
         mean_error=sum(one.total for one in errors) / max(sum(one.numbers for one in errors), 1),
         tolerance=tolerance,
         problems=tuple(problems),
-    )
-
-
-def _task(graph: Graph, storage: Storage, shard: int | None) -> Task:
-    """What extraction gets of a shard; without one, all features."""
-    nodes: dict[str, Node] = {name: graph[name] for name in ("index", "download", "extract")}
-    return Task(
-        stage="extract",
-        shard=shard,
-        root=storage.root,
-        folder=nodes["extract"].folder,
-        recipe=nodes["extract"].digest,
-        fingerprint="",
-        settings=None,
-        inputs={
-            name: node.receipts() if shard is None else (node.valid[shard],)
-            for name, node in nodes.items()
-            if shard is None or shard in node.valid
-        },
-        folders={name: node.folder for name, node in nodes.items()},
     )

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.engine.graph import Graph
 from pipeline.files.lock import Writer, writer
+from pipeline.files.storage import Storage
 from schemas.receipts import Receipt
 
 
@@ -51,11 +51,11 @@ class WorkStatus:
     writer: Writer | None
 
 
-def status(graph: Graph, root: Path) -> WorkStatus:
+def status(graph: Graph, storage: Storage) -> WorkStatus:
     """What the receipts of all stages and the lock of a work folder say."""
     listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
     stages = (line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values())
-    return WorkStatus(tuple(stages), writer(root))
+    return WorkStatus(tuple(stages), writer(storage))
 
 
 def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:

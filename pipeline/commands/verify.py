@@ -1,12 +1,12 @@
-"""Compares every file that a receipt names with the hash the receipt holds, whatever settings it was made with."""
+"""Compares every file with the hash that its receipt holds, or that it carries, whatever settings it was made with."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.engine.ledger import ledgers
+from pipeline.engine.ledger import is_record, ledgers
 from pipeline.files.storage import Storage
 from pipeline.machine.device import cores
 from schemas.errors import PipelineError
@@ -24,15 +24,18 @@ class Verification:
         size_bytes: of them, as their receipts say.
         problems: one text for each file that is gone or has other bytes, for each receipt that is not in order, and for
             each file of a shard that no receipt names.
+        unhashed: paths below the data set's folder of files of which nobody can tell whether they are as they were
+            written: logs, events, and what others put there.
     """
 
     files: int
     size_bytes: int
     problems: tuple[str, ...]
+    unhashed: tuple[str, ...] = ()
 
 
 def verify(storage: Storage) -> Verification:
-    """Read and hash every file of a data set's folder that has a receipt; what was dropped on purpose is left out.
+    """Read and hash every file of a data set's folder; what was dropped on purpose is left out.
 
     Raises:
         PipelineError: there is no receipt at all.
@@ -40,28 +43,36 @@ def verify(storage: Storage) -> Verification:
     audits = [ledger.audit() for ledger in ledgers(storage)]
     if not audits:
         raise PipelineError(
-            f"verify: no receipt in {storage.root}, expected one at least. Run: biam-pipe run --dataset "
-            f"{storage.local('').name}"
+            f"verify: no receipt in {storage.root}, expected one at least. Run: biam-pipe run --dataset {storage.name}"
         )
     receipts = [receipt for found, _ in audits for receipt in found]
     files = [file for receipt in receipts for file in receipt.files if not file.pruned]
     with ThreadPoolExecutor(cores()) as threads:
         problems = [text for text in threads.map(partial(_problem, storage), files) if text is not None]
     problems += [text for _, texts in audits for text in texts]
-    problems += _unnamed(storage, receipts)
-    return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems))
+    others = _others(storage, receipts)
+    problems += [f"{storage.shown(path)}: {found}" for path, found in others.items() if found is not None]
+    unhashed = [path for path, found in others.items() if found is None]
+    return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems), tuple(unhashed))
 
 
-def _unnamed(storage: Storage, receipts: Iterable[Receipt]) -> Iterator[str]:
-    """A text for each file of a shard that counts for nothing: its receipt is gone, or a run did not come to it."""
+def _others(storage: Storage, receipts: Iterable[Receipt]) -> dict[str, str | None]:
+    """Files that no receipt names, each with what is wrong with it; None where that cannot be known."""
     named = {file.path for receipt in receipts for file in receipt.files}
-    for folder, names in storage.folders():
-        paths = (f"{folder}/{name}" for name in names if _SHARD_FILE.fullmatch(name))
-        yield from (f"{storage.local(path)}: no receipt names it" for path in paths if path not in named)
+    found: dict[str, str | None] = {}
+    for path in storage.files():
+        name = path.rpartition("/")[2]
+        if path in named or is_record(name):
+            continue
+        if _SHARD_FILE.fullmatch(name):
+            found[path] = "no receipt names it"
+        elif (whole := storage.is_whole(path)) is not True:
+            found[path] = None if whole is None else "its bytes are not those of the hash in it"
+    return found
 
 
 def _problem(storage: Storage, file: FileReceipt) -> str | None:
-    path = storage.local(file.path)
+    path = storage.shown(file.path)
     try:
         found = storage.sha256(file.path)
     except FileNotFoundError:

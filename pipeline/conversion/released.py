@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batches.annotations import Annotations, from_table
-from pipeline.batches.shards import FeatureShards, shard_receipts, whole_file
-from pipeline.engine.task import Task
+from pipeline.batches.shards import FeatureShards
+from pipeline.files.inputs import Inputs
 from pipeline.machine.ahead import ahead
 from pipeline.machine.device import cores
 from pipeline.stores.hdf5 import sink
@@ -60,33 +60,33 @@ class Columns:
         return self.num_seen + self.num_unseen
 
 
-def columns(task: Task, features: FeatureShards) -> Columns:
-    """The columns of a task that has index and split upstream."""
-    labels = features.files.table(whole_file(task, "index"), ["label_index"])["label_index"].to_pylist()
-    roles = features.files.table(whole_file(task, "split"), ["label_index", "role"]).to_pylist()
-    order = sorted(roles, key=lambda one: (one["role"] != LabelRole.SEEN, one["label_index"]))
+def columns(inputs: Inputs) -> Columns:
+    """The columns, from what index and split left."""
+    labels = inputs.table("index", "labels", columns=["label_index"])["label_index"].to_pylist()
+    roles = inputs.table("split", "labels").to_pylist()
+    order = sorted(roles, key=lambda label: (label["role"] != LabelRole.SEEN, label["label_index"]))
     column_of = np.full(1 + max(labels, default=-1), -1, dtype=np.int32)
-    column_of[[one["label_index"] for one in order]] = np.arange(len(order))
-    seen = sum(one["role"] == LabelRole.SEEN for one in roles)
+    column_of[[label["label_index"] for label in order]] = np.arange(len(order))
+    seen = sum(label["role"] == LabelRole.SEEN for label in roles)
     return Columns(column_of, seen, len(roles) - seen)
 
 
-def write(path: Path, task: Task, features: FeatureShards, part: str) -> int:
+def write(path: Path, features: FeatureShards, part: str) -> int:
     """Write the file of a part of the data set; returns how many images are in it. A few of them are in memory.
 
     Args:
-        task: names the receipts of index and split.
+        features: the shards; what index and split left stands beside them.
         part: `train` (our training and validation images) or `test`.
 
     Raises:
         PipelineError: two images would get the same name, or the data set has no such images.
         IntegrityError: a shard is not what its receipt says.
     """
-    labels = columns(task, features)
+    labels = columns(features.inputs)
     width = labels.num_seen if part == "train" else len(labels)
     channels, regions = features.region.shape[-1], int(np.prod(features.region.shape[:-1]))
     written = 0
-    images = _images(task, features, labels, part)
+    images = _images(features, labels, part)
     threads = cores()
     with (
         sink(path) as target,
@@ -113,13 +113,13 @@ def write(path: Path, task: Task, features: FeatureShards, part: str) -> int:
 
 
 def _images(
-    task: Task, features: FeatureShards, labels: Columns, part: str
+    features: FeatureShards, labels: Columns, part: str
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[np.int8]]]:
     """Key, region map and codes of each usable image, in index order."""
-    index, split = (shard_receipts(task, stage, features.numbers) for stage in ("index", "split"))
+    inputs = features.inputs
     for position, number in enumerate(features.numbers):
-        known = features.files.table(index[number].files[1], ["image_id", "positive", "negative"])
-        splits = features.files.table(split[number].files[0], ["split"])["split"].to_pylist()
+        known = inputs.table("index", "annotations", number, ["image_id", "positive", "negative"])
+        splits = inputs.table("split", "images", number, ["split"])["split"].to_pylist()
         annotations: Annotations = from_table(known, labels.column_of, len(labels))
         with features.open(position) as reader:
             ids, statuses = reader.image_ids(), reader.statuses()

@@ -38,13 +38,13 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
 }
 
-# Arrow's own allocator keeps 70 MB more of what passes through a network worker, and is no faster there.
+# Arrow's own allocator keeps 70 MB more of what passes through an io worker, and is no faster there.
 _FRUGAL = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 
-# A piece is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
+# A task is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
 _DASK = {
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-    "distributed.scheduler.allowed-failures": 0,  # a piece that kills its worker must not kill three more
+    "distributed.scheduler.allowed-failures": 0,  # a task that kills its worker must not kill three more
     "distributed.scheduler.no-workers-timeout": f"{_START_S}s",  # for a worker that died to come back
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.memory.target": False,
@@ -78,15 +78,15 @@ def require_gpu(offered: int) -> None:
 
 
 class WorkerDiedError(PipelineError):
-    """The process that a piece ran in is gone, and the piece may or may not be why."""
+    """The process that a task ran in is gone, and the task may or may not be why."""
 
 
 class Pool:
-    """The workers that pieces run on: of a user's cluster, or of an embedded one that is started at first need.
+    """The workers that tasks run on: of a user's cluster, or of an embedded one that is started at first need.
 
     Args:
         scheduler: address of a user's Dask scheduler; None for the embedded cluster.
-        places: where the pieces to come may want to run; the embedded cluster has workers for these only.
+        places: where the tasks to come may want to run; the embedded cluster has workers for these only.
     """
 
     def __init__(self, scheduler: str | None, settings: EngineConfig, places: Collection[Place]) -> None:
@@ -97,7 +97,7 @@ class Pool:
         self._client: Client | None = None
         self._declared: set[str] = set()
         self._capacity: dict[str, int] = {
-            "network": settings.network_workers,
+            "io": settings.network_workers,
             "compute": settings.compute_workers,
             "GPU": len(visible_gpus()),
         }
@@ -108,8 +108,8 @@ class Pool:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def lane(self, place: Place) -> str:
-        """The resource that a piece takes.
+    def resource(self, place: Place) -> str:
+        """The resource that a task takes.
 
         Raises:
             PipelineError: it wants a GPU, and no worker has one.
@@ -120,28 +120,30 @@ class Pool:
             require_gpu(self._capacity["GPU"])
         return _resource(place, self._capacity["GPU"])
 
-    def slots(self, lane: str) -> int:
+    def slots(self, resource: str) -> int:
         """Pieces that can run at once."""
-        return self._capacity[lane]
+        return self._capacity[resource]
 
-    def submit(self, lane: str, name: str, function: Callable[[], Any]) -> "Future":
-        """Start a piece; of a user's workers without our resources, any will do."""
-        assert self._scheduler or lane in self._lanes(), f"a piece for the lane {lane}, which was to get no more"
+    def submit(self, resource: str, name: str, function: Callable[[], Any]) -> "Future":
+        """Start a task; of a user's workers without our resources, any will do."""
+        assert self._scheduler or resource in self._resources(), (
+            f"a task for the resource {resource}, which was to get no more"
+        )
         client = self._open()
-        wanted = {lane: 1} if lane in self._declared else {}
+        wanted = {resource: 1} if resource in self._declared else {}
         return client.submit(function, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
 
     def keep(self, places: Collection[Place]) -> None:
         """Go on with the embedded workers of these places only: each of the others holds 95 MB for nothing."""
-        before = self._lanes()
+        before = self._resources()
         self._places = places
-        gone = before - self._lanes()
+        gone = before - self._resources()
         if self._scheduler is None and self._client is not None and gone:
             cluster: Any = self._client.cluster
             names = [name for name in cluster.worker_spec if name.rpartition("-")[0] in gone]
             cluster.loop.add_callback(cluster.scale_down, names)  # nobody waits for it
 
-    def _lanes(self) -> set[str]:
+    def _resources(self) -> set[str]:
         return {_resource(place, self._capacity["GPU"]) for place in self._places}
 
     def _open(self) -> "Client":
@@ -165,10 +167,10 @@ class Pool:
 
 
 def receipts_of(name: str, future: "Future") -> list[Receipt]:
-    """Receipts of a piece that ended on the cluster.
+    """Receipts of a task that ended on the cluster.
 
     Raises:
-        PipelineError: what the piece raised, that its worker died, or that none came back.
+        PipelineError: what the task raised, that its worker died, or that none came back.
     """
     from distributed import CancelledError, KilledWorker
     from distributed.scheduler import NoValidWorkerError, NoWorkerError
@@ -252,7 +254,7 @@ def _layout(
 
     gpus = visible_gpus()
     workers = {
-        "network": [worker("network", **_FRUGAL) for _ in range(settings.network_workers)],
+        "io": [worker("io", **_FRUGAL) for _ in range(settings.network_workers)],
         "compute": [worker("compute") for _ in range(settings.compute_workers)],
         "GPU": [worker("GPU", CUDA_VISIBLE_DEVICES=gpu) for gpu in gpus],
     }

@@ -1,6 +1,6 @@
-"""Runs what is not up to date, shard by shard, each piece as soon as its inputs are there.
+"""Runs what is not up to date, shard by shard, each task as soon as its inputs are there.
 
-Submission is bounded: for each place only a few pieces are under way, so that a run over nine thousand shards holds a
+Submission is bounded: for each place only a few tasks are under way, so that a run over nine thousand shards holds a
 handful of tasks at any time. Where files are dropped once they have been read, the stage that writes them is held back
 as well, so that a run holds a handful of them. What comes back is a receipt, never data.
 """
@@ -17,18 +17,20 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from pipeline.engine.cluster import Pool, WorkerDiedError, receipts_of
-from pipeline.engine.graph import Graph, Node, Piece, Shard, Walk, reader_of
+from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
-from pipeline.engine.task import Service, Task, shard_name
+from pipeline.engine.task import Service, Task
 from pipeline.engine.work import Job, OwnProcess, Progress
+from pipeline.files import own_hash
+from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError, TimeBudgetError
 from schemas.receipts import Receipt
 
-_QUEUED_PER_SLOT = 2  # one runs, one waits, so that no worker idles between two pieces
+_QUEUED_PER_SLOT = 2  # one runs, one waits, so that no worker idles between two tasks
 _POLL_S = 0.2
 _SAVE_S = 6.0  # of the 10 s that an interruption may take
 
@@ -37,10 +39,10 @@ _log = logging.getLogger("biam_pipe.engine")
 
 @dataclass
 class Outcome:
-    """A piece that ended."""
+    """A task that ended."""
 
     node: Node
-    piece: Piece
+    task: PendingTask
     result: Callable[[], list[Receipt]]
 
 
@@ -51,7 +53,7 @@ class Engine:
     Attributes:
         scheduler: address of a user's Dask cluster; None for the embedded one.
         deadline: `time.time()` at which to stop; None for never.
-        ran: pieces that ran, by stage.
+        ran: tasks that ran, by stage.
     """
 
     graph: Graph
@@ -63,26 +65,26 @@ class Engine:
     ran: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._walk = Walk(self.graph)
-        self._waiting: dict[str, list[tuple[int, Piece]]] = {name: [] for name in self.graph}  # heaps, by stage
+        self._frontier = Frontier(self.graph)
+        self._waiting: dict[str, list[tuple[int, PendingTask]]] = {name: [] for name in self.graph}  # heaps, by stage
         self._under_way: Counter[str] = Counter()  # by stage
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
-        self._careful: set[tuple[str, Shard]] = set()  # pieces whose worker died once
-        self._alone: set[str] = set()  # lanes in which one of them is under way
+        self._isolated: set[tuple[str, Shard]] = set()  # tasks whose worker died once
+        self._alone: set[str] = set()  # resources in which one of them is under way
         self._pool = Pool(self.scheduler, self.settings, {node.stage.place for node in self.graph.values()})
 
     def run(self) -> None:
         """Bring every stage of the graph up to date.
 
         Raises:
-            PipelineError: the first error of a piece, an interruption, or the end of the time budget. What was
+            PipelineError: the first error of a task, an interruption, or the end of the time budget. What was
                 committed until then stays.
         """
         with ExitStack() as self._stack, self._pool:
             self._refuse_missing_gpu()
-            self._absorb(self._walk.start())
+            self._absorb(self._frontier.start())
             while True:
                 self._heed_signals()
                 stop = stopping.reason(self.deadline if self.ran else None)
@@ -90,45 +92,44 @@ class Engine:
                     self._submit()
                 if not self._under_way.total():
                     if any(self._waiting.values()):
-                        assert stop is not None, "pieces wait, and nothing that they wait for is under way"
+                        assert stop is not None, "tasks wait, and nothing that they wait for is under way"
                         raise stop
                     return
                 self._collect()
 
-    def _absorb(self, ready: Iterable[tuple[Node, Piece]]) -> None:
-        """Sort pieces into those that are up to date and those that wait for a place."""
+    def _absorb(self, ready: Iterable[tuple[Node, PendingTask]]) -> None:
+        """Sort tasks into those that are up to date and those that wait for a place."""
         todo = deque(ready)
         while todo:
             self._heed_signals()
-            node, piece = todo.popleft()
-            if (receipts := node.keeps(piece)) is not None:
+            node, task = todo.popleft()
+            if (receipts := node.keeps(task)) is not None:
                 todo.extend(self._settle(node, receipts))
             else:
-                self._put_in_line(node, piece)
+                self._put_in_line(node, task)
 
-    def _put_in_line(self, node: Node, piece: Piece) -> None:
-        heapq.heappush(self._waiting[node.name], (-1 if piece.shard is None else piece.shard, piece))
+    def _put_in_line(self, node: Node, task: PendingTask) -> None:
+        heapq.heappush(self._waiting[node.name], (-1 if task.shard is None else task.shard, task))
 
-    def _settle(self, node: Node, receipts: list[Receipt]) -> list[tuple[Node, Piece]]:
+    def _settle(self, node: Node, receipts: list[Receipt]) -> list[tuple[Node, PendingTask]]:
         """Take receipts that are up to date; drop what nobody needs any more; write stage records that are whole."""
         consumed = [self.graph[name] for name in node.stage.consumes]
         for before in consumed:
             for receipt in receipts:
                 drop(before, node, receipt.shard)
-        ready = self._walk.done(node, receipts)
+        ready = self._frontier.done(node, receipts)
         self.progress.update(node.name, len(node.valid), node.expected)
-        for one in (*consumed, node):
-            self._record(one)
+        for changed in (*consumed, node):
+            self._record(changed)
         if node.complete:
-            self._pool.keep({one.stage.place for one in self.graph.values() if not one.complete})
+            self._pool.keep({other.stage.place for other in self.graph.values() if not other.complete})
         return ready
 
     def _record(self, node: Node) -> None:
         """Write the stage record, when all receipts are there and none of them is about to change."""
         reader = self._pruner(node)
         if node.complete and not node.recorded and (reader is None or reader.complete):
-            if node.stage.finish is not None:
-                node.stage.finish(self.storage, node.folder, node.receipts())
+            write_page(node)
             node.ledger.write_record(node.recipe, node.receipts())
             node.recorded = True
 
@@ -138,84 +139,85 @@ class Engine:
         return reader if reader is not None and reader.stage.prunes else None
 
     def _refuse_missing_gpu(self) -> None:
-        """Say before the first piece what the last would wait for in vain."""
+        """Say before the first task what the last would wait for in vain."""
         for node in self.graph.values():
             if node.stage.place == "gpu" and not node.recorded:
-                self._lane(node)
+                self._resource(node)
 
-    def _lane(self, node: Node) -> str:
-        return "process" if node.stage.place == "process" else self._pool.lane(node.stage.place)
+    def _resource(self, node: Node) -> str:
+        return "process" if node.stage.place == "process" else self._pool.resource(node.stage.place)
 
     def _submit(self) -> None:
         """Start what there is room for: lower shards first, and of a shard the earlier stage."""
         while lines := [node for node in self.graph.values() if self._waiting[node.name] and self._has_room(node)]:
             node = min(lines, key=lambda node: self._waiting[node.name][0][0])
-            _, piece = heapq.heappop(self._waiting[node.name])
+            _, task = heapq.heappop(self._waiting[node.name])
             self._under_way[node.name] += 1
-            self._start(node, piece)
+            self._start(node, task)
 
     def _has_room(self, node: Node) -> bool:
-        """Whether a piece of this stage may start.
+        """Whether a task of this stage may start.
 
         Where its files are dropped after use, as many shards may wait for that as may be under way, written and read,
         at once: with fewer, workers would idle.
         """
-        lane, reader = self._lane(node), self._pruner(node)
-        if self._busy(lane) >= self._bound(lane) or self._keeps_apart(node, lane):
+        resource, reader = self._resource(node), self._pruner(node)
+        if self._busy(resource) >= self._bound(resource) or self._keeps_apart(node, resource):
             return False
         if reader is None:
             return True
         read = len(reader.valid) - (None in reader.valid)
         unread = self._under_way[node.name] + len(node.valid) - read
-        return unread < self._bound(lane) + self._bound(self._lane(reader))
+        return unread < self._bound(resource) + self._bound(self._resource(reader))
 
-    def _keeps_apart(self, node: Node, lane: str) -> bool:
-        """Whether a piece whose worker died once would meet another: it runs alone, to know who died of whom."""
-        _, piece = self._waiting[node.name][0]
-        return lane in self._alone or ((node.name, piece.shard) in self._careful and self._busy(lane) > 0)
+    def _keeps_apart(self, node: Node, resource: str) -> bool:
+        """Whether a task whose worker died once would meet another: it runs alone, to know who died of whom."""
+        _, task = self._waiting[node.name][0]
+        return resource in self._alone or ((node.name, task.shard) in self._isolated and self._busy(resource) > 0)
 
-    def _busy(self, lane: str) -> int:
-        return sum(count for name, count in self._under_way.items() if count and self._lane(self.graph[name]) == lane)
+    def _busy(self, resource: str) -> int:
+        return sum(
+            count for name, count in self._under_way.items() if count and self._resource(self.graph[name]) == resource
+        )
 
-    def _bound(self, lane: str) -> int:
-        return 1 if lane == "process" else _QUEUED_PER_SLOT * self._pool.slots(lane)
+    def _bound(self, resource: str) -> int:
+        return 1 if resource == "process" else _QUEUED_PER_SLOT * self._pool.slots(resource)
 
-    def _start(self, node: Node, piece: Piece) -> None:
+    def _start(self, node: Node, task: PendingTask) -> None:
         node.ledger.forget_record()
         node.recorded = False
         self.ran[node.name] = self.ran.get(node.name, 0) + 1
-        if (node.name, piece.shard) in self._careful:
-            self._alone.add(self._lane(node))
-        job = Job(node.stage.run, self._task(node, piece), node.ledger.record)
+        if (node.name, task.shard) in self._isolated:
+            self._alone.add(self._resource(node))
+        job = Job(node.stage.run, self._task(node, task), node.ledger.record)
         if node.stage.place == "process":
             self._process = OwnProcess(job, self._show)
-            arguments = (node, piece, self._process.result)
+            arguments = (node, task, self._process.result)
             threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
             return
-        name = f"{node.name} {'' if piece.shard is None else shard_name(piece.shard)}".rstrip()
-        future = self._pool.submit(self._lane(node), name, job.execute)
-        future.add_done_callback(lambda future: self._deliver(node, piece, partial(receipts_of, name, future)))
+        name = f"{node.name} {'' if task.shard is None else shard_name(task.shard)}".rstrip()
+        future = self._pool.submit(self._resource(node), name, job.execute)
+        future.add_done_callback(lambda future: self._deliver(node, task, partial(receipts_of, name, future)))
 
-    def _task(self, node: Node, piece: Piece) -> Task:
+    def _task(self, node: Node, task: PendingTask) -> Task:
         return Task(
             stage=node.name,
-            shard=piece.shard,
-            root=self.storage.root,
+            shard=task.shard,
+            storage=self.storage,
             folder=node.folder,
             recipe=node.digest,
-            fingerprint=piece.fingerprint,
+            fingerprint=task.fingerprint,
             settings=node.stage.settings,
-            inputs=piece.inputs,
-            folders={name: self.graph[name].folder for name in node.stage.upstream},
+            inputs=inputs_of(self.graph, node.name, {**task.inputs, node.name: node.standing(task)}),
+            outputs=node.outputs,
             bases=self._service(node),
             deadline=self._deadline(node),
-            standing=node.standing(piece),
             redo=node.redo,
-            careful=(node.name, piece.shard) in self._careful,
+            isolated=(node.name, task.shard) in self._isolated,
         )
 
     def _deadline(self, node: Node) -> float | None:
-        """When a piece has to stop. The first of a run may end, so that with any budget enough runs get all done.
+        """When a task has to stop. The first of a run may end, so that with any budget enough runs get all done.
 
         A stage that goes on where it stopped sees to that itself.
         """
@@ -232,38 +234,38 @@ class Engine:
         return self._bases[service]
 
     def _collect(self) -> None:
-        """Wait a moment for pieces that ended, and take them in."""
+        """Wait a moment for tasks that ended, and take them in."""
         try:
             outcome = self._ended.get(timeout=_POLL_S)
         except queue.Empty:
             return
         self._under_way[outcome.node.name] -= 1
-        self._alone.discard(self._lane(outcome.node))
+        self._alone.discard(self._resource(outcome.node))
         try:
             receipts = outcome.result()
         except TimeBudgetError:  # for the next run; what else is under way may end
-            self._put_in_line(outcome.node, outcome.piece)
+            self._put_in_line(outcome.node, outcome.task)
             return
         except PipelineError as error:
             if (stop := stopping.reason(None)) is not None:  # the signal has reached its worker first
                 raise stop from error
-            if not isinstance(error, WorkerDiedError) or not self._once_more(outcome.node, outcome.piece):
+            if not isinstance(error, WorkerDiedError) or not self._once_more(outcome.node, outcome.task):
                 raise
-            _log.warning("%s; trying once more, with care", str(error).partition(". ")[0])
+            _log.warning("%s; trying once more, its images in processes of their own", str(error).partition(". ")[0])
             return
         self._absorb(self._settle(outcome.node, receipts))
 
-    def _once_more(self, node: Node, piece: Piece) -> bool:
-        """Put a piece whose worker died in line again; False where it has had its second attempt."""
-        key = (node.name, piece.shard)
-        if key in self._careful:
+    def _once_more(self, node: Node, task: PendingTask) -> bool:
+        """Put a task whose worker died in line again; False where it has had its second attempt."""
+        key = (node.name, task.shard)
+        if key in self._isolated:
             return False
-        self._careful.add(key)
-        self._put_in_line(node, piece)
+        self._isolated.add(key)
+        self._put_in_line(node, task)
         return True
 
-    def _deliver(self, node: Node, piece: Piece, result: Callable[[], list[Receipt]]) -> None:
-        """Wait for what a piece came to. Not in the main thread, which stays free to stop the run.
+    def _deliver(self, node: Node, task: PendingTask, result: Callable[[], list[Receipt]]) -> None:
+        """Wait for what a task came to. Not in the main thread, which stays free to stop the run.
 
         A result can take for ever: Dask lets it wait for workers that do not come back.
         """
@@ -272,7 +274,7 @@ class Engine:
             ended.set_result(result())
         except Exception as error:  # noqa: BLE001 - raised again in the main thread
             ended.set_exception(error)
-        self._ended.put(Outcome(node, piece, ended.result))
+        self._ended.put(Outcome(node, task, ended.result))
 
     def _heed_signals(self) -> None:
         """Stop where that was asked for. A process of its own may save first; it is ended when it takes too long.
@@ -292,3 +294,10 @@ class Engine:
 
     def _show(self, progress: Progress) -> None:
         self.progress.update(progress.stage, progress.done or 0, progress.total, progress.text)
+
+
+def write_page(node: Node) -> None:
+    """Write the page about what a stage left, where it has one."""
+    if (page := node.stage.page) is not None:
+        text = page.text(inputs_of({node.name: node}, node.name, {node.name: node.receipts()}))
+        node.ledger.storage.write(f"{node.folder}/{page.file}", own_hash.filled(text.encode()))

@@ -37,8 +37,8 @@ def recipe_document(stage: Stage, upstream: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def piece_fingerprint(recipe: str, outside: Mapping[str, Any], contents: Iterable[str]) -> str:
-    """Fingerprint of one piece of work: the recipe and what it reads, from outside and of the stages before it."""
+def task_fingerprint(recipe: str, outside: Mapping[str, Any], contents: Iterable[str]) -> str:
+    """Fingerprint of one task: the recipe and what it reads, from outside and of the stages before it."""
     return fingerprint([recipe, dict(outside), *contents])
 
 

@@ -1,14 +1,16 @@
-"""Stages with their recipes worked out, and for each piece of work: is it up to date, and if not, why."""
+"""Stages with their recipes worked out, and for each task: is it up to date, and if not, why."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, piece_fingerprint, recipe_document
+from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, recipe_document, task_fingerprint
 from pipeline.engine.ledger import Ledger
 from pipeline.engine.task import Stage
+from pipeline.files import own_hash
+from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.storage import Storage
 from schemas.receipts import Receipt
 
@@ -16,11 +18,11 @@ Shard = int | None
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One piece of work whose inputs are all there.
+class PendingTask:
+    """A task whose inputs are all there.
 
     Attributes:
-        inputs: receipts by stage upstream, as `Task.inputs`.
+        inputs: receipts by stage upstream.
         fingerprint: of the recipe and those inputs.
     """
 
@@ -34,22 +36,23 @@ class Node:
     """A stage in one work folder.
 
     Attributes:
-        folder: of the stage, with recipe digits filled in.
+        outputs: the files that the stage leaves, with the digits of recipes in their paths.
         recipe: document of what shapes the output, and of what is read from outside (`outside`, not in the digest).
         digest: recipe fingerprint.
         kept: receipts found on disk, up to date or not.
         lost: shards whose receipt the stage record knows and that is there no more: their files count for nothing.
         valid: receipts known to be up to date, by shard.
         previous: recipe document of the last complete run, of whatever settings.
-        recorded: the stage record on disk is of these settings, and the page of the stage is there.
+        recorded: the stage record on disk is of these settings, and the page of the stage is there and whole.
         sizes: size of each file on disk, by path.
-        expected: number of pieces, None while the index is not known.
-        again: pieces to run although they are up to date, with the reason.
-        redo: statuses of the rows of those pieces that are to be done again.
+        expected: number of tasks, None while the index is not known.
+        again: tasks to run although they are up to date, with the reason.
+        redo: statuses of the rows of those tasks that are to be done again.
     """
 
     stage: Stage
     ledger: Ledger
+    outputs: dict[str, OutputFile]
     recipe: dict[str, Any]
     digest: str
     kept: dict[Shard, Receipt]
@@ -64,7 +67,7 @@ class Node:
 
     @property
     def complete(self) -> bool:
-        """Whether every piece is up to date."""
+        """Whether every task is up to date."""
         return self.expected is not None and len(self.valid) == self.expected
 
     @property
@@ -81,49 +84,71 @@ class Node:
         """Receipts that are up to date: shards in order, then the part without shard."""
         return tuple(self.valid[key] for key in sorted(self.valid, key=_shard_order))
 
-    def keeps(self, piece: Piece) -> list[Receipt] | None:
-        """Receipts from before that already hold what this piece would make, or None."""
-        receipt = self.kept.get(piece.shard)
-        if receipt is None or receipt.fingerprint != piece.fingerprint or piece.shard in self.again:
-            return None
-        receipts = list(self.kept.values()) if self.stage.many else [receipt]
-        if self.stage.many and len(receipts) != receipt.facts["shards"] + 1:
-            return None
-        return receipts if all(self.on_disk(one) for one in receipts) else None
+    def files(self, receipts: Iterable[Receipt]) -> StageFiles:
+        """What these receipts name, for `Inputs`."""
+        return StageFiles(self.folder, self.outputs, tuple(receipts))
 
-    def standing(self, piece: Piece) -> Receipt | None:
-        """What the same work gave before, where some of it has to be done again all the same."""
-        receipt = self.kept.get(piece.shard)
-        if receipt is None or receipt.fingerprint != piece.fingerprint or piece.shard not in self.again:
+    def keeps(self, task: PendingTask) -> list[Receipt] | None:
+        """Receipts from before that already hold what this task would make, or None."""
+        receipt = self.kept.get(task.shard)
+        if receipt is None or receipt.fingerprint != task.fingerprint or task.shard in self.again:
             return None
-        return receipt
+        every = self.stage.decides_shards
+        receipts = list(self.kept.values()) if every else [receipt]
+        if every and len(receipts) != receipt.facts["shards"] + 1:
+            return None
+        return receipts if all(self.on_disk(kept) for kept in receipts) else None
+
+    def standing(self, task: PendingTask) -> list[Receipt]:
+        """What this stage left before that the task may build on.
+
+        That is all of it where the task decides which shards there are; else what the same work gave, where some of it
+        has to be done again all the same.
+        """
+        if self.stage.decides_shards:
+            return list(self.kept.values())
+        receipt = self.kept.get(task.shard)
+        if receipt is None or receipt.fingerprint != task.fingerprint or task.shard not in self.again:
+            return []
+        return [receipt]
 
     def on_disk(self, receipt: Receipt) -> bool:
         """Whether the files are there with the size the receipt says (their hashes are for `verify`)."""
         return all(file.pruned or self.sizes.get(file.path) == file.size_bytes for file in receipt.files)
 
-    def why(self, piece: Piece) -> list[str]:
-        """Why this piece has to run."""
+    def why(self, task: PendingTask) -> list[str]:
+        """Why this task has to run."""
         if self.previous is not None and (changes := explain(self.previous, self.recipe)):
             return changes
-        receipt = self.kept.get(piece.shard)
-        if self.lost if self.stage.many else piece.shard in self.lost:
+        receipt = self.kept.get(task.shard)
+        if self.lost if self.stage.decides_shards else task.shard in self.lost:
             return ["receipt gone"]
         if receipt is None:
-            return ["new rows" if piece.shard is not None and self.previous is not None else "missing"]
-        if receipt.fingerprint != piece.fingerprint:
+            return ["new rows" if task.shard is not None and self.previous is not None else "missing"]
+        if receipt.fingerprint != task.fingerprint:
             return ["input changed"]
-        if piece.shard in self.again:
-            return [self.again[piece.shard]]
+        if task.shard in self.again:
+            return [self.again[task.shard]]
         return ["file gone or of another size"]
 
 
 Graph = dict[str, Node]
 
 
+def inputs_of(graph: Graph, reader: str, receipts: Mapping[str, Iterable[Receipt]]) -> Inputs:
+    """What stages of a graph left, for a command or a page.
+
+    Args:
+        reader: who reads, for error texts.
+        receipts: by stage.
+    """
+    storage = next(iter(graph.values())).ledger.storage
+    return Inputs(storage, reader, {name: graph[name].files(given) for name, given in receipts.items()})
+
+
 def reader_of(node: Node, graph: Graph) -> Node | None:
     """The stage that alone reads some of this one's files; None where there is none in the graph."""
-    return next((one for one in graph.values() if node.name in one.stage.consumes), None)
+    return next((reader for reader in graph.values() if node.name in reader.stage.consumes), None)
 
 
 def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
@@ -137,52 +162,66 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
         recipe = recipe_document(stage, upstream)
         digest = fingerprint(recipe)
         document = recipe | {"outside": json.loads(canonical(dict(stage.outside)))}
-        digits = {name: node.digest[:FP8] for name, node in graph.items()}
-        digits[stage.name] = digits["fp8"] = digest[:FP8]
-        ledger = Ledger(storage, stage.name, stage.folder.format(**digits), stage.record.format(**digits))
+        digits = {f"{{{name}}}": node.digest[:FP8] for name, node in graph.items()}
+        digits |= {f"{{{name}.folder}}": node.folder for name, node in graph.items()}
+        digits[f"{{{stage.name}}}"] = digits["{fp8}"] = digest[:FP8]
+        ledger = Ledger(storage, stage.name, _filled(stage.folder, digits), _filled(stage.record, digits))
+        digits["{folder}"] = ledger.folder
+        outputs = {name: replace(file, path=_filled(file.path, digits)) for name, file in stage.outputs.items()}
         found = ledger.read_record()
         receipts = {receipt.shard: receipt for receipt in (found[1] if found else ledger.read_receipts())}
         sizes = _sizes(storage, ledger.folder, receipts.values())
         lost = frozenset(shard for shard in receipts if ledger.receipt_path(shard) not in sizes)
-        page_gone = stage.page is not None and f"{ledger.folder}/{stage.page}" not in sizes
+        recorded = found is not None and found[0] == document and not lost
         graph[stage.name] = Node(
             stage=stage,
             ledger=ledger,
+            outputs=outputs,
             recipe=document,
             digest=digest,
             kept={shard: receipt for shard, receipt in receipts.items() if shard not in lost},
-            previous=found[0] if found else _latest_recipe(stage, storage),
-            recorded=found is not None and found[0] == document and not lost and not page_gone,
+            previous=found[0] if found else _latest_recipe(stage, ledger),
+            recorded=recorded and (stage.page is None or _is_whole(storage, f"{ledger.folder}/{stage.page.file}")),
             lost=lost,
             sizes=sizes,
-            expected=None if stage.shard_wise or stage.many else 1,
+            expected=None if stage.shard_wise or stage.decides_shards else 1,
         )
     return graph
 
 
-class Walk:
-    """Goes through a graph from receipt to receipt, and tells which pieces have all their inputs by now.
+def _filled(template: str, digits: Mapping[str, str]) -> str:
+    for place, text in digits.items():
+        template = template.replace(place, text)
+    return template
 
-    Each piece is offered once. Work is proportional to the pieces offered, not to the pieces there are.
+
+def _is_whole(storage: Storage, page: str) -> bool:
+    return storage.exists(page) and own_hash.is_whole(storage.read(page)) is not False
+
+
+class Frontier:
+    """Goes through a graph from receipt to receipt, and tells which tasks have all their inputs by now.
+
+    Each task is offered once. Work is proportional to the tasks offered, not to the tasks there are.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._offered: dict[str, set[Shard]] = {name: set() for name in graph}
 
-    def start(self) -> list[tuple[Node, Piece]]:
-        """Pieces that need nothing."""
+    def start(self) -> list[tuple[Node, PendingTask]]:
+        """Tasks that need nothing."""
         first = [node for node in self.graph.values() if not node.stage.upstream]
         return [ready for node in first for ready in self._offer(node, [None])]
 
-    def done(self, node: Node, receipts: Sequence[Receipt]) -> list[tuple[Node, Piece]]:
-        """Take receipts that are up to date; give the pieces that only waited for them."""
+    def done(self, node: Node, receipts: Sequence[Receipt]) -> list[tuple[Node, PendingTask]]:
+        """Take receipts that are up to date; give the tasks that only waited for them."""
         node.valid.update({receipt.shard: receipt for receipt in receipts})
-        if node.stage.many:
+        if node.stage.decides_shards:
             self._expect_shards(node)
         return list(self._waited_for(node, receipts))
 
-    def _waited_for(self, node: Node, receipts: Sequence[Receipt]) -> Iterator[tuple[Node, Piece]]:
+    def _waited_for(self, node: Node, receipts: Sequence[Receipt]) -> Iterator[tuple[Node, PendingTask]]:
         for after in self.graph.values():
             edge = after.stage.upstream.get(node.name)
             if edge is None:
@@ -192,7 +231,7 @@ class Walk:
                 continue
             shards = [receipt.shard for receipt in receipts] if edge == "shard" else list(self._root(after).valid)
             yield from self._offer(after, [shard for shard in shards if shard is not None])
-            if after.stage.whole_piece:
+            if after.stage.leaves_whole:
                 yield from self._offer(after, [None])
 
     def _expect_shards(self, root: Node) -> None:
@@ -200,35 +239,37 @@ class Walk:
         shards = sum(shard is not None for shard in root.valid)
         for node in self.graph.values():
             if node.stage.shard_wise and self._root(node) is root:
-                node.expected = shards + node.stage.whole_piece
+                node.expected = shards + node.stage.leaves_whole
 
-    def _offer(self, node: Node, shards: Sequence[Shard]) -> Iterator[tuple[Node, Piece]]:
+    def _offer(self, node: Node, shards: Sequence[Shard]) -> Iterator[tuple[Node, PendingTask]]:
         for shard in shards:
-            if shard in self._offered[node.name] or (piece := _piece(node, shard, self.graph)) is None:
+            if shard in self._offered[node.name] or (task := _pending(node, shard, self.graph)) is None:
                 continue
             self._offered[node.name].add(shard)
-            self._recall(node, piece)
-            yield node, piece
+            self._recall(node, task)
+            yield node, task
 
-    def _recall(self, node: Node, piece: Piece) -> None:
-        """Mark a piece to run again where files of it were dropped and the stage that reads them has to run again."""
-        receipt, reader = node.kept.get(piece.shard), reader_of(node, self.graph)
+    def _recall(self, node: Node, task: PendingTask) -> None:
+        """Mark a task to run again where files of it were dropped and the stage that reads them has to run again."""
+        receipt, reader = node.kept.get(task.shard), reader_of(node, self.graph)
         if receipt is None or not receipt.pruned or reader is None:
             return
-        wanted = _piece(reader, piece.shard, self.graph, {node.name: receipt})
+        wanted = _pending(reader, task.shard, self.graph, {node.name: receipt})
         assert wanted is not None, f"{reader.name} waits for more than {node.name} does"
         if reader.keeps(wanted) is None:
-            node.again.setdefault(piece.shard, f"dropped after use, and {reader.name} needs it again")
+            node.again.setdefault(task.shard, f"dropped after use, and {reader.name} needs it again")
 
     def _root(self, node: Node) -> Node:
         """The stage that decides which shards there are."""
-        while not node.stage.many:
+        while not node.stage.decides_shards:
             node = self.graph[next(name for name, edge in node.stage.upstream.items() if edge == "shard")]
         return node
 
 
-def _piece(node: Node, shard: Shard, graph: Graph, assumed: Mapping[str, Receipt] | None = None) -> Piece | None:
-    """The piece of a shard; None while an input is missing.
+def _pending(
+    node: Node, shard: Shard, graph: Graph, assumed: Mapping[str, Receipt] | None = None
+) -> PendingTask | None:
+    """The task of a shard; None while an input is missing.
 
     Args:
         assumed: taken as the receipt of that shard, by stage, whether it is known to be up to date or not.
@@ -241,13 +282,13 @@ def _piece(node: Node, shard: Shard, graph: Graph, assumed: Mapping[str, Receipt
         for name, receipts in inputs.items()
         for receipt in receipts
     ]
-    return Piece(shard, inputs, piece_fingerprint(node.digest, node.stage.outside, contents))
+    return PendingTask(shard, inputs, task_fingerprint(node.digest, node.stage.outside, contents))
 
 
 def _inputs(
     node: Node, shard: Shard, graph: Graph, assumed: Mapping[str, Receipt]
 ) -> dict[str, tuple[Receipt, ...]] | None:
-    # First of all, since it is asked after each piece upstream: putting all receipts in order would cost n x n.
+    # First of all, since it is asked after each task upstream: putting all receipts in order would cost n x n.
     if not all(graph[name].complete for name, edge in node.stage.upstream.items() if edge == "all"):
         return None
     inputs: dict[str, tuple[Receipt, ...]] = {}
@@ -258,7 +299,7 @@ def _inputs(
         elif edge == "all":
             inputs[name] = before.receipts()
         elif edge == "whole" or shard is None:
-            if before.stage.many or before.stage.whole_piece or not before.stage.shard_wise:
+            if before.stage.leaves_whole or not before.stage.shard_wise:
                 if None not in before.valid:
                     return None
                 inputs[name] = (before.valid[None],)
@@ -285,13 +326,13 @@ def _sizes(storage: Storage, own: str, receipts: Iterable[Receipt]) -> dict[str,
     }
 
 
-def _latest_recipe(stage: Stage, storage: Storage) -> dict[str, Any] | None:
+def _latest_recipe(stage: Stage, ledger: Ledger) -> dict[str, Any] | None:
     """Recipe of the newest record of this stage under other settings, to tell what changed."""
-    first, *rest = stage.folder.split("/")
+    first, *rest = ledger.folder.split("/")
     pattern = "/".join([first, *("*" for _ in rest), re.sub(r".*\}", "*", f"{stage.record}.parquet")])
-    newest = storage.newest(pattern)
+    newest = ledger.storage.newest(pattern)
     if newest is None:
         return None
     folder, _, name = newest.rpartition("/")
-    found = Ledger(storage, stage.name, folder, name.removesuffix(".parquet")).read_record()
+    found = replace(ledger, folder=folder, record=name.removesuffix(".parquet")).read_record()
     return found[0] if found else None

@@ -1,7 +1,8 @@
 """Receipts and the stage record of one stage, on disk.
 
 A receipt is one small JSON file beside its shard. When a stage is complete its receipts are gathered in one Parquet
-file, the stage record, so that a later look costs one read whatever the number of shards.
+file, the stage record, so that a later look costs one read whatever the number of shards. Both carry the hash of their
+own bytes: one that was changed counts for nothing.
 """
 
 import json
@@ -10,18 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from platform import python_version
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.engine.task import RECORD, Output, Task, shard_name
+from pipeline.engine.task import RECORD, Output, Task
+from pipeline.files import own_hash
+from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
+from pipeline.files.tables import read_hashed_table, write_hashed_table
 from schemas.receipts import FileReceipt, Receipt
 
 _RECIPE_KEY = "biam_pipe.recipe"
+_HASH_KEY = "hash"  # of a receipt's own bytes; no field of the receipt
 _RECORD = pa.schema(
     [
         pa.field("shard", pa.int32()),
@@ -44,7 +47,7 @@ class Ledger:
 
     Attributes:
         folder: of the stage, below the storage's root.
-        record: stem of the stage record and of the receipt of a piece without shard.
+        record: stem of the stage record and of the receipt of a task without shard.
     """
 
     storage: Storage
@@ -63,10 +66,11 @@ class Ledger:
 
     def write(self, receipt: Receipt) -> None:
         """Commit one receipt."""
-        self.storage.write(self.receipt_path(receipt.shard), receipt.model_dump_json(indent=1).encode())
+        text = json.dumps({**receipt.model_dump(mode="json"), _HASH_KEY: own_hash.BLANK}, indent=1, ensure_ascii=False)
+        self.storage.write(self.receipt_path(receipt.shard), own_hash.filled(text.encode()))
 
     def read(self, shard: int | None) -> Receipt | None:
-        """The receipt beside the shard; None where there is none, or one that does not read."""
+        """The receipt beside the shard; None where there is none, or one that is not as it was written."""
         return self._parsed(self.receipt_path(shard))
 
     def forget(self, shard: int | None) -> None:
@@ -92,17 +96,16 @@ class Ledger:
             for receipt in receipts
         ]
         schema = _RECORD.with_metadata({_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)})
-        with self.storage.commit(self.record_path) as path:
-            table = pa.Table.from_pylist(rows, schema=schema)
-            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+        write_hashed_table(self.storage, self.record_path, pa.Table.from_pylist(rows, schema=schema))
 
     def read_record(self) -> tuple[dict[str, Any], list[Receipt]] | None:
-        """Recipe document and receipts of the record; None where there is none, or one that does not read."""
+        """Recipe document and receipts of the record; None where there is none as it was written."""
+        if (table := read_hashed_table(self.storage, self.record_path)) is None:
+            return None
         try:
-            table = pq.read_table(self.storage.local(self.record_path), page_checksum_verification=True)
             recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
             return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
-        except (pa.ArrowException, OSError, KeyError, ValueError):
+        except (KeyError, TypeError, ValueError):
             return None
 
     def read_receipts(self) -> list[Receipt]:
@@ -116,24 +119,26 @@ class Ledger:
         Record and receipts say the same twice: a run takes the word of a record that stands, here they are compared.
         """
         beside = {path: self._parsed(path) for path in self._receipt_paths()}
-        problems = [f"{self._shown(path)}: does not read as a receipt" for path, one in beside.items() if one is None]
+        problems = [
+            f"{self.storage.shown(path)}: is no receipt as it was written"
+            for path, one in beside.items()
+            if one is None
+        ]
         record = self.read_record()
         if record is None and self.storage.exists(self.record_path):
-            problems.append(f"{self._shown(self.record_path)}: does not read as a stage record")
+            problems.append(f"{self.storage.shown(self.record_path)}: is no stage record as it was written")
         recorded = {self.receipt_path(one.shard): one for one in (record[1] if record else ())}
         for path, receipt in recorded.items():
             if path not in beside:
-                problems.append(f"{self._shown(path)}: gone, though the stage record holds it")
+                problems.append(f"{self.storage.shown(path)}: gone, though the stage record holds it")
             elif beside[path] not in (None, receipt):
-                problems.append(f"{self._shown(path)}: says something else than the stage record")
+                problems.append(f"{self.storage.shown(path)}: says something else than the stage record")
         return [one for path in recorded | beside if (one := beside.get(path) or recorded.get(path))], problems
-
-    def _shown(self, path: str) -> Path:
-        return self.storage.local(path)
 
     def _parsed(self, path: str) -> Receipt | None:
         try:
-            return Receipt.model_validate_json(self.storage.read(path))
+            data = self.storage.read(path)
+            return None if own_hash.is_whole(data) is False else Receipt.model_validate_json(data)
         except (FileNotFoundError, ValueError):
             return None
 
@@ -153,21 +158,28 @@ def ledgers(storage: Storage) -> Iterator[Ledger]:
         yield from (Ledger(storage, "", folder, record) for record in sorted(records))  # of whichever stage
 
 
+def is_record(name: str) -> bool:
+    """Whether a file of that name is a receipt or a stage record."""
+    return bool(_RECORD_FILE.fullmatch(name) or _SHARD_RECEIPT.fullmatch(name))
+
+
 def withdraw(task: Task, shard: int) -> None:
-    """Withdraw the receipt of one shard, for a stage that writes over some of its many shards in one piece."""
-    task.storage.remove(task.path(task.stage, f"{shard_name(shard)}.json"))
+    """Withdraw the receipt of one shard, for a stage that writes over some of its many shards in one task."""
+    Ledger(task.storage, task.stage, task.folder, RECORD).forget(shard)
+
+
+def file_receipt(storage: Storage, path: str) -> FileReceipt:
+    """What is to be said of a committed file; reads it once more, to hash what lies on disk."""
+    return FileReceipt(path=path, size_bytes=storage.size_bytes(path), sha256=storage.sha256(path))
 
 
 def seal(task: Task, output: Output, started_at: float, seconds: float) -> Receipt:
-    """The receipt of what a piece of work has committed; reads its files once more to hash what lies on disk."""
-    storage = task.storage
-    files = tuple(
-        FileReceipt(path=path, size_bytes=storage.local(path).stat().st_size, sha256=storage.sha256(path))
-        for path in output.files
-    )
+    """The receipt of what a task has committed."""
+    shard = task.shard if output.shard is None else output.shard
+    files = tuple(file_receipt(task.storage, task.outputs[name].at(shard)) for name in output.files)
     return Receipt(
         stage=task.stage,
-        shard=task.shard if output.shard is None else output.shard,
+        shard=shard,
         fingerprint=task.fingerprint,
         content=output.content or "+".join(file.sha256 for file in files),
         parts=dict(output.parts),

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.engine.graph import Graph, Node, Piece, Walk, reader_of
+from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, reader_of
 from pipeline.engine.ledger import library_versions
 from schemas.errors import PipelineError
 
@@ -15,8 +15,8 @@ class StagePlan:
 
     Attributes:
         name: the verb.
-        done: pieces that are up to date.
-        to_run: pieces known to run; None while the index itself has to run first.
+        done: tasks that are up to date.
+        to_run: tasks known to run; None while the index itself has to run first.
         reasons: why they run, the most frequent first.
         rows: rows in what is up to date.
         size_bytes: size of what is up to date.
@@ -45,15 +45,15 @@ class StagePlan:
 
 def plan(graph: Graph) -> list[StagePlan]:
     """One line for each stage, in order. Marks what is up to date in the graph; writes nothing."""
-    walk = Walk(graph)
-    todo: dict[str, list[Piece]] = {name: [] for name in graph}
-    ready = deque(walk.start())
+    frontier = Frontier(graph)
+    todo: dict[str, list[PendingTask]] = {name: [] for name in graph}
+    ready = deque(frontier.start())
     while ready:
-        node, piece = ready.popleft()
-        if (receipts := node.keeps(piece)) is not None:
-            ready.extend(walk.done(node, receipts))
+        node, task = ready.popleft()
+        if (receipts := node.keeps(task)) is not None:
+            ready.extend(frontier.done(node, receipts))
         else:
-            todo[node.name].append(piece)
+            todo[node.name].append(task)
     return [_line(node, todo[node.name], graph) for node in graph.values()]
 
 
@@ -74,17 +74,17 @@ def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, d
             f"Run: biam-pipe {reader.name} --dataset {dataset}"
         )
     raise PipelineError(
-        f"{stage} --only: {line.name} is not up to date (found {line.done} pieces, expected "
+        f"{stage} --only: {line.name} is not up to date (found {line.done} tasks, expected "
         f"{'an index first' if node.expected is None else node.expected}). "
         f"Run: biam-pipe {line.name} --dataset {dataset}"
     )
 
 
-def _line(node: Node, todo: Sequence[Piece], graph: Graph) -> StagePlan:
+def _line(node: Node, todo: Sequence[PendingTask], graph: Graph) -> StagePlan:
     receipts = list(node.valid.values())
-    reasons = Counter(text for piece in todo for text in node.why(piece))
-    dropped = [receipt for piece in todo if (receipt := node.kept.get(piece.shard)) and receipt.pruned]
-    to_run = None if node.expected is None and not node.stage.many else (node.expected or 1) - len(receipts)
+    reasons = Counter(text for task in todo for text in node.why(task))
+    dropped = [receipt for task in todo if (receipt := node.kept.get(task.shard)) and receipt.pruned]
+    to_run = None if node.expected is None and not node.stage.decides_shards else (node.expected or 1) - len(receipts)
     if not reasons and to_run != 0:
         waits = [name for name in node.stage.upstream if not graph[name].complete]
         reasons.update([f"after {name}" for name in waits[-1:]])
@@ -110,8 +110,8 @@ def _line(node: Node, todo: Sequence[Piece], graph: Graph) -> StagePlan:
 
 
 def _expected_s(node: Node, to_run: int | None) -> float | None:
-    """Mean seconds of the pieces on disk, times the pieces to run."""
+    """Mean seconds of the tasks on disk, times the tasks to run."""
     if not node.kept or to_run is None:
         return None
     each = sum(receipt.seconds for receipt in node.kept.values()) / len(node.kept)
-    return round(each * to_run * (len(node.kept) if node.stage.many else 1), 1)
+    return round(each * to_run * (len(node.kept) if node.stage.decides_shards else 1), 1)

@@ -37,9 +37,10 @@ def nothing_to_drop(graph: Graph) -> bool:
 
 def _done_with(node: Node, reader: Node, receipt: Receipt) -> list[FileReceipt]:
     """Files that lie there although their reader has read them."""
-    folder = reader.stage.consumes[node.name]
+    output = node.outputs[reader.stage.consumes[node.name]]
     return [
         file
         for file in receipt.files
-        if file.path.startswith(f"{folder}/") and (file.path in node.sizes if file.pruned else reader.stage.prunes)
+        if output.sharded == (receipt.shard is not None) and file.path == output.at(receipt.shard)
+        if (file.path in node.sizes if file.pruned else reader.stage.prunes)
     ]

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import own_hash
 from pipeline.files.storage import Storage, sha256_file
 from schemas.errors import PipelineError
 
 _MEMORY = "sources.json"
+_HASH_KEY = "hash"  # of the memory's own bytes; no path is called so
 
 
 @dataclass
@@ -22,8 +24,10 @@ class Sources:
 
     def __post_init__(self) -> None:
         try:
-            self._known = json.loads(self.storage.read(_MEMORY))
-        except (FileNotFoundError, ValueError):  # no memory, or a damaged one: the files are hashed again
+            data = self.storage.read(_MEMORY)
+            self._known = {} if own_hash.is_whole(data) is False else json.loads(data)
+            self._known.pop(_HASH_KEY, None)
+        except (FileNotFoundError, ValueError, AttributeError):  # no memory, or a damaged one: all is hashed again
             self._known = {}
 
     def hashes(self, paths: Iterable[str], setting: str = "the setting that names it") -> dict[str, str]:
@@ -37,10 +41,15 @@ class Sources:
         """
         return {path: self._hash(path, setting) for path in paths}
 
+    def hash_of(self, paths: Iterable[str], setting: str) -> str | None:
+        """sha256 of the one file that a setting names, whatever its path; None where it names none."""
+        return next(iter(self.hashes(paths, setting).values()), None)
+
     def save(self) -> None:
         """Write what was learnt since the last time. Only for the holder of the lock."""
         if self._learnt:
-            self.storage.write(_MEMORY, json.dumps(self._known, indent=1, sort_keys=True).encode())
+            text = json.dumps({_HASH_KEY: own_hash.BLANK, **self._known}, indent=1, sort_keys=True)
+            self.storage.write(_MEMORY, own_hash.filled(text.encode()))
             self._learnt = False
 
     def _hash(self, path: str, setting: str) -> str:

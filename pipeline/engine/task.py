@@ -1,83 +1,71 @@
-"""What a stage is, what one piece of its work is, and what comes back."""
+"""What a stage is, what one task of its work is, and what comes back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage
-from schemas.receipts import Receipt
 
+CHECKPOINT = "checkpoint"  # name of the output in which a task that was stopped keeps what it needs to go on
 RECORD = "stage"  # the usual stem of a stage record; where several lie in one folder their stems end with ".stage"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work of one stage, as it travels to a worker.
+    """One task of one stage, as it travels to a worker.
 
     Attributes:
         stage: name of the stage.
-        shard: number of the shard, or None for a stage that runs as one piece.
-        root: the data set's folder in the work folder.
-        folder: the stage's own folder below root.
+        shard: number of the shard, or None for what belongs to no shard.
+        storage: the data set's folder.
+        folder: the stage's own folder below it.
         recipe: recipe fingerprint of the stage (64 hex digits).
-        fingerprint: recipe and the content hashes of the inputs of this piece.
+        fingerprint: recipe and the content hashes of the inputs of this task.
         settings: the stage's own settings object; picklable.
-        inputs: receipts by upstream stage, in shard order: those that `Stage.upstream` asks for.
-        folders: folder of each stage upstream, below root.
+        inputs: what the stages upstream left, as far as `Stage.upstream` asks for it; and what this stage itself left
+            before, where the task may build on that.
+        outputs: the files that the stage leaves, by name.
         bases: base addresses resolved at run time (never part of a fingerprint).
-        deadline: `time.time()` at which the piece should save and stop, if it can.
-        standing: receipt of what the same work gave before, where some of its rows are to be done again.
-        redo: statuses of those rows.
-        careful: a worker died over this piece before: what may kill a process belongs in one of its own. There is no
+        deadline: `time.time()` at which the task should save and stop, if it can.
+        redo: statuses of rows to be done again, where this stage did the same work before.
+        isolated: a worker died over this task before: what may kill a process belongs in one of its own. There is no
             third attempt.
     """
 
     stage: str
     shard: int | None
-    root: str
+    storage: Storage
     folder: str
     recipe: str
     fingerprint: str
     settings: Any
-    inputs: Mapping[str, tuple[Receipt, ...]]
-    folders: Mapping[str, str]
+    inputs: Inputs
+    outputs: Mapping[str, OutputFile]
     bases: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
-    standing: Receipt | None = None
     redo: frozenset[str] = frozenset()
-    careful: bool = False
+    isolated: bool = False
 
-    @property
-    def storage(self) -> Storage:
-        """The data set's folder as a storage."""
-        return Storage(self.root)
+    def path(self, name: str, shard: int | None = None) -> str:
+        """Path below the data set's folder of a file that this stage leaves.
 
-    @property
-    def shard_name(self) -> str:
-        """`shard-00007`, the stem of every file of this shard."""
-        assert self.shard is not None
-        return shard_name(self.shard)
-
-    def path(self, stage: str, file: str) -> str:
-        """Path below root of a file of an upstream stage, or of this one."""
-        folder = self.folder if stage == self.stage else self.folders[stage]
-        return f"{folder}/{file}" if folder else file
-
-
-def shard_name(shard: int) -> str:
-    """`shard-00007`: the stem of the files of that shard, in every stage."""
-    return f"shard-{shard:05d}"
+        Args:
+            name: as the stage declares it.
+            shard: of a task that leaves several shards; that of the task where None.
+        """
+        return self.outputs[name].at(self.shard if shard is None else shard)
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a piece of work did; core turns it into a receipt.
+    """What a task did; the engine turns it into a receipt.
 
     Attributes:
-        files: paths below root that were committed, the one that names the shard first.
+        files: names of the files that were committed, as the stage declares them.
         rows: rows written, failures included.
-        shard: for a stage that writes many shards in one piece, which one this is.
+        shard: for a stage that writes many shards in one task, which one this is.
         counts: rows by status.
         content: hash of what matters to the stages after this one; the hash of the files where None. Two runs with
             equal content leave the next stage clean, whatever the bytes.
@@ -95,9 +83,21 @@ class Output:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-Finish = Callable[[Storage, str, Sequence[Receipt]], None]
+@dataclass(frozen=True)
+class Page:
+    """A page about all that a stage left, written when the last receipt is there, and again where it is gone.
+
+    Attributes:
+        file: its name in the stage's folder.
+        text: of what the stage left. The text holds `own_hash.BLANK`, since no receipt names the page.
+    """
+
+    file: str
+    text: Callable[[Inputs], str]
+
+
 Service = Callable[[], AbstractContextManager[Mapping[str, str]]]
-Place = Literal["network", "compute", "gpu", "gpu-or-compute", "process"]
+Place = Literal["io", "compute", "gpu", "gpu-or-compute", "process"]
 Edge = Literal["shard", "whole", "all"]
 
 
@@ -110,7 +110,7 @@ def place_of(name: str) -> Place:
 
 @dataclass(frozen=True)
 class Stage:
-    """One verb of the pipeline, wired to what it reads.
+    """One verb of the pipeline: what it reads, what it leaves, and who does it.
 
     Attributes:
         name: the verb.
@@ -118,29 +118,28 @@ class Stage:
         recipe: the settings that shape the output, by dotted key, as JSON values. `plan` names the one that changed.
         settings: what `run` gets; may hold more than the recipe (threads, devices).
         run: module-level function, `run(task) -> [Output, ...]`; one output for each receipt to be written.
-        upstream: what the stage reads of each stage before it: `shard` (piece i reads shard i: the stage is then
+        upstream: what the stage reads of each stage before it: `shard` (task i reads shard i: the stage is then
             shard-wise), `whole` (the part that belongs to no shard, such as the label space) or `all`.
-        reads: the one part of a stage upstream whose content counts, where that is not all of it.
-        many: one piece writes many shards (only the index does).
-        resumes: a piece that was stopped goes on where it was (only training does).
-        whole_piece: a shard-wise stage that also has a piece without shard (the label roles of a split); that piece
-            gets the `whole` part of every stage upstream.
-        place: where a piece runs: a `network`, `compute` or `gpu` worker of the cluster, a GPU if there is one
+        outputs: the files that it leaves, by name. A stage of one task that leaves files of shards decides which shards
+            there are (only the index does); a shard-wise one that leaves files of the whole has a task for these, too,
+            which gets the `whole` part of every stage upstream. One named `checkpoint` has no receipt.
+        place: where a task runs: an `io`, `compute` or `gpu` worker of the cluster, a GPU if there is one
             (`gpu-or-compute`), or a `process` of its own.
         folder: where the outputs lie, below the data set's folder; may hold `{fp8}`, the first 8 digits of the stage's
-            own recipe, or `{train}`, those of a stage upstream.
-        record: stem of the stage record (`stage.parquet`) and of the receipt of a piece without shard (`stage.json`);
+            own recipe, `{train}`, those of a stage upstream, or `{train.folder}`, the whole folder of that stage.
+        record: stem of the stage record (`stage.parquet`) and of the receipt of a task without shard (`stage.json`);
             may hold the same.
+        reads: the one part of a stage upstream whose content counts, where that is not all of it.
         outside: what is read from outside the work folder, as JSON values by name: hashes of files, a listing, how many
-            rows are asked for. Part of the fingerprint of each piece, not of the recipe, so that growth of a data set
+            rows are asked for. Part of the fingerprint of each task, not of the recipe, so that growth of a data set
             leaves what was there clean.
-        consumes: files that this stage alone needs, shard by shard: their folder, by the stage upstream that writes
-            them. Once dropped they are made again where a piece of this stage that reads them has to run again.
-        prunes: those files of a shard are dropped as soon as this stage has done the shard.
+        consumes: output that this stage alone needs, shard by shard, by the stage upstream that leaves it. Once dropped
+            it is made again where a task of this stage that reads it has to run again.
+        prunes: that output of a shard is dropped as soon as this stage has done the shard.
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
-        finish: called with storage, folder and all receipts when the last of them is there, before the record is
-            written; for a page about the whole.
-        page: name of the file that it writes; where that is gone, `finish` is called again.
+        page: about all that it left.
+        require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
+            not come to an end on this machine or with these settings.
     """
 
     name: str
@@ -149,21 +148,34 @@ class Stage:
     settings: Any
     run: Callable[[Task], list[Output]]
     upstream: Mapping[str, Edge]
+    outputs: Mapping[str, OutputFile]
     place: Place
     folder: str
     record: str = RECORD
     reads: Mapping[str, str] = field(default_factory=dict)
-    many: bool = False
-    resumes: bool = False
-    whole_piece: bool = False
     outside: Mapping[str, Any] = field(default_factory=dict)
     consumes: Mapping[str, str] = field(default_factory=dict)
     prunes: bool = False
     service: Service | None = None
-    finish: Finish | None = None
-    page: str | None = None
+    page: Page | None = None
+    require: Callable[[str | None], None] | None = None
 
     @property
     def shard_wise(self) -> bool:
-        """Whether there is one piece of work for each shard upstream."""
+        """Whether there is one task for each shard upstream."""
         return "shard" in self.upstream.values()
+
+    @property
+    def leaves_whole(self) -> bool:
+        """Whether it leaves something that belongs to no shard."""
+        return any(not output.sharded for output in self.outputs.values())
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a task that was stopped goes on where it was."""
+        return CHECKPOINT in self.outputs
+
+    @property
+    def decides_shards(self) -> bool:
+        """Whether its one task decides which shards there are."""
+        return not self.shard_wise and any(output.sharded for output in self.outputs.values())

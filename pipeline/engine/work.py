@@ -1,4 +1,4 @@
-"""Runs one piece of work where it is: in a Dask worker's thread, or in a process of its own."""
+"""Runs one task where it is: in a Dask worker's thread, or in a process of its own."""
 
 import contextlib
 import logging
@@ -63,7 +63,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a piece is, in its own words."""
+    """How far a task is, in its own words."""
 
     stage: str
     text: str
@@ -72,7 +72,7 @@ class Progress:
 
 
 class OwnProcess:
-    """A process for one piece of work that wants children, signals or a device for itself.
+    """A process for one task that wants children, signals or a device for itself.
 
     The child dies with its parent: it holds the other end of a pipe that the system closes.
     """

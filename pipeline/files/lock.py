@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
+from pipeline.files.storage import Storage
 from schemas.errors import PipelineError
 
 _FILE = ".lock"
@@ -37,19 +38,25 @@ class Writer:
     alive: bool | None
 
 
-def writer(root: Path) -> Writer | None:
+def writer(storage: Storage) -> Writer | None:
     """Who holds the work folder of a data set, or held it and did not let go. Takes no lock.
 
     Returns:
         None where nobody writes, and the last one who did came to an end that it knew of.
     """
-    path = root / _FILE
-    text = path.read_text() if path.exists() else ""
-    try:
-        found = json.loads(text or "null")
-    except json.JSONDecodeError:  # half written: its writer is about to go on
-        return None
+    path = storage.local(_FILE)
+    found = _written(path.read_text(errors="replace") if path.exists() else "")
     return None if found is None else Writer(**found, alive=_alive(**found))
+
+
+def _written(text: str) -> dict[str, Any] | None:
+    """What a lock file says of its writer; None where it says nothing, or nothing that can be read."""
+    try:
+        found = json.loads(text)
+        since = datetime.fromisoformat(found["since"]).astimezone(UTC)
+        return {"pid": int(found["pid"]), "host": str(found["host"]), "since": since.isoformat(timespec="seconds")}
+    except (ValueError, TypeError, LookupError, OverflowError):  # empty, half written or damaged
+        return None
 
 
 def _alive(pid: int, host: str, since: str) -> bool | None:
@@ -66,24 +73,25 @@ def _alive(pid: int, host: str, since: str) -> bool | None:
 
 
 @contextmanager
-def writing(root: Path) -> Iterator[None]:
+def writing(storage: Storage) -> Iterator[None]:
     """Hold the work folder of one data set.
 
     Raises:
         PipelineError: another process holds it (the text names it), or nothing can be written there.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        opened = (root / _FILE).open("a+")
+        storage.local("").mkdir(parents=True, exist_ok=True)
+        opened = storage.local(_FILE).open("a+", errors="replace")
     except OSError as error:
-        raise PipelineError(f"cannot write in {root}: {error.strerror}. Use another --work") from error
+        raise PipelineError(f"cannot write in {storage.root}: {error.strerror}. Use another --work") from error
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise PipelineError(
-                f"{root} is being written by {_holder(file.read())}. Wait for it, stop it, or use another --work"
+                f"{storage.root} is being written by {_holder(file.read())}. Wait for it, stop it, or use another "
+                "--work"
             ) from error
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
@@ -95,10 +103,8 @@ def writing(root: Path) -> Iterator[None]:
 
 
 def _holder(text: str) -> str:
-    if not text:
-        return "another process"
-    holder = json.loads(text)
-    return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    holder = _written(text)
+    return f"process {holder['pid']} on {holder['host']} since {holder['since']}" if holder else "another process"
 
 
 def _now() -> str:

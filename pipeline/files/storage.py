@@ -1,10 +1,12 @@
 """Files below one folder: atomic commits, plain reads. The one place that knows how bytes become durable.
 
-A second implementation (an object store) offers the same methods; nothing else touches the disk of a work folder.
+Outside of `files/` nobody asks for a path below a work folder, but for `scratch` and what `commit` lends, so that an
+object store can offer the same methods one day.
 """
 
 import errno
 import hashlib
+import mmap
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.files import own_hash
 from schemas.errors import PipelineError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -29,9 +32,27 @@ class Storage:
 
     root: str
 
+    @property
+    def name(self) -> str:
+        """Name of the folder: the data set's, for a work folder."""
+        return Path(self.root).name
+
     def local(self, path: str) -> Path:
-        """Where the file lies on this machine, for libraries that want a real path."""
+        """Where the file lies on this machine; for `files/` alone."""
         return Path(self.root, path)
+
+    def shown(self, path: str = "") -> str:
+        """Where a file lies, for people to read."""
+        return str(Path(self.root, path))
+
+    def scratch(self, folder: str) -> Path:
+        """A folder of this machine for files that are never committed: logs, and what is put aside for a while.
+
+        Names that begin with a dot and end in `.tmp` are swept by the next run.
+        """
+        path = self.local(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     @contextmanager
     def commit(self, path: str) -> Iterator[Path]:
@@ -76,6 +97,14 @@ class Storage:
         """
         return self.local(path).read_bytes()
 
+    def size_bytes(self, path: str) -> int:
+        """Size of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return self.local(path).stat().st_size
+
     def exists(self, path: str) -> bool:
         """Whether the file is there."""
         return self.local(path).exists()
@@ -98,6 +127,21 @@ class Storage:
             inside.sort()
             if folder != self.root:
                 yield Path(folder).relative_to(self.root).as_posix(), sorted(names)
+
+    def files(self) -> Iterator[str]:
+        """Every committed file below, in order."""
+        for folder, inside, names in os.walk(self.root):
+            inside.sort()
+            paths = (Path(folder, name) for name in sorted(names) if not name.endswith(TEMPORARY_SUFFIX))
+            yield from (path.relative_to(self.root).as_posix() for path in paths)
+
+    def is_whole(self, path: str) -> bool | None:
+        """Whether a file has the bytes of the hash that it carries; None where it carries none."""
+        with self.local(path).open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return None
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return own_hash.is_whole(data)
 
     def newest(self, pattern: str) -> str | None:
         """Path of the file last committed among those that match a glob pattern, or None."""

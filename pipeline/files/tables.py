@@ -1,19 +1,23 @@
-"""Parquet tables below a storage: whole and checked when written, checked when read, and hashed by what they say.
+"""Parquet tables: whole when written, parsed from bytes that were compared before, hashed by what they say.
 
 Feature shards are not written here: their layout is a store's business.
 """
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.files import own_hash
 from pipeline.files.storage import Storage
-from schemas.errors import IntegrityError
+
+_HASH_KEY = b"biam_pipe.hash"
+
+TABLE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, LookupError)
+"""What reading bytes as a Parquet table may raise where they are none, or lack the columns asked for."""
 
 
 def write_table(storage: Storage, path: str, table: pa.Table) -> None:
@@ -22,34 +26,50 @@ def write_table(storage: Storage, path: str, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def read_table(storage: Storage, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table, or some of its columns in the order asked for.
+def write_hashed_table(storage: Storage, path: str, table: pa.Table) -> None:
+    """Commit a table that carries the hash of its own bytes, for tables that no receipt names."""
+    sink = pa.BufferOutputStream()
+    marked = table.replace_schema_metadata({**(table.schema.metadata or {}), _HASH_KEY: own_hash.BLANK})
+    pq.write_table(marked, sink, compression="zstd", write_page_checksum=True)
+    storage.write(path, own_hash.filled(sink.getvalue().to_pybytes()))
+
+
+def read_hashed_table(storage: Storage, path: str) -> pa.Table | None:
+    """A table that no receipt names; None where it is not there, or its bytes are not those that were written."""
+    try:
+        data = storage.read(path)
+        return None if own_hash.is_whole(data) is False else parsed_table(pa.BufferReader(data))
+    except TABLE_ERRORS:
+        return None
+
+
+def parsed_table(data: pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in some bytes, or some of its columns in the order asked for.
 
     Raises:
-        IntegrityError: the file is missing, cut short or damaged. Pages that are not read are not checked, and Parquet
-            has no checksum for its footer: for certainty compare the file with the hash in its receipt.
+        TABLE_ERRORS: they are no Parquet table, or it lacks a column.
     """
-    names = None if columns is None else list(columns)
-    try:
-        with pq.ParquetFile(storage.local(path), page_checksum_verification=True) as file:
-            table = file.read(columns=names)
-            rows = file.metadata.num_rows
-    except FileNotFoundError as error:
-        raise IntegrityError(
-            f"missing table: {storage.local(path)} is not there, though it was written. Run the same command again"
-        ) from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _damaged(storage.local(path), str(error)) from error
+    with pq.ParquetFile(data, page_checksum_verification=True) as file:
+        table = file.read(columns=None if columns is None else list(columns))
+        rows = file.metadata.num_rows
     if table.num_rows != rows:  # a flipped bit in a page's header is outside of its checksum
-        raise _damaged(storage.local(path), f"{table.num_rows} rows of {rows}")
-    return table
+        raise pa.ArrowInvalid(f"{table.num_rows} rows of {rows}")
+    return table if columns is None else table.select(list(columns))
 
 
-def _damaged(path: Path, found: str) -> IntegrityError:
-    return IntegrityError(
-        f"damaged table: {path} cannot be read ({found}); expected the Parquet file that was committed there."
-        " Remove that file and run the same command again"
-    )
+def parsed_row(data: pa.NativeFile, row: int) -> pa.Table:
+    """One row of the table in some bytes; no more than its row group is decoded.
+
+    Raises:
+        TABLE_ERRORS: they are no Parquet table, or it has fewer rows.
+    """
+    with pq.ParquetFile(data, page_checksum_verification=True) as file:
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if row < rows:
+                return file.read_row_group(group).slice(row, 1)
+            row -= rows
+    raise IndexError(f"it ends {row + 1} rows before the one asked for")
 
 
 def content_hash(*tables: pa.Table) -> str:

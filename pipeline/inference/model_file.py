@@ -10,8 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.batches.shards import Files, whole_file
-from pipeline.engine.task import Task
+from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage
 from pipeline.models import MODELS
 from pipeline.models.sizes import FeatureSizes
@@ -76,22 +75,22 @@ def load_model(path: Path) -> SavedModel:
     return SavedModel(model.eval(), config, sizes)
 
 
-def trained_model(task: Task, sizes: FeatureSizes) -> SavedModel:
+def trained_model(inputs: Inputs, sizes: FeatureSizes) -> SavedModel:
     """The model that training left, its file compared with the receipt.
 
     Args:
-        task: names the receipt of training.
+        inputs: what training left.
         sizes: of the features and label vectors that it is to score.
 
     Raises:
         PipelineError: there is none, or it was trained for others.
         IntegrityError: its file is damaged.
     """
-    file = whole_file(task, "train")
-    saved = load_model(Files(task.storage).checked(file))
+    path = inputs.path("train", "model")
+    saved = load_model(path)
     if saved.sizes != sizes:
         raise PipelineError(
-            f"{task.stage}: {file.path} was trained for {saved.sizes}, the features and label vectors are {sizes}; "
+            f"{path} was trained for {saved.sizes}, the features and label vectors are {sizes}; "
             "expected the same. Run: biam-pipe train"
         )
     return saved

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ def open_shard(storage: Storage, path: str, image_ids: Sequence[str], threads: E
         threads: where row groups are written.
     """
     with (
-        open_spool(storage.local(path).parent, len(image_ids), _LIMITS) as spool,
+        open_spool(storage.scratch(str(PurePosixPath(path).parent)), len(image_ids), _LIMITS) as spool,
         storage.commit(path) as temporary,
         pq.ParquetWriter(temporary, IMAGES, **_OPTIONS) as writer,
     ):

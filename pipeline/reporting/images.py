@@ -1,10 +1,10 @@
 """What became of the images: coverage, statuses, sources, splits."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.engine.task import Task
-from pipeline.reporting.files import shards, tally
+from pipeline.files.inputs import Inputs
 from pipeline.reporting.ran import StatusRow, counts, status_rows
 from schemas.status import ImageSplit, ImageStatus
 
@@ -47,16 +47,16 @@ class Images:
     splits: Sequence[SplitRow]
 
 
-def images(task: Task, used: Mapping[str, int]) -> Images:
+def images(inputs: Inputs, used: Mapping[str, int]) -> Images:
     """What became of the images of a run.
 
     Args:
-        task: the report's.
+        inputs: what the stages left.
         used: images that training and evaluation used, by split, as far as they wrote it down.
     """
-    stages = [counts(task.inputs.get(stage, ())) for stage in _STATUS_STAGES]
+    stages = [counts(inputs.receipts(stage)) for stage in _STATUS_STAGES]
     download, extract = stages
-    indexed = sum(receipt.rows for receipt in shards(task, "index")) - download[ImageStatus.REMOVED]
+    indexed = sum(receipt.rows for receipt in inputs.shards("index").values()) - download[ImageStatus.REMOVED]
     steps = [
         Step("In the index", indexed),
         Step("Fetched or found", download[ImageStatus.OK]),
@@ -64,16 +64,25 @@ def images(task: Task, used: Mapping[str, int]) -> Images:
     ]
     if ImageSplit.TRAIN in used and ImageSplit.TEST in used:
         steps.append(Step("Trained or tested on", sum(used.values())))
-    return Images(steps, _STATUS_STAGES, status_rows(stages), _sources(task), _splits(task, used))
+    return Images(steps, _STATUS_STAGES, status_rows(stages), _sources(inputs), _splits(inputs, used))
 
 
-def _sources(task: Task) -> dict[str, int]:
+def _sources(inputs: Inputs) -> dict[str, int]:
     """Images by source, without those that came from nowhere."""
-    named = {source: images for source, images in tally(task, "download", "source").items() if source is not None}
-    return dict(sorted(named.items()))
+    images = _tally(inputs, "download", "downloads", "source")
+    return {source: images[source] for source in sorted(source for source in images if source is not None)}
 
 
-def _splits(task: Task, used: Mapping[str, int]) -> list[SplitRow]:
-    assigned = tally(task, "split", "split")
+def _splits(inputs: Inputs, used: Mapping[str, int]) -> list[SplitRow]:
+    assigned = _tally(inputs, "split", "images", "split")
     rows = [SplitRow(str(split), assigned[split], used.get(split)) for split in ImageSplit]
     return [*rows, SplitRow("in none", assigned[None], None)]
+
+
+def _tally(inputs: Inputs, stage: str, name: str, column: str) -> Counter[str | None]:
+    """How often each value, null included, stands in a column of a stage's shards."""
+    total: Counter[str | None] = Counter()
+    for shard in inputs.shards(stage):
+        for value in inputs.table(stage, name, shard, [column])[column].value_counts().to_pylist():
+            total[value["values"]] += value["counts"]
+    return total

@@ -12,30 +12,31 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.engine.task import Output, Task
-from pipeline.files.tables import read_table, write_table
+from pipeline.datasets import DATASETS
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile, shard_name
+from pipeline.files.tables import write_table
 from pipeline.images.children import inspecting_children
 from pipeline.images.header import Header, inspect
 from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
 from pipeline.net.image_shard import ImageShard, open_shard
-from schemas.config import DownloadConfig
-from schemas.errors import PipelineError
-from schemas.receipts import FileReceipt
+from schemas.config import Config, DownloadConfig
+from schemas.errors import IntegrityError, PipelineError
+from schemas.section import recipe
 from schemas.status import ImageStatus
-from schemas.tables import DOWNLOADS
+from schemas.tables import DOWNLOADS, IMAGES
 
 if TYPE_CHECKING:
     from pipeline.net.client import Client
 
 VERSION = 2
-
-IMAGES = "images"  # where the bytes lie, below the data set's folder
 
 _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
@@ -72,6 +73,27 @@ class _Outcome:
     sha256: str | None = None
 
 
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings."""
+    del sources  # nothing from outside shapes it but what the index lists
+    return Stage(
+        name="download",
+        version=VERSION,
+        recipe=recipe("download", config.download),
+        settings=Settings(config.download, config.engine.network_workers),
+        run=run,
+        upstream={"index": "shard"},
+        reads={"index": "files"},
+        outputs={
+            "downloads": OutputFile("{folder}/{shard}.parquet", DOWNLOADS, {"status": ImageStatus}),
+            "images": OutputFile("images/{shard}.parquet", IMAGES),
+        },
+        place="io",
+        folder="downloads",
+        service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
+    )
+
+
 def run(task: Task) -> list[Output]:
     """Fetch and check every image of the task's index shard.
 
@@ -80,23 +102,21 @@ def run(task: Task) -> list[Output]:
         InterruptedRunError: asked to stop; nothing of the shard stays.
         TimeBudgetError: the time budget is used up; nothing of the shard stays.
     """
-    rows = read_table(task.storage, task.inputs["index"][0].files[0].path).to_pylist()
+    rows = task.inputs.table("index", "index", task.shard).to_pylist()
     _require_bases(task, rows)
-    images_path, downloads_path = (f"{folder}/{task.shard_name}.parquet" for folder in (IMAGES, task.folder))
     known = _standing(task, rows)
     from pipeline.net import loop
 
     with (
         ThreadPoolExecutor(_FILE_THREADS) as threads,
-        inspecting_children(_FILE_THREADS) if task.careful else nullcontext(inspect) as look,
-        open_shard(task.storage, images_path, [row["image_id"] for row in rows], threads) as images,
+        inspecting_children(_FILE_THREADS) if task.isolated else nullcontext(inspect) as look,
+        open_shard(task.storage, task.path("images"), [row["image_id"] for row in rows], threads) as images,
     ):
         outcomes = loop.run(_fetch_shard(task, rows, known, images, look), task.deadline)
-        facts = {"bytes": images.spool.size_bytes} | ({"careful": True} if task.careful else {})
-    _write_downloads(task, downloads_path, rows, outcomes)
+        facts = {"bytes": images.spool.size_bytes} | ({"isolated": True} if task.isolated else {})
+    _write_downloads(task, rows, outcomes)
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
-    files = (downloads_path, images_path)
-    return [Output(files, len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)]
+    return [Output(("downloads", "images"), len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)]
 
 
 def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
@@ -104,10 +124,13 @@ def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
 
     Files that are gone, dropped or not what their receipt says are no help: then all is fetched again.
     """
-    standing = task.standing
-    if standing is None or any(not _as_receipted(task, file) for file in standing.files):
+    if not task.inputs.has("download", task.shard) or task.inputs.pruned("download", "images", task.shard):
         return {}
-    outcomes = read_table(task.storage, standing.files[0].path).to_pylist()
+    try:
+        outcomes = task.inputs.table("download", "downloads", task.shard).to_pylist()
+        task.inputs.path("download", "images", task.shard)
+    except IntegrityError:
+        return {}
     return {
         position: _Outcome(ImageStatus(one.pop("status")), **{name: one[name] for name in one if name != "image_id"})
         for position, (row, one) in enumerate(zip(rows, outcomes, strict=True))
@@ -117,25 +140,20 @@ def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
 
 def _standing_images(task: Task, known: Mapping[int, _Outcome]) -> Iterator[tuple[int, bytes]]:
     """Positions of the known rows and their bytes, from the shard that stands."""
-    if not known:
-        return
-    assert task.standing is not None
-    with pq.ParquetFile(task.storage.local(task.standing.files[1].path)) as file:
-        batches = file.iter_batches(_ROWS_READ, columns=["data"])
-        data = (one for batch in batches for one in batch["data"].to_pylist())
-        yield from ((position, one or b"") for position, one in enumerate(data) if position in known)
-
-
-def _as_receipted(task: Task, file: FileReceipt) -> bool:
-    return task.storage.exists(file.path) and task.storage.sha256(file.path) == file.sha256
+    if known:
+        assert task.shard is not None, "images come by shards"
+        batches = task.inputs.batches("download", "images", task.shard, _ROWS_READ)
+        bodies = (body for batch in batches for body in batch["data"].to_pylist())
+        yield from ((position, body or b"") for position, body in enumerate(bodies) if position in known)
 
 
 def _require_bases(task: Task, rows: Sequence[Row]) -> None:
+    assert task.shard is not None, "images come by shards"
     places = (place for row in rows if not row["removed"] for place in row["locations"] or ())
-    relative = {one["source"] for one in places if one["source"] != _LOCAL and not _whole(one)}
+    relative = {place["source"] for place in places if place["source"] != _LOCAL and not _whole(place)}
     if unknown := sorted(relative - set(task.bases)):
         raise PipelineError(
-            f"download: images of {task.shard_name} lie at {unknown[0]!r}, whose address is not known (known: "
+            f"download: images of {shard_name(task.shard)} lie at {unknown[0]!r}, whose address is not known (known: "
             f"{', '.join(sorted(task.bases)) or 'none'}). Run it with the --dataset "
             "that the index belongs to, or index again: biam-pipe index"
         )
@@ -262,10 +280,10 @@ def _check(data: bytes, source: str, config: DownloadConfig, look: Inspect) -> _
     return replace(known, width=header.width, height=header.height)
 
 
-def _write_downloads(task: Task, path: str, rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> None:
+def _write_downloads(task: Task, rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> None:
     columns: dict[str, list[Any]] = {"image_id": [row["image_id"] for row in rows]}
-    columns |= {one.name: [getattr(outcome, one.name) for outcome in outcomes] for one in fields(_Outcome)}
-    write_table(task.storage, path, pa.table(columns, schema=DOWNLOADS))
+    columns |= {column.name: [getattr(outcome, column.name) for outcome in outcomes] for column in fields(_Outcome)}
+    write_table(task.storage, task.path("downloads"), pa.table(columns, schema=DOWNLOADS))
 
 
 def _content(rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> str:

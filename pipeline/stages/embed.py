@@ -7,21 +7,26 @@ its row, with a vector or without one: nobody reads it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.engine.task import Output, Task
+from pipeline.datasets import DATASETS
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import sha256_file
-from pipeline.files.tables import content_hash, read_table, write_table
+from pipeline.files.tables import content_hash, write_table
 from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.reader import read_vectors
 from pipeline.vectors.rule import alternatives, choose
 from pipeline.vectors.source import local_file, slug, vectors_file
-from schemas.config import EmbedConfig
+from schemas.config import Config, EmbedConfig
 from schemas.errors import PipelineError
+from schemas.section import recipe
 from schemas.status import LabelRole
-from schemas.tables import embeddings
+from schemas.tables import EMBEDDINGS, embeddings
 
 VERSION = 2
 
@@ -37,15 +42,24 @@ class Settings:
     embed: EmbedConfig
 
 
-def sources(config: EmbedConfig) -> tuple[str, ...]:
-    """Paths of outside files that shape the output."""
-    path = local_file(config)
-    return () if path is None else (path,)
-
-
-def record(config: EmbedConfig) -> str:
-    """Stem of the stage's files, `<vectors>-{fp8}`."""
-    return slug(config.vectors) + "-{fp8}"
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings. A file of vectors counts by its hash, whatever its path."""
+    path = local_file(config.embed)
+    vectors = config.embed.vectors if path is None else sources.hash_of((path,), "embed.vectors")
+    stem = slug(config.embed.vectors) + "-{fp8}"
+    return Stage(
+        name="embed",
+        version=VERSION,
+        recipe=recipe("embed", config.embed) | {"embed.vectors": vectors},
+        settings=Settings(config.embed),
+        run=run,
+        upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
+        outputs={"embeddings": OutputFile(f"{{folder}}/{stem}.parquet", EMBEDDINGS)},
+        place="compute",
+        folder="embeddings",
+        record=f"{stem}.stage",
+        service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
+    )
 
 
 def run(task: Task) -> list[Output]:
@@ -56,7 +70,7 @@ def run(task: Task) -> list[Output]:
         IntegrityError: the file of vectors is not the one that `embed.sha256` names.
     """
     config: EmbedConfig = task.settings.embed
-    labels = read_table(task.storage, task.inputs["index"][0].files[0].path).to_pylist()
+    labels = task.inputs.table("index", "labels").to_pylist()
     groups = [alternatives(label["name"], config.overrides) for label in labels]
     with vectors_file(config, task.bases) as path:
         known = read_vectors(path, {word for group in groups for words in group for word in words})
@@ -65,11 +79,10 @@ def run(task: Task) -> list[Output]:
     roles = _roles(task)
     listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]
     _refuse_missing(config, listed, roles)
-    file = task.path("embed", record(config).format(fp8=task.recipe[:8]) + ".parquet")
     table = _table(labels, rows, known.dimensions)
-    write_table(task.storage, file, table)
+    write_table(task.storage, task.path("embeddings"), table)
     facts = {**_coverage([row for _, row in listed]), "dimensions": known.dimensions, "vectors_sha256": vectors_sha256}
-    return [Output((file,), len(rows), content=content_hash(table), facts=facts)]
+    return [Output(("embeddings",), len(rows), content=content_hash(table), facts=facts)]
 
 
 def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, Embedding]], roles: Mapping[int, str]) -> None:
@@ -91,7 +104,7 @@ def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, Embedding
 
 def _roles(task: Task) -> dict[int, str]:
     """Roles by label index: of the labels that the data set lists now, which may be fewer than the index keeps."""
-    roles = read_table(task.storage, task.inputs["split"][0].files[0].path)
+    roles = task.inputs.table("split", "labels")
     return dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True))
 
 

@@ -11,13 +11,20 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.task import Output, Task
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
+from pipeline.files.tables import write_table
 from pipeline.machine import stopping
-from schemas.config import EvaluateConfig
+from pipeline.machine.device import require_device
+from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
-from schemas.status import ImageSplit
+from schemas.section import recipe
+from schemas.status import ImageSplit, LabelRole
+from schemas.tables import EXAMPLES, PER_LABEL
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +38,6 @@ if TYPE_CHECKING:
     from pipeline.metrics.score_table import ScoreTable
 
 VERSION = 3
-
-METRICS = "metrics.json"
-PER_LABEL = "per_label.parquet"
-EXAMPLES = "examples.parquet"
-MISSING = "missing.csv"
 
 # Protocols under which the AP of a label does not depend on the others, so that mAPs of parts give that of the whole.
 _RANKS_LABELS_APART = ("nuswide", "openimages")
@@ -85,7 +87,38 @@ class _Evaluated:
     table: "ScoreTable"
 
 
-def settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings."""
+    del sources  # nothing from outside shapes it
+    scoring = _settled(config.evaluate, config.dataset.own_protocol)
+    return Stage(
+        name="evaluate",
+        version=VERSION,
+        recipe=recipe("evaluate", scoring) | recipe("report", config.report),
+        settings=Settings(
+            scoring, config.dataset.name, config.report.examples, config.report.seed, config.engine.threads
+        ),
+        run=run,
+        upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train"), "all"),
+        outputs={
+            "metrics": OutputFile("{folder}/metrics.json"),
+            "per_label": OutputFile("{folder}/per_label.parquet", PER_LABEL, {"role": LabelRole}),
+            "examples": OutputFile("{folder}/examples.parquet", EXAMPLES),
+            "missing": OutputFile("{folder}/missing.csv"),
+        },
+        place="process",
+        folder="{train.folder}",
+        record="evaluate.stage",
+        require=partial(_require, config.evaluate.device),
+    )
+
+
+def _require(device: str, scheduler: str | None) -> None:
+    del scheduler  # evaluation runs here
+    require_device(device, "evaluate.device")
+
+
+def _settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:
     """The settings with a protocol and K: where they are null, the data set's own and that protocol's own.
 
     Raises:
@@ -116,10 +149,10 @@ def run(task: Task) -> list[Output]:
         _write_metrics(task, done, sections)
         _write_per_label(task, done, sections)
         _write_examples(task, done)
-    files = tuple(task.path("evaluate", name) for name in (METRICS, PER_LABEL, EXAMPLES, MISSING))
-    facts = {f"{name}_map": section.measured.map for name, section in sections.items()}
+    facts: dict[str, Any] = {f"{name}_map": section.measured.map for name, section in sections.items()}
     facts |= {f"{name}_chance_map": section.chance["map"] for name, section in sections.items()}
-    return [Output(files=files, rows=len(done.selection), facts=facts | {"without_vector": done.space.without_vector})]
+    facts |= {"without_vector": done.space.without_vector}
+    return [Output(("metrics", "per_label", "examples", "missing"), rows=len(done.selection), facts=facts)]
 
 
 @contextmanager
@@ -135,8 +168,8 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     from pipeline.inference.scoring import Scorer
     from pipeline.models.sizes import FeatureSizes
 
-    space, features = read_label_space(task), open_features(task)
-    selections = select(task, features, space, [ImageSplit.TEST])
+    space, features = read_label_space(task.inputs), open_features(task.inputs)
+    selections = select(features, space, [ImageSplit.TEST])
     test = selections[ImageSplit.TEST]
     if len(test) == 0:
         raise PipelineError(
@@ -144,7 +177,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
             "at least 1. Run: biam-pipe evaluate --set split.test_fraction=0.2"
         )
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1])
-    saved = trained_model(task, sizes)
+    saved = trained_model(task.inputs, sizes)
 
     def check(images: int) -> None:
         logger.info("%d/%d images scored", images, len(test), extra={"done": images, "total": len(test)})
@@ -154,8 +187,8 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     model = saved.model.to(device).to(memory_format=torch.channels_last)
     vectors = torch.from_numpy(space.vectors).to(device)
     scorer = Scorer(model, vectors, features, task.settings.evaluate.batch_images, check)
-    with task.storage.commit(task.path("evaluate", MISSING)) as missing:
-        coverage = cover(task, features, space, missing)
+    with task.storage.commit(task.path("missing")) as missing:
+        coverage = cover(features, space, missing)
     with _table(task, len(test), len(space)) as table:
         with closing(scorer.stream(test)) as stream:
             for batch, scores in stream:
@@ -168,7 +201,7 @@ def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable
     """An empty table of scores; says where it lies if that is not in memory."""
     from pipeline.metrics.score_table import open_score_table, score_bytes
 
-    folder, most = task.storage.local(task.folder), task.settings.evaluate.scores_in_memory_bytes
+    folder, most = task.storage.scratch(task.folder), task.settings.evaluate.scores_in_memory_bytes
     if (size_bytes := score_bytes(num_images, num_labels)) > most:
         logger.info(
             "%d images x %d labels: %.1f GB of scores are put aside in %s, as they are more than "
@@ -211,7 +244,7 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section
         "model": done.saved.config.name,
         "preset": done.saved.config.preset,
         "protocol": task.settings.evaluate.protocol,
-        "features": task.folders["extract"],
+        "features": task.inputs.folder("extract"),
         "weights": spec.weights,
         "recipe": task.recipe,
         "images": len(test),
@@ -227,16 +260,13 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section
     }
     document |= {name: section.as_json() for name, section in sections.items()}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    task.storage.write(task.path("evaluate", METRICS), text.encode())
+    task.storage.write(task.path("metrics"), text.encode())
 
 
 def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
     """Average precision of every column beside how often it is present and absent."""
     import numpy as np
     import pyarrow as pa
-
-    from pipeline.files.tables import write_table
-    from schemas.tables import PER_LABEL as SCHEMA
 
     space, table = done.space, done.table
     everything = sections["standard" if "standard" in sections else "gzsl"]
@@ -249,17 +279,15 @@ def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Secti
         "positives": table.positives_by_label,
         "negatives": table.known_by_label - table.positives_by_label,
     } | {name: pa.array(values, mask=np.isnan(values)) for name, values in figures.items()}
-    write_table(task.storage, task.path("evaluate", PER_LABEL), pa.table(columns, schema=SCHEMA))
+    write_table(task.storage, task.path("per_label"), pa.table(columns, schema=PER_LABEL))
 
 
 def _write_examples(task: Task, done: _Evaluated) -> None:
     import pyarrow as pa
 
-    from pipeline.files.tables import write_table
     from pipeline.inference.examples import Examples
-    from schemas.tables import EXAMPLES as SCHEMA
 
     examples = Examples(done.space, done.scorer, done.selection, done.table)
     images = examples.choose(task.settings.examples, task.settings.examples_seed)
-    table = pa.Table.from_pylist(list(examples.rows(images)), schema=SCHEMA)
-    write_table(task.storage, task.path("evaluate", EXAMPLES), table)
+    table = pa.Table.from_pylist(list(examples.rows(images)), schema=EXAMPLES)
+    write_table(task.storage, task.path("examples"), table)

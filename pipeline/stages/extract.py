@@ -11,15 +11,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.engine.task import Output, Task
-from pipeline.files.storage import Storage
+from pipeline.batches.feature_files import card_page, outputs
+from pipeline.engine.cluster import require_gpu, visible_gpus
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task, place_of
 from pipeline.images.children import decoding_children
 from pipeline.images.decode import ANTIALIAS
 from pipeline.images.on_device import decoder, interpolation
@@ -27,22 +28,20 @@ from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, begin, fin
 from pipeline.images.rows import image_rows
 from pipeline.machine import stopping
 from pipeline.machine.ahead import ahead
-from pipeline.machine.device import cores
+from pipeline.machine.device import cores, require_device
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
 from pipeline.stores.content import ContentHash, spec_content
-from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
+from schemas.config import BackboneConfig, Config, ExtractConfig, StoreConfig
+from schemas.errors import UsageError
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
-from schemas.receipts import Receipt
+from schemas.section import recipe
 from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
     from pipeline.backbones.network import Network
 
 VERSION = 3
-
-SPEC = "spec.json"
-CARD = "README.md"
 
 _BATCHES_AHEAD = 2  # decoded or being decoded, for each lane of the network: one batch for it, one in the making
 _ROWS_A_GOOD_IMAGE = 4  # a batch ends there too, so that a run of failed images does not gather in memory
@@ -82,26 +81,58 @@ class _Tally:
     seconds_store: float = 0.0
 
 
-def sources(settings: Settings) -> tuple[str, ...]:
-    """Paths of outside files that shape the output."""
-    path = weights.source(settings.backbone)
-    return () if path is None else (path,)
-
-
-def recipe(settings: Settings) -> dict[str, Any]:
-    """Settings that shape the numbers, by dotted key. A weights file counts by name here, by hash through `sources`."""
-    room, jpeg_device = BACKBONES.load(settings.backbone.name), settings.extract.jpeg_device
-    return {
-        "backbone.name": settings.backbone.name,
-        "backbone.weights": weights.label(settings.backbone, room.PUBLISHED),
-        "backbone.input_px": settings.backbone.input_px,
-        "backbone.layers": list(room.OFFER.columns(settings.backbone)),
-        "extract.precision": settings.extract.precision,
-        "extract.compile": settings.extract.compile,
-        "extract.orientation": settings.extract.orientation,
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings. A weights file counts by its name and its hash, whatever its path."""
+    backbone = BACKBONES.load(config.backbone.name)
+    settings = Settings(
+        config.backbone, config.extract, config.store, config.download.max_pixels, config.engine.threads
+    )
+    jpeg_device, path = config.extract.jpeg_device, weights.source(config.backbone)
+    shaping = recipe("backbone", config.backbone) | recipe("extract", config.extract)
+    del shaping["extract.decoder"]  # told by what it stands for
+    shaping |= {
+        "backbone.weights": weights.label(config.backbone, backbone.PUBLISHED),
+        "backbone.weights_file": sources.hash_of(() if path is None else (path,), "backbone.weights"),
+        "backbone.layers": list(backbone.OFFER.columns(config.backbone)),
         "images.decoder": decoder(jpeg_device),
         "images.resize": [interpolation(jpeg_device), "antialias" if ANTIALIAS else "no antialias"],
     }
+    return Stage(
+        name="extract",
+        version=VERSION,
+        recipe=shaping,
+        settings=settings,
+        run=run,
+        upstream={"index": "shard", "download": "shard"},
+        reads={"index": "places"},
+        outputs=outputs(config.store),
+        place=place_of(config.extract.device),
+        folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
+        consumes={"download": "images"},
+        prunes=not config.images.keep,
+        page=card_page(config.backbone, config.store.name),
+        require=partial(_require_device, config.extract.device),
+    )
+
+
+def _require_device(name: str, scheduler: str | None) -> None:
+    """See that the device of the settings is here; the workers of a user's cluster may have what this machine has not.
+
+    Raises:
+        PipelineError: it is not.
+        UsageError: it has a number, but each worker has one GPU.
+    """
+    if scheduler is not None:
+        return
+    if not name.startswith("cuda"):
+        require_device(name, "extract.device")
+        return
+    require_gpu(len(visible_gpus()))
+    if name not in ("cuda", "cuda:0"):
+        raise UsageError(
+            f"setting extract.device: got {name!r}, but each worker of the embedded cluster has one GPU, which it "
+            "calls cuda:0; expected cuda. Use: --set extract.device=cuda, and CUDA_VISIBLE_DEVICES to choose GPUs"
+        )
 
 
 def spec(settings: Settings, recipe: str) -> FeatureSpec:
@@ -152,23 +183,8 @@ def run(task: Task) -> list[Output]:
 
 def _describe(task: Task) -> Output:
     shared = spec(task.settings, task.recipe)
-    path = task.path(task.stage, SPEC)
-    task.storage.write(path, (shared.model_dump_json(indent=2) + "\n").encode())
-    return Output((path,), rows=0, content=spec_content(shared))  # the store does not count
-
-
-def write_card(settings: Settings, storage: Storage, folder: str, receipts: Sequence[Receipt]) -> None:
-    """Write the feature card of a folder whose shards are all there: their counts are known only then."""
-    from pipeline.stores.card import card
-
-    config = settings.backbone
-    described = FeatureSpec.model_validate_json(storage.read(f"{folder}/{SPEC}"))
-    licence = weights.licence(config, BACKBONES.load(config.name).PUBLISHED)
-    counts: Counter[str] = Counter()
-    for receipt in receipts:
-        counts.update(receipt.counts)
-    page = card(Path(storage.root).name, described, STORES.load(settings.store.name), licence, counts)
-    storage.write(f"{folder}/{CARD}", page.encode())
+    task.storage.write(task.path("spec"), (shared.model_dump_json(indent=2) + "\n").encode())
+    return Output(("spec",), rows=0, content=spec_content(shared))  # the store does not count
 
 
 def _shard(task: Task) -> Output:
@@ -176,12 +192,11 @@ def _shard(task: Task) -> Output:
 
     settings: Settings = task.settings
     store = STORES.load(settings.store.name)
-    path = task.path(task.stage, task.shard_name + store.SUFFIX)
     described = spec(settings, task.recipe)
     loaded = network(settings.backbone, settings.extract, settings.threads)
     tally, content = _Tally(), ContentHash(described)
     started = time.perf_counter()
-    with task.storage.commit(path) as temporary, _computed(task, loaded, tally) as done:
+    with task.storage.commit(task.path("features")) as temporary, _computed(task, loaded, tally) as done:
         store.write(temporary, described, settings.store, content.passing(_features(done, loaded.maps, tally)))
     rows, seconds = tally.counts.total(), time.perf_counter() - started
     facts = {
@@ -192,10 +207,10 @@ def _shard(task: Task) -> Output:
         "seconds_wait": round(tally.seconds_wait, 3),
         "seconds_store": round(tally.seconds_store, 3),
     }
-    if task.careful:
-        facts["careful"] = True
+    if task.isolated:
+        facts["isolated"] = True
     counts = dict(sorted(tally.counts.items()))
-    return Output((path,), rows, counts=counts, content=content.hexdigest(), facts=facts)
+    return Output(("features",), rows, counts=counts, content=content.hexdigest(), parts=content.parts, facts=facts)
 
 
 @dataclass(frozen=True)
@@ -226,18 +241,23 @@ def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterato
 
     with (
         _decoder(task, threads, pixels) as make_ready,
-        ahead(make_ready, image_rows(task), threads, limit, name="decode") as images,
+        ahead(make_ready, _rows(task), threads, limit, name="decode") as images,
     ):
         batches = _batches(task, images, config.batch_images, tally)
         with ahead(compute, batches, network.lanes, network.lanes + 1, name="network") as done:
             yield done
 
 
+def _rows(task: Task) -> Iterator[ImageRow]:
+    assert task.shard is not None, "images come by shards"
+    return image_rows(task.inputs, task.shard)
+
+
 def _decoder(
     task: Task, threads: int, pixels: PixelOptions
 ) -> AbstractContextManager[Callable[[ImageRow], ReadyImage]]:
     """What makes an image ready: here, or in processes of their own, where an image may have killed a worker before."""
-    return decoding_children(threads, pixels) if task.careful else nullcontext(partial(begin, options=pixels))
+    return decoding_children(threads, pixels) if task.isolated else nullcontext(partial(begin, options=pixels))
 
 
 def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally) -> Iterator[list[ReadyImage]]:

@@ -5,11 +5,10 @@ are, in float16. The global feature is not in those files: it is computed from t
 the weights of `backbone.weights`. What is unknown of such features is said to be unknown.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import islice
@@ -21,14 +20,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
+from pipeline.batches.feature_files import card_page, outputs
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.tables import read_table, write_table
+from pipeline.files.inputs import OutputFile
+from pipeline.files.tables import write_table
 from pipeline.machine import stopping
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
 from pipeline.stores.content import ContentHash, spec_content
 from schemas.config import BackboneConfig, Config, StoreConfig
+from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec
 from schemas.released import FEATURES, key
@@ -64,64 +66,69 @@ class Settings:
     threads: int | None
 
 
-def import_settings(config: Config, files: Sequence[str], to: str, out: Path | None) -> list[str]:
-    """The settings, as `--set` takes them, with which the stage `extract` takes in these files.
+def download(config: Config, sources: Sources) -> Stage:
+    """In place of the stage `download`: says of each image whether its features are there. Fetches nothing."""
+    _settings(config, sources)  # refuses settings that do not fit
+    return Stage(
+        name="download",
+        version=2,  # with the stage that it stands for
+        recipe={"dataset.features": "in place of images"},
+        settings=None,
+        run=list_given,
+        upstream={"index": "shard"},
+        reads={"index": "files"},
+        outputs={
+            "downloads": OutputFile("{folder}/{shard}.parquet", DOWNLOADS, {"status": ImageStatus}),
+            "images": OutputFile("images/{shard}.parquet", IMAGES),
+        },
+        place="io",
+        folder="downloads",
+    )
 
-    Args:
-        config: the settings without them.
-        to: store that the features go to; "" for that of the settings.
-        out: what the user gave as --out.
 
-    Raises:
-        UsageError: the data set takes in no features, or a folder was named for them.
-    """
-    if "features" not in type(config.dataset).model_fields:
-        raise UsageError(
-            f"convert: --from takes in features of the data set nuswide, got {config.dataset.name} (--dataset, or the "
-            f"section [dataset] of the configuration). Run: biam-pipe convert --dataset nuswide --from {files[0]}"
-        )
-    if out is not None:
-        raise UsageError("convert: --from wants no --out: features that are taken in go to the work folder")
-    return [f"dataset.features={json.dumps(list(files))}", *([f"store.name={to}"] if to else [])]
+def extract(config: Config, sources: Sources) -> Stage:
+    """In place of the stage `extract`: takes the maps from the files that are given."""
+    settings = _settings(config, sources)
+    backbone, path = BACKBONES.load(_BACKBONE), weights.source(config.backbone)
+    return Stage(
+        name="extract",
+        version=3,  # with the stage that it stands for
+        recipe={
+            "dataset.features": sorted(settings.sha256.values()),
+            "found.version": VERSION,
+            "backbone.weights": weights.label(config.backbone, backbone.PUBLISHED),
+            "backbone.weights_file": sources.hash_of(() if path is None else (path,), "backbone.weights"),
+        },
+        settings=settings,
+        run=run,
+        upstream={"index": "shard", "download": "shard"},
+        reads={"index": "places"},
+        outputs=outputs(config.store),
+        place="compute",
+        folder=f"features/{_BACKBONE}-{{fp8}}/{config.store.name}",
+        page=card_page(config.backbone, config.store.name),
+    )
 
 
-def instead(config: Config, stages: Sequence[Stage], sources: Sources) -> list[Stage]:
-    """The stages of a data set; where it has features in place of images, with those of this module for two of them.
-
-    Args:
-        sources: hashes of files from outside.
+def _settings(config: Config, sources: Sources) -> Settings:
+    """What the stages need.
 
     Raises:
         UsageError: the settings name another backbone than that of the files.
     """
-    files = getattr(config.dataset, "features", ())
-    if not files:
-        return list(stages)
+    assert isinstance(config.dataset, NusWideDataset), "the one data set that takes features in"
     if config.backbone.name != _BACKBONE or config.backbone.layers or config.backbone.input_px != 224:
         raise UsageError(
             f"dataset.features: got files of {_REGION} of {_BACKBONE} at 224 px, expected the name = {_BACKBONE} "
             "at that size with its usual layers. Leave section [backbone] out but for weights"
         )
+    files = config.dataset.features
     known = sources.hashes(str(Path(path).expanduser().resolve()) for path in files)
     hashes = {Path(path).name: digest for path, digest in known.items()}
-    settings = Settings(files, hashes, config.backbone, config.store, config.engine.threads)
-    room = BACKBONES.load(_BACKBONE)
-    recipe = {
-        "dataset.features": sorted(hashes.values()),
-        "found.version": VERSION,
-        "backbone.weights": weights.label(config.backbone, room.PUBLISHED),
-    }
-    changed: dict[str, dict[str, Any]] = {
-        "download": {"run": note, "recipe": {"dataset.features": "in place of images"}, "service": None},
-        "extract": {"run": run, "settings": settings, "place": "compute", "consumes": {}, "prunes": False},
-    }
-    changed["extract"]["recipe"] = recipe | {
-        name: value for stage in stages for name, value in stage.recipe.items() if name == "backbone.weights_file"
-    }
-    return [replace(stage, **changed.get(stage.name, {})) for stage in stages]
+    return Settings(files, hashes, config.backbone, config.store, config.engine.threads)
 
 
-def note(task: Task) -> list[Output]:
+def list_given(task: Task) -> list[Output]:
     """Write down that no image is fetched: those in the files are ok, the others missing."""
     rows = list(_rows(task))
     statuses = [str(ImageStatus.OK if file else ImageStatus.MISSING_FILE) for _, file in rows]
@@ -130,10 +137,10 @@ def note(task: Task) -> list[Output]:
     columns |= {"image_id": [image_id for image_id, _ in rows], "status": statuses}
     columns |= {"source": [FEATURES_SOURCE if file else None for _, file in rows]}
     columns |= {"error": [None if file else _NOT_THERE for _, file in rows]}
-    paths = tuple(f"{folder}/{task.shard_name}.parquet" for folder in (task.folder, "images"))
-    write_table(task.storage, paths[0], pa.table(dict(columns), schema=DOWNLOADS))
-    write_table(task.storage, paths[1], pa.table({"image_id": columns["image_id"], "data": none}, schema=IMAGES))
-    return [Output(paths, len(rows), counts=dict(sorted(Counter(statuses).items())))]
+    write_table(task.storage, task.path("downloads"), pa.table(dict(columns), schema=DOWNLOADS))
+    images = pa.table({"image_id": columns["image_id"], "data": none}, schema=IMAGES)
+    write_table(task.storage, task.path("images"), images)
+    return [Output(("downloads", "images"), len(rows), counts=dict(sorted(Counter(statuses).items())))]
 
 
 def run(task: Task) -> list[Output]:
@@ -166,28 +173,32 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
 
 def _describe(task: Task) -> Output:
     described = spec(task.settings, task.recipe)
-    path = task.path(task.stage, "spec.json")
-    task.storage.write(path, (described.model_dump_json(indent=2) + "\n").encode())
-    return Output((path,), rows=0, content=spec_content(described))
+    task.storage.write(task.path("spec"), (described.model_dump_json(indent=2) + "\n").encode())
+    return Output(("spec",), rows=0, content=spec_content(described))
 
 
 def _shard(task: Task) -> Output:
     settings: Settings = task.settings
     store = STORES.load(settings.store.name)
-    path = task.path(task.stage, task.shard_name + store.SUFFIX)
     described = spec(settings, task.recipe)
     content, counts = ContentHash(described), Counter[str]()
-    with task.storage.commit(path) as temporary:
+    with task.storage.commit(task.path("features")) as temporary:
         store.write(temporary, described, settings.store, content.passing(_batches(task, described, counts)))
-    return Output((path,), counts.total(), counts=dict(sorted(counts.items())), content=content.hexdigest())
+    return Output(
+        ("features",),
+        counts.total(),
+        counts=dict(sorted(counts.items())),
+        content=content.hexdigest(),
+        parts=content.parts,
+    )
 
 
 def _rows(task: Task) -> Iterator[tuple[str, str | None]]:
     """Id of each image of the index shard, and the name of the file that has its features."""
-    table = read_table(task.storage, task.inputs["index"][0].files[0].path, ["image_id", "locations"])
+    table = task.inputs.table("index", "index", task.shard, ["image_id", "locations"])
     for row in table.to_pylist():
-        found = (one["address"] for one in row["locations"] or () if one["source"] == FEATURES_SOURCE)
-        yield row["image_id"], next(found, None)
+        names = (place["address"] for place in row["locations"] or () if place["source"] == FEATURES_SOURCE)
+        yield row["image_id"], next(names, None)
 
 
 def _batches(task: Task, described: FeatureSpec, counts: Counter[str]) -> Iterator[FeatureBatch]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import PurePosixPath
 from types import ModuleType
 
 import numpy as np
@@ -20,28 +21,30 @@ import pyarrow.compute as pc
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
 from pipeline.engine.ledger import withdraw
-from pipeline.engine.task import Output, Task, shard_name
-from pipeline.files.storage import Storage
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
 from pipeline.files.table_spool import TableSpool, open_table_spool
-from pipeline.files.tables import content_hash, read_table, write_table
+from pipeline.files.tables import content_hash, write_table
 from pipeline.machine import stopping
+from schemas.config import Config
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
+from schemas.section import content, recipe
 from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
 
 VERSION = 2
 
-_ANNOTATIONS_FOLDER = "annotations"
-_LABELS_FILE = "labels.parquet"
 _SHARD_FILE = re.compile(r"shard-(\d{5,})\.parquet")
 _TOMBSTONE = -1  # in place of a record's number
 
 _LOG = logging.getLogger("biam_pipe.index")
 
 
-# Parts of a shard's content, for stages that read no labels. `files` is the whole index table: a local file that was
-# touched may hold other bytes, so download looks again. `places`, and the content as a whole, leave out size and time
-# of local files: the download's own content says whether the bytes are others. A touch costs a look and no training.
+# Parts of a shard's content, for stages that read no labels (`Stage.reads`). `files` is the whole index table: a local
+# file that was touched may hold other bytes, so download looks again. `places`, and the content as a whole, leave out
+# size and time
+# of local files: the download's own content says whether the bytes are others. A touch costs a look, no training.
 FILES = "files"
 PLACES = "places"
 _FILE_STAMP = ["size_bytes", "modified_ns"]
@@ -52,6 +55,31 @@ class Settings:
     """The data set's own section."""
 
     dataset: Dataset
+
+
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings. What a data set lists is no part of the recipe: growth dirties new shards alone."""
+    dataset = DATASETS.load(config.dataset.name)
+    return Stage(
+        name="index",
+        version=VERSION,
+        recipe=recipe("dataset", config.dataset),
+        outside={
+            **content("dataset", config.dataset),
+            **sources.hashes(dataset.sources(config.dataset)),
+            "files": dataset.listing(config.dataset),
+        },
+        settings=Settings(config.dataset),
+        run=run,
+        upstream={},
+        outputs={
+            "index": OutputFile("{folder}/{shard}.parquet", INDEX),
+            "annotations": OutputFile("annotations/{shard}.parquet", ANNOTATIONS),
+            "labels": OutputFile("labels.parquet", LABELS),
+        },
+        place="compute",
+        folder="index",
+    )
 
 
 def run(task: Task) -> list[Output]:
@@ -67,10 +95,10 @@ def run(task: Task) -> list[Output]:
     dataset = DATASETS.load(task.settings.dataset.name)
     left_out: Counter[str] = Counter()
     tables = dataset.records(task.settings.dataset, left_out)
-    with open_table_spool(task.storage.local(task.folder), tables, RECORDS) as records:
+    with open_table_spool(task.storage.scratch(task.folder), tables, RECORDS) as records:
         known = _known_ids(task)
         shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
-        labels, output = _grow_labels(task.storage, dataset, task.settings.dataset, left_out)
+        labels, output = _grow_labels(task, dataset, left_out)
         outputs = [output]
         for number, places in sorted(shards.items()):
             if (why := stopping.reason(task.deadline)) is not None:
@@ -98,25 +126,23 @@ class _Shard:
 
     def write(self, records: TableSpool, labels: pa.Array) -> Output:
         """Write what differs from the files that stand."""
-        index_path = f"{self.task.folder}/{shard_name(self.number)}.parquet"
-        annotations_path = f"{_ANNOTATIONS_FOLDER}/{shard_name(self.number)}.parquet"
-        standing = read_table(self.task.storage, index_path) if self.known else None
+        standing = _standing(self.task, "index", self.number) if self.known else None
         listed = records.rows(self.places[self.places != _TOMBSTONE])
         index, annotations = _index_rows(listed), _annotation_rows(listed, labels)
         if standing is not None and (self.places == _TOMBSTONE).any():
             gone = standing.filter(pa.array(self.places == _TOMBSTONE))
             index = self._in_order(index, _tombstones(gone))
             annotations = self._in_order(annotations, _no_annotations(gone))
-        changed = {} if standing is not None and index.equals(standing) else {index_path: index}
-        if not _stands(self.task.storage, annotations_path, annotations):
-            changed[annotations_path] = annotations
+        changed = {} if standing is not None and index.equals(standing) else {"index": index}
+        if not self.known or annotations != _standing(self.task, "annotations", self.number):
+            changed["annotations"] = annotations
         if changed:
             withdraw(self.task, self.number)
-        for path, table in changed.items():
-            write_table(self.task.storage, path, table)
+        for name, table in changed.items():
+            write_table(self.task.storage, self.task.path(name, self.number), table)
         places = index.drop_columns(_FILE_STAMP)
         return Output(
-            files=(index_path, annotations_path),
+            files=("index", "annotations"),
             rows=index.num_rows,
             shard=self.number,
             counts=_counts(index, annotations),
@@ -134,9 +160,23 @@ class _Shard:
 
 def _known_ids(task: Task) -> dict[int, pa.ChunkedArray]:
     """Ids of the images in each shard that stands, by shard number."""
-    found = (_SHARD_FILE.fullmatch(name) for name in task.storage.sizes(task.folder))
-    paths = {int(match[1]): f"{task.folder}/{match[0]}" for match in found if match}
-    return {number: read_table(task.storage, path, ["image_id"])["image_id"] for number, path in sorted(paths.items())}
+    folder = PurePosixPath(task.path("index", 0)).parent
+    found = (_SHARD_FILE.fullmatch(name) for name in task.storage.sizes(str(folder)))
+    numbers = sorted(int(match[1]) for match in found if match)
+    tables = ((number, _standing(task, "index", number)) for number in numbers)
+    return {number: table["image_id"] for number, table in tables if table is not None}
+
+
+def _standing(task: Task, name: str, shard: int | None) -> pa.Table | None:
+    """A table that this stage left before; None where there is none.
+
+    A kill in the middle of an index leaves shards without receipts. They are whole, and say where rows belong.
+    """
+    if not task.storage.exists(task.outputs[name].at(shard)):
+        return None
+    if task.inputs.has("index", shard):
+        return task.inputs.table("index", name, shard)
+    return task.inputs.unproven_table(task.outputs[name], shard)
 
 
 def _distinct_ids(task: Task, records: TableSpool) -> pa.ChunkedArray:
@@ -182,27 +222,25 @@ def _large(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return ids.cast(pa.large_string())
 
 
-def _grow_labels(
-    storage: Storage, dataset: ModuleType, config: Dataset, left_out: Mapping[str, int]
-) -> tuple[pa.Array, Output]:
+def _grow_labels(task: Task, dataset: ModuleType, left_out: Mapping[str, int]) -> tuple[pa.Array, Output]:
     """Ids of all labels by label index, and the output for their table; new labels are added at its end.
 
     The roles are not in the table (a split's business), but in the output's content: a label that changes sides matters
     to the stages after this one.
     """
-    labels: list[Label] = dataset.labels(config)
+    labels: list[Label] = dataset.labels(task.settings.dataset)
     names = {label.label_id: label.name for label in labels}
     assert len(names) == len(labels), "a data set names each label id once"
-    if storage.exists(_LABELS_FILE):
-        standing = read_table(storage, _LABELS_FILE).to_pylist()
-        names = {row["label_id"]: row["name"] for row in standing} | names
+    standing = _standing(task, "labels", None)
+    if standing is not None:
+        names = {row["label_id"]: row["name"] for row in standing.to_pylist()} | names
     columns = {"label_index": range(len(names)), "label_id": list(names), "name": list(names.values())}
     table = pa.table({name: pa.array(values) for name, values in columns.items()}).cast(LABELS)
-    if not _stands(storage, _LABELS_FILE, table):
-        write_table(storage, _LABELS_FILE, table)
+    if table != standing:
+        write_table(task.storage, task.path("labels"), table)
     roles = pa.table({"label_id": [label.label_id for label in labels], "role": [label.role for label in labels]})
     output = Output(
-        files=(_LABELS_FILE,),
+        files=("labels",),
         rows=len(table),
         content=content_hash(table, roles),
         parts=dict.fromkeys((FILES, PLACES), "no images"),
@@ -254,11 +292,6 @@ def _label_indices(names: pa.Array, labels: pa.Array) -> pa.Array:
     lengths = pc.list_value_length(names).fill_null(0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     return pa.ListArray.from_arrays(offsets, indices, mask=names.is_null())
-
-
-def _stands(storage: Storage, path: str, table: pa.Table) -> bool:
-    """Whether the table is on disk already."""
-    return storage.exists(path) and read_table(storage, path).equals(table)
 
 
 def _counts(index: pa.Table, annotations: pa.Table) -> dict[str, int]:

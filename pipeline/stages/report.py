@@ -1,19 +1,21 @@
 """Renders the report of a run: one HTML page that needs nothing else, from the files that the stages before left."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.engine.task import Output, Task
-from pipeline.reporting import files
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
-from pipeline.reporting.labels import LabelSpace, label_matrix, label_space, ranked_labels
+from pipeline.reporting.labels import label_matrix, label_space, ranked_labels
 from pipeline.reporting.page import Page, render
 from pipeline.reporting.ran import facts, libraries, stage_rows
-from schemas.errors import PipelineError
+from schemas.config import Config
+from schemas.errors import IntegrityError, PipelineError
+from schemas.section import recipe
 from schemas.status import ImageSplit
 from schemas.tables import FEATURES_SOURCE
 
@@ -45,6 +47,23 @@ class Settings:
     max_pixels: int
 
 
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings."""
+    del sources  # nothing from outside shapes it
+    return Stage(
+        name="report",
+        version=VERSION,
+        recipe=recipe("report", config.report),
+        settings=Settings(config.report.examples, config.extract.orientation, config.download.max_pixels),
+        run=run,
+        upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train", "evaluate"), "all"),
+        outputs={"report": OutputFile("{folder}/report.html")},
+        place="process",
+        folder="{train.folder}",
+        record="report.stage",
+    )
+
+
 def run(task: Task) -> list[Output]:
     """Writes report.html into the run's folder.
 
@@ -52,12 +71,10 @@ def run(task: Task) -> list[Output]:
         PipelineError: the run has no metrics, or the page is too large even with the smallest pictures.
         IntegrityError: an example names another image than the shard holds in its place.
     """
-    table = files.table(task, f"{task.folder}/examples.parquet")
-    examples = [] if table is None else table.slice(0, task.settings.examples).to_pylist()
+    examples = task.inputs.table("evaluate", "examples").slice(0, task.settings.examples).to_pylist()
     html = _fitting(_page(task), examples, [_picture(task, example) for example in examples])
-    path = f"{task.folder}/report.html"
-    task.storage.write(path, html)
-    return [Output(files=(path,), rows=len(examples))]
+    task.storage.write(task.path("report"), html)
+    return [Output(("report",), rows=len(examples))]
 
 
 def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
@@ -77,9 +94,10 @@ def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Ima
 
 def _page(task: Task) -> Page:
     """Everything but the examples."""
-    metrics, training, space = _metrics(task), _history(task), _space(task)
-    matrix = files.whole(task, "embed")
-    per_label = files.table(task, f"{task.folder}/per_label.parquet")
+    inputs = task.inputs
+    metrics, training = inputs.json("evaluate", "metrics"), history(inputs.json("train", "history"))
+    space = label_space(inputs.table("index", "labels"), inputs.table("split", "labels"))
+    receipts = inputs.by_stage()
     return Page(
         title=f"{metrics['model']} on {metrics['dataset']}",
         run=task.folder,
@@ -88,51 +106,24 @@ def _page(task: Task) -> Page:
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
         protocol=metrics["protocol"],
         sections=sections(metrics),
-        stages=stage_rows(task.inputs),
-        images=images(task, _used(training, metrics)),
+        stages=stage_rows(receipts),
+        images=images(inputs, _used(training, metrics)),
         space=space,
-        matrix=None if matrix is None else label_matrix(matrix, space),
+        matrix=label_matrix(inputs.table("embed", "embeddings"), space),
         history=training,
-        ranked=[] if per_label is None else ranked_labels(per_label, _EACH_END),
+        ranked=ranked_labels(inputs.table("evaluate", "per_label"), _EACH_END),
         examples=[],
-        config=files.text(task, "config.toml"),
+        config=inputs.read("train", "config").decode(),
         recipe={"recipe of the metrics": str(metrics["recipe"]), "recipe of the report": task.recipe}
-        | {f"folder of {stage}": folder or "." for stage, folder in task.folders.items()},
-        libraries=libraries(task.inputs),
-        facts=facts(task.inputs),
+        | {f"folder of {stage}": folder or "." for stage, folder in inputs.folders().items()},
+        libraries=libraries(receipts),
+        facts=facts(receipts),
     )
 
 
-def _metrics(task: Task) -> dict[str, Any]:
-    written = files.text(task, "metrics.json")
-    if written is None:
-        raise PipelineError(
-            f"report: no metrics.json in {task.folder}, expected the one evaluation writes. Run: biam-pipe evaluate"
-        )
-    metrics: dict[str, Any] = json.loads(written)
-    return metrics
-
-
-def _history(task: Task) -> History | None:
-    written = files.text(task, "history.json")
-    return None if written is None else history(json.loads(written))
-
-
-def _space(task: Task) -> LabelSpace:
-    tables = []
-    for stage in ("index", "split"):
-        table = files.whole(task, stage)
-        if table is None:
-            raise PipelineError(f"report: no label table of {stage!r}, expected labels.parquet. Run: biam-pipe {stage}")
-        tables.append(table)
-    labels, roles = tables
-    return label_space(labels, roles)
-
-
-def _used(training: History | None, metrics: dict[str, Any]) -> dict[str, int]:
-    """Images that took part, by split, as far as the run says."""
-    used = {} if training is None else dict(training.images)
-    return used | ({str(ImageSplit.TEST): metrics["images"]} if isinstance(metrics.get("images"), int) else {})
+def _used(training: History, metrics: dict[str, Any]) -> dict[str, int]:
+    """Images that took part, by split."""
+    return {**training.images, str(ImageSplit.TEST): metrics["images"]}
 
 
 def _plain(value: object) -> str:
@@ -147,13 +138,14 @@ def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
     from pipeline.images.decode import decode
     from pipeline.images.problem import ImageProblem
 
-    index, dropped = files.image_row(task, "index", 0, example), files.dropped(task, "download", example["shard"])
+    index = _row(task.inputs, "index", "index", example)
+    dropped = task.inputs.pruned("download", "images", example["shard"])
     try:
-        stored = None if dropped else files.image_row(task, "download", 1, example)["data"]
+        stored = None if dropped else _row(task.inputs, "download", "images", example)["data"]
         data = _local_bytes(index) if stored is None else stored
         return decode(data, task.settings.orientation, index["rotation"], task.settings.max_pixels)
     except FileNotFoundError:
-        if any(one["source"] == FEATURES_SOURCE for one in index["locations"] or ()):
+        if any(place["source"] == FEATURES_SOURCE for place in index["locations"] or ()):
             return _FEATURES_ONLY
         return _DROPPED if dropped else "its bytes are no longer there."
     except OSError as problem:
@@ -162,9 +154,24 @@ def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
         return f"{problem.status} ({problem})."
 
 
+def _row(inputs: Inputs, stage: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
+    """The row of an example's image in a table of its shard.
+
+    Raises:
+        IntegrityError: another image stands in that place.
+    """
+    found = inputs.row(stage, name, example["shard"], example["row"])
+    if found["image_id"] != example["image_id"]:
+        raise IntegrityError(
+            f"report: row {example['row']} of {inputs.file(stage, name, example['shard']).path} is "
+            f"{found['image_id']!r}, expected {example['image_id']!r}. Run: biam-pipe verify"
+        )
+    return found
+
+
 def _local_bytes(index: dict[str, Any]) -> bytes:
     """Bytes of an image that was referenced, not copied."""
-    local = next((one["address"] for one in index["locations"] or () if one["source"] == "local"), None)
+    local = next((place["address"] for place in index["locations"] or () if place["source"] == "local"), None)
     if local is None:
         raise FileNotFoundError("neither stored nor on a local disk")
     return Path(local).read_bytes()

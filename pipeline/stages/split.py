@@ -12,12 +12,15 @@ import pyarrow as pa
 
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from pipeline.engine.task import Output, Task
-from pipeline.files.tables import content_hash, read_table, write_table
-from schemas.config import SplitConfig
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
+from pipeline.files.tables import content_hash, write_table
+from schemas.config import Config, SplitConfig
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
-from schemas.status import ImageSplit
+from schemas.section import recipe
+from schemas.status import ImageSplit, LabelRole
 from schemas.tables import IMAGE_SPLITS, LABEL_ROLES
 
 VERSION = 1
@@ -33,6 +36,25 @@ class Settings:
     dataset: Dataset
 
 
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings."""
+    del sources  # nothing from outside shapes it but what the index lists
+    return Stage(
+        name="split",
+        version=VERSION,
+        recipe=recipe("split", config.split),
+        settings=Settings(config.split, config.dataset),
+        run=run,
+        upstream={"index": "shard"},
+        outputs={
+            "images": OutputFile("{folder}/images-{shard}.parquet", IMAGE_SPLITS, {"split": ImageSplit}),
+            "labels": OutputFile("{folder}/labels.parquet", LABEL_ROLES, {"role": LabelRole}),
+        },
+        place="compute",
+        folder=f"splits/{config.split.name}",
+    )
+
+
 def run(task: Task) -> list[Output]:
     """The split of the images of one index shard; without a shard, the roles of the labels."""
     return [_roles(task) if task.shard is None else _images(task)]
@@ -40,9 +62,8 @@ def run(task: Task) -> list[Output]:
 
 def _images(task: Task) -> Output:
     """A split for each row; null where the image is removed or unlabelled."""
-    index_file, annotations_file = task.inputs["index"][0].files[:2]
-    index = read_table(task.storage, index_file.path, ["image_id", "split", "removed"])
-    unlabelled = read_table(task.storage, annotations_file.path, ["positive"])["positive"].is_null()
+    index = task.inputs.table("index", "index", task.shard, ["image_id", "split", "removed"])
+    unlabelled = task.inputs.table("index", "annotations", task.shard, ["positive"])["positive"].is_null()
     splits: list[str | None] = []
     counts: Counter[str] = Counter()
     for row, without in zip(index.to_pylist(), unlabelled.to_pylist(), strict=True):
@@ -50,9 +71,8 @@ def _images(task: Task) -> Output:
         splits.append(None if left_out else image_split(row["image_id"], row["split"], task.settings.split))
         counts[left_out or str(splits[-1])] += 1
     table = pa.table([index["image_id"], pa.array(splits, pa.string())], schema=IMAGE_SPLITS)
-    path = f"{task.folder}/images-{task.shard_name}.parquet"
-    write_table(task.storage, path, table)
-    return Output((path,), table.num_rows, task.shard, dict(sorted(counts.items())), content_hash(table))
+    write_table(task.storage, task.path("images"), table)
+    return Output(("images",), table.num_rows, task.shard, dict(sorted(counts.items())), content_hash(table))
 
 
 def image_split(image_id: str, official: str | None, config: SplitConfig) -> ImageSplit:
@@ -85,7 +105,7 @@ def _fraction(image_id: str, seed: int, purpose: Literal["test", "validation"]) 
 
 def _roles(task: Task) -> Output:
     """The role of every label that the data set lists now; labels that it has dropped have none."""
-    space = read_table(task.storage, task.inputs["index"][0].files[0].path, ["label_index", "label_id"])
+    space = task.inputs.table("index", "labels", columns=["label_index", "label_id"])
     index_of = dict(zip(space["label_id"].to_pylist(), space["label_index"].to_pylist(), strict=True))
     labels: list[Label] = DATASETS.load(task.settings.dataset.name).labels(task.settings.dataset)
     if missing := [label.label_id for label in labels if label.label_id not in index_of]:
@@ -95,7 +115,6 @@ def _roles(task: Task) -> Output:
         )
     roles = sorted((index_of[label.label_id], str(label.role)) for label in labels)
     table = pa.Table.from_pylist([{"label_index": i, "role": role} for i, role in roles], schema=LABEL_ROLES)
-    path = f"{task.folder}/labels.parquet"
-    write_table(task.storage, path, table)
+    write_table(task.storage, task.path("labels"), table)
     counts = dict(sorted(Counter(role for _, role in roles).items()))
-    return Output((path,), table.num_rows, None, counts, content_hash(table))
+    return Output(("labels",), table.num_rows, None, counts, content_hash(table))

@@ -9,14 +9,22 @@ No annotation of an unseen label is read into anything here: the label space is 
 import json
 import logging
 import os
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.task import Output, Task
+from pipeline.backbones import BACKBONES
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
+from pipeline.files.inputs import OutputFile
+from pipeline.machine.device import require_device
+from pipeline.models import MODELS
 from schemas.config import Config, ModelConfig, TrainConfig
-from schemas.errors import PipelineError
+from schemas.errors import PipelineError, UsageError
+from schemas.features import MapSpec
+from schemas.section import recipe
 from schemas.status import ImageSplit
 
 if TYPE_CHECKING:
@@ -30,11 +38,6 @@ if TYPE_CHECKING:
     from pipeline.training.loop import Material
 
 VERSION = 3
-
-CHECKPOINT = "checkpoint/last.safetensors"
-MODEL = "model.safetensors"
-HISTORY = "history.json"
-CONFIG = "config.toml"
 
 logger = logging.getLogger("biam_pipe.train")
 
@@ -56,6 +59,76 @@ class Settings:
     threads: int | None = None
     config_toml: str = ""
     scores_in_memory_bytes: int = 2**30
+
+
+def stage(config: Config, sources: Sources) -> Stage:
+    """The stage of these settings."""
+    del sources  # nothing from outside shapes it
+    MODELS.require(config.model.name)
+    named = f"{config.model.name}-{config.model.preset}-{{fp8}}"
+    return Stage(
+        name="train",
+        version=VERSION,
+        recipe=recipe("model", config.model) | recipe("train", config.train),
+        settings=Settings(
+            config.model,
+            config.train,
+            config.engine.threads,
+            training_toml(config),
+            config.evaluate.scores_in_memory_bytes,
+        ),
+        run=run,
+        upstream={"index": "all", "extract": "all", "embed": "all", "split": "all"},
+        outputs={
+            "model": OutputFile("{folder}/model.safetensors"),
+            "history": OutputFile("{folder}/history.json"),
+            "config": OutputFile("{folder}/config.toml"),
+            CHECKPOINT: OutputFile("{folder}/checkpoint/last.safetensors"),
+        },
+        place="process",
+        folder=f"runs/{config.train.run or named}",
+        record="train.stage",
+        require=partial(_require, config),
+    )
+
+
+def _require(config: Config, scheduler: str | None) -> None:
+    """See that the model finds the maps it reads among those to store, as many regions as it asks for, and its device.
+
+    Raises:
+        UsageError: it does not.
+    """
+    del scheduler  # training runs here
+    maps = BACKBONES.load(config.backbone.name).OFFER.maps(config.backbone)
+    side, model = _map(config, maps, "region").shape[0], config.model
+    _map(config, maps, "global")
+    if model.grid_side is not None and model.grid_side > side:
+        raise UsageError(
+            f"setting model.grid_side: got {model.grid_side}, but the region map has {side} x {side} regions; expected "
+            f"at most {side}. Use: --set model.grid_side={side}"
+        )
+    regions = (model.grid_side or side) ** 2
+    if model.classification == "region" and model.top_k > regions:
+        raise UsageError(
+            f"setting model.top_k: got {model.top_k}, but there are {regions} regions; expected at most {regions}. "
+            f"Use: --set model.top_k={regions}"
+        )
+    require_device(config.train.device, "train.device", config.train.processes)
+
+
+def _map(config: Config, maps: Collection[MapSpec], role: str) -> MapSpec:
+    """The first map with a role.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = next((spec for spec in maps if spec.role == role), None)
+    if found is None:
+        raise UsageError(
+            f"setting backbone.layers: got {', '.join(spec.column for spec in maps)}, and none of them is a {role} "
+            f"map, which the model {config.model.name} reads; expected one at least. Use: --set 'backbone.layers=[]'"
+        )
+    return found
 
 
 def training_toml(config: Config) -> str:
@@ -89,7 +162,7 @@ def _train(task: Task) -> list[Output]:
     settings: Settings = task.settings
     fabric = start_fabric(settings.train, resolve_device(settings.train.device, "train.device"))
     first, device = fabric.is_global_zero, fabric.device
-    writing = log_file(task.storage.local(task.folder)) if first else nullcontext()
+    writing = log_file(task.storage.scratch(task.folder)) if first else nullcontext()
     with writing, repeatable(settings.train.seed, _threads(settings), device):
         material, sizes = _material(task, settings, device)
         learner = _learner(settings, sizes, device)
@@ -97,8 +170,8 @@ def _train(task: Task) -> list[Output]:
         if not first:
             return []
         facts = _write(task, learner, progress, material, sizes)
-    files = tuple(task.path("train", name) for name in (MODEL, HISTORY, CONFIG))
-    return [Output(files=files, rows=len(material.train), content=task.storage.sha256(files[0]), facts=facts)]
+    content = task.storage.sha256(task.path("model"))
+    return [Output(("model", "history", "config"), rows=len(material.train), content=content, facts=facts)]
 
 
 def _threads(settings: Settings) -> int | None:
@@ -119,9 +192,9 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     from pipeline.models.sizes import FeatureSizes
     from pipeline.training.loop import Material
 
-    space = read_label_space(task).seen_only()
-    features = open_features(task)
-    selections = select(task, features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
+    space = read_label_space(task.inputs).seen_only()
+    features = open_features(task.inputs)
+    selections = select(features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
     limit, full = settings.train.max_positives, settings.train.full_epochs > 0
     train, validation = selections[ImageSplit.TRAIN].trainable(limit), selections[ImageSplit.VALIDATION]
     _describe(space, train, validation)
@@ -171,7 +244,6 @@ def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") 
     """Model with fresh weights and its optimiser, from torch's random state as it stands."""
     import torch
 
-    from pipeline.models import MODELS
     from pipeline.training.checkpoint import Learner
 
     model = MODELS.load(settings.model.name).build(settings.model, sizes)
@@ -195,9 +267,9 @@ def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric")
 
     config = task.settings.train
     open_table = partial(
-        open_score_table, task.storage.local(task.folder), memory_bytes=task.settings.scores_in_memory_bytes
+        open_score_table, task.storage.scratch(task.folder), memory_bytes=task.settings.scores_in_memory_bytes
     )
-    path = task.path("train", CHECKPOINT)
+    path = task.path(CHECKPOINT)
     progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
     if progress is None:
         progress = checkpoint.Progress()
@@ -220,7 +292,7 @@ def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric")
     def save() -> None:
         checkpoint.save(task.storage, path, task.fingerprint, learner, progress)
 
-    with journal.curves(task.storage.local(task.folder), progress.step) as record:
+    with journal.curves(task.storage.scratch(task.folder), progress.step) as record:
         Loop(config, material, learner, progress, Hooks(save, task.deadline, path, record, open_table), fabric).run()
     return progress
 
@@ -242,9 +314,9 @@ def _write(
         logger.info("%s: the weights of the last epoch are kept", why)
         weights, selected = learner.model.state_dict(), progress.epoch
     images = {"train": len(material.train), "validation": len(material.validation)}
-    save_model(task.storage, task.path("train", MODEL), weights, settings.model, sizes)
+    save_model(task.storage, task.path("model"), weights, settings.model, sizes)
     history = {"epochs": progress.history, "selected_epoch": selected, "images": images}
-    task.storage.write(task.path("train", HISTORY), json.dumps(history, indent=2).encode())
-    task.storage.write(task.path("train", CONFIG), settings.config_toml.encode())
+    task.storage.write(task.path("history"), json.dumps(history, indent=2).encode())
+    task.storage.write(task.path("config"), settings.config_toml.encode())
     logger.info("kept epoch %d of %d", selected, progress.epoch)
     return {"selected_epoch": selected, "steps": progress.step, "score": progress.best_score, "images": images}

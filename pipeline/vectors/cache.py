@@ -7,9 +7,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.files.storage import Storage
-from pipeline.files.tables import read_table, write_table
+from pipeline.files.tables import read_hashed_table, write_hashed_table
 from pipeline.net.fetch import cache_folder
 from pipeline.vectors.reader import WordVectors
+from schemas.errors import IntegrityError
 
 _SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()))])
 _FOLDER = "vectors"
@@ -35,13 +36,14 @@ def remembered_vectors(
     path = f"{_FOLDER}/{sha256[:_NAMED_DIGITS]}.words.parquet"
     known: dict[str, NDArray[np.float32] | None] = {}
     if storage.exists(path):
-        table = read_table(storage, path)
+        if (table := read_hashed_table(storage, path)) is None:
+            raise IntegrityError(f"{storage.shown(path)} is no table as it was written, expected one. Remove it")
         known = dict(zip(table["word"].to_pylist(), map(_vector, table["vector"].to_pylist()), strict=True))
     if unknown := sorted(set(words) - known.keys()):
         found = read(unknown).vectors
         known |= {word: found.get(word) for word in unknown}
         rows = {"word": list(known), "vector": list(known.values())}
-        write_table(storage, path, pa.table(rows, schema=_SCHEMA))
+        write_hashed_table(storage, path, pa.table(rows, schema=_SCHEMA))
     return {word: vector for word in words if (vector := known[word]) is not None}
 
 

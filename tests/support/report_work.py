@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import stage_tasks
 from PIL import Image
+from stage_tasks import task as task_of
 
+from pipeline.engine.ledger import file_receipt
 from pipeline.engine.task import Output, Task
+from pipeline.files.storage import Storage
 from pipeline.stages import report
 from schemas import tables
 from schemas.receipts import FileReceipt, Receipt
 
 RUN = "runs/biam-released-0123abcd"
+FOLDERS = stage_tasks.FOLDERS | dict.fromkeys(("train", "evaluate", "report"), RUN)
 NAMES = ["red circle", "blue square", "green ring", "red square"]  # the last two are unseen
 ROLES = ["seen", "seen", "unseen", "unseen"]
 SETTINGS = report.Settings(examples=12, orientation="exif", max_pixels=10**6)
@@ -62,7 +67,7 @@ class Work:
         return path
 
     def receipt(self, stage: str, shard: int | None, files: list[str], rows: int, **more: object) -> None:
-        facts_of_file = [FileReceipt(path=file, size_bytes=1000, sha256="0" * 64) for file in files]
+        facts_of_file = [FileReceipt(path=file, size_bytes=1000, sha256="0" * 64) for file in files]  # see `task`
         values = {
             "counts": {},
             "facts": {},
@@ -77,17 +82,23 @@ class Work:
         )
 
     def task(self) -> Task:
-        inputs = {stage: tuple(receipts) for stage, receipts in self.receipts.items()}
-        folders = {"index": "index", "extract": "features/vgg19-1/parquet"}
-        return Task("report", None, str(self.root), RUN, "c" * 64, "", self.settings, inputs, folders)
+        """The report's task, over files as they are now."""
+        storage = Storage(str(self.root))
+        for receipts in self.receipts.values():
+            for position, receipt in enumerate(receipts):
+                files = (
+                    file_receipt(storage, file.path) if storage.exists(file.path) else file for file in receipt.files
+                )
+                receipts[position] = receipt.model_copy(update={"files": tuple(files)})
+        return task_of("report", self.root, self.settings, self.receipts, folders=FOLDERS, recipe="c" * 64)
 
     def run(self) -> str:
-        assert report.run(self.task()) == [Output(files=(f"{RUN}/report.html",), rows=self.shown())]
+        assert report.run(self.task()) == [Output(files=("report",), rows=self.shown())]
         return (self.root / RUN / "report.html").read_text(encoding="utf-8")
 
     def shown(self) -> int:
         path = self.root / RUN / "examples.parquet"
-        return min(pq.read_metadata(path).num_rows, self.settings.examples) if path.exists() else 0
+        return min(pq.read_metadata(path).num_rows, self.settings.examples)
 
     def change(self, file: str, **values: object) -> None:
         path = self.root / RUN / file
@@ -134,6 +145,9 @@ def finished(tmp_path: Path) -> Work:
     made.receipt("split", None, [made.put("splits/default/labels.parquet", roles, tables.LABEL_ROLES)], 4)
     made.receipt("embed", None, [made.put("embeddings/e.parquet", vectors, tables.embeddings(2))], 4)
     _write_run(made)
+    made.receipt("train", None, [f"{RUN}/{name}" for name in ("model.safetensors", "history.json", "config.toml")], 1)
+    written = [f"{RUN}/{name}" for name in ("metrics.json", "per_label.parquet", "examples.parquet")]
+    made.receipt("evaluate", None, written, 2)
     return made
 
 

@@ -3,6 +3,7 @@
 Regions of an image hold the vectors of its labels, so that there is something to learn.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from stage_tasks import FOLDERS, inputs, sealed
+from stage_tasks import task as task_of
 
-from pipeline.engine.ledger import seal
-from pipeline.engine.task import Output, Task, shard_name
-from pipeline.files.storage import Storage
+from pipeline.engine.task import Output, Task
+from pipeline.files.inputs import Inputs
 from pipeline.files.tables import write_table
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
@@ -23,15 +25,6 @@ from schemas.config import StoreConfig
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
 from schemas.receipts import Receipt
 from schemas.status import ImageSplit, ImageStatus, LabelRole
-
-FOLDERS = {
-    "index": "index",
-    "download": "downloads",
-    "split": "splits/default",
-    "embed": "embeddings",
-    "train": "runs/small",
-    "evaluate": "runs/small",
-}
 
 
 @dataclass(frozen=True)
@@ -100,14 +93,15 @@ class SmallWork:
     vectors: np.ndarray
 
     def task(self, stage: str, settings: Any, **changes: Any) -> Task:
-        folders = self.recipe.folders
-        task = Task(stage, None, self.root, folders[stage], "r" * 64, "f" * 64, settings, self.receipts, folders)
-        return replace(task, **changes)
+        return task_of(stage, self.root, settings, self.receipts, folders=self.recipe.folders, **changes)
+
+    def left(self) -> Inputs:
+        """What the stages left."""
+        return inputs(self.root, "test", self.receipts, self.recipe.folders)
 
     def with_receipts(self, task: Task, outputs: list[Output]) -> "SmallWork":
         """The folder after a stage has run."""
-        sealed = tuple(seal(task, output, started_at=0.0, seconds=0.0) for output in outputs)
-        return replace(self, receipts=self.receipts | {task.stage: sealed})
+        return replace(self, receipts=self.receipts | {task.stage: sealed(task, outputs)})
 
     def path(self, stage: str, file: str) -> Path:
         return Path(self.root, self.recipe.folders[stage], file)
@@ -135,7 +129,8 @@ def write(root: Path, recipe: Recipe, content: Content) -> SmallWork:
     index = [_index_shard(work, shard) for shard in range(recipe.shards)]
     work.receipts["index"] = (*index, _labels(work))
     work.receipts["download"] = tuple(_download_shard(work, shard) for shard in range(recipe.shards))
-    work.receipts["extract"] = tuple(_feature_shard(work, shard) for shard in range(recipe.shards))
+    shards = [_feature_shard(work, shard) for shard in range(recipe.shards)]
+    work.receipts["extract"] = (*shards, _feature_spec(work))
     splits = [_split_shard(work, shard) for shard in range(recipe.shards)]
     work.receipts["split"] = (*splits, _roles(work))
     work.receipts["embed"] = (_embedding(work),)
@@ -197,18 +192,15 @@ def _images(work: SmallWork, shard: int) -> range:
     return range(shard * work.recipe.shard_images, (shard + 1) * work.recipe.shard_images)
 
 
-def _commit(work: SmallWork, path: str, columns: dict[str, list[Any]], schema: pa.Schema) -> str:
-    write_table(Storage(work.root), path, pa.table(columns, schema=schema))
-    return path
-
-
-def _receipt(work: SmallWork, stage: str, shard: int | None, *files: str, content: str | None = None) -> Receipt:
-    return seal(
-        work.task(stage, None, shard=shard),
-        Output(files=files, rows=work.recipe.shard_images, shard=shard, content=content),
-        started_at=0.0,
-        seconds=0.0,
-    )
+def _commit(
+    work: SmallWork, stage: str, shard: int | None, tables_of: Mapping[str, tuple[dict[str, list[Any]], pa.Schema]]
+) -> Receipt:
+    """The receipt of the tables of a stage, by name."""
+    task = work.task(stage, None, shard=shard)
+    for name, (columns, schema) in tables_of.items():
+        write_table(task.storage, task.path(name), pa.table(columns, schema=schema))
+    (receipt,) = sealed(task, [Output(files=tuple(tables_of), rows=work.recipe.shard_images, shard=shard)])
+    return receipt
 
 
 def _index_shard(work: SmallWork, shard: int) -> Receipt:
@@ -222,14 +214,7 @@ def _index_shard(work: SmallWork, shard: int) -> Receipt:
         "negative": [work.negatives[image] for image in images],
         "source": ["human"] * len(ids),
     }
-    name = f"{shard_name(shard)}.parquet"
-    return _receipt(
-        work,
-        "index",
-        shard,
-        _commit(work, f"index/{name}", listed, tables.INDEX),
-        _commit(work, f"annotations/{name}", known, tables.ANNOTATIONS),
-    )
+    return _commit(work, "index", shard, {"index": (listed, tables.INDEX), "annotations": (known, tables.ANNOTATIONS)})
 
 
 def _download_shard(work: SmallWork, shard: int) -> Receipt:
@@ -241,8 +226,7 @@ def _download_shard(work: SmallWork, shard: int) -> Receipt:
         "status": [str(work.recipe.status(image)) for image in images],
         "source": [("bucket", "flickr")[image % 2] for image in images],
     }
-    path = f"downloads/{shard_name(shard)}.parquet"
-    return _receipt(work, "download", shard, _commit(work, path, {**empty, **told}, tables.DOWNLOADS))
+    return _commit(work, "download", shard, {"downloads": ({**empty, **told}, tables.DOWNLOADS)})
 
 
 def _labels(work: SmallWork) -> Receipt:
@@ -252,7 +236,7 @@ def _labels(work: SmallWork) -> Receipt:
         "label_id": [f"id{number}" for number in numbers],
         "name": [f"label {number}" for number in numbers],
     }
-    return _receipt(work, "index", None, _commit(work, "labels.parquet", columns, tables.LABELS))
+    return _commit(work, "index", None, {"labels": (columns, tables.LABELS)})
 
 
 def _feature_shard(work: SmallWork, shard: int) -> Receipt:
@@ -265,12 +249,19 @@ def _feature_shard(work: SmallWork, shard: int) -> Receipt:
         maps={"last": work.regions[images], "whole": work.global_features[images]},
     )
     store = STORES.load(work.recipe.store)
-    path = f"{work.recipe.folders['extract']}/{shard_name(shard)}{store.SUFFIX}"
-    content = ContentHash(work.spec)
-    with Storage(work.root).commit(path) as temporary:
+    task, content = work.task("extract", None, shard=shard), ContentHash(work.spec)
+    with task.storage.commit(task.path("features")) as temporary:
         options = StoreConfig(name=work.recipe.store, row_group_rows=work.recipe.row_group_rows)
         store.write(temporary, work.spec, options, content.passing([batch]))
-    return _receipt(work, "extract", shard, path, content=content.hexdigest())
+    counts = dict(Counter(statuses))
+    output = Output(("features",), len(images), shard, counts, content.hexdigest(), content.parts)
+    return sealed(task, [output])[0]
+
+
+def _feature_spec(work: SmallWork) -> Receipt:
+    task = work.task("extract", None)
+    task.storage.write(task.path("spec"), work.spec.model_dump_json().encode())
+    return sealed(task, [Output(("spec",), rows=0)])[0]
 
 
 def _split_shard(work: SmallWork, shard: int) -> Receipt:
@@ -279,18 +270,14 @@ def _split_shard(work: SmallWork, shard: int) -> Receipt:
         "image_id": [image_id(image) for image in images],
         "split": [work.recipe.split(image) or None for image in images],
     }
-    path = f"{FOLDERS['split']}/images-{shard_name(shard)}.parquet"
-    return _receipt(work, "split", shard, _commit(work, path, columns, tables.IMAGE_SPLITS))
+    return _commit(work, "split", shard, {"images": (columns, tables.IMAGE_SPLITS)})
 
 
 def _roles(work: SmallWork) -> Receipt:
     unseen = set(work.recipe.unseen_labels())
     numbers = [number for number in range(work.recipe.labels) if number not in work.recipe.unlisted]
     roles = [str(LabelRole.UNSEEN if number in unseen else LabelRole.SEEN) for number in numbers]
-    path = f"{FOLDERS['split']}/labels.parquet"
-    return _receipt(
-        work, "split", None, _commit(work, path, {"label_index": numbers, "role": roles}, tables.LABEL_ROLES)
-    )
+    return _commit(work, "split", None, {"labels": ({"label_index": numbers, "role": roles}, tables.LABEL_ROLES)})
 
 
 def _embedding(work: SmallWork) -> Receipt:
@@ -302,5 +289,4 @@ def _embedding(work: SmallWork) -> Receipt:
         "words_found": [[f"label {number}"] for number in numbers],
         "words_missing": [[] for _ in numbers],
     }
-    schema = tables.embeddings(work.recipe.word)
-    return _receipt(work, "embed", None, _commit(work, "embeddings/small-00000000.parquet", columns, schema))
+    return _commit(work, "embed", None, {"embeddings": (columns, tables.embeddings(work.recipe.word))})

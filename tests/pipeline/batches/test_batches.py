@@ -27,7 +27,6 @@ from pipeline.batches.ragged import Ragged
 from pipeline.batches.selection import Selection, Selections, select
 from pipeline.batches.shards import FeatureShards, open_features
 from pipeline.batches.stream import Batch, batches
-from pipeline.engine.task import Task
 from pipeline.stores import STORES
 from schemas.config import StoreConfig
 from schemas.errors import IntegrityError, PipelineError
@@ -48,14 +47,14 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> SmallWork:
     return make(tmp_path_factory.mktemp("work"))
 
 
-def opened(work: SmallWork) -> tuple[Task, FeatureShards, LabelSpace]:
-    task = work.task("train", None)
-    return task, open_features(task), read_label_space(task)
+def opened(work: SmallWork) -> tuple[FeatureShards, LabelSpace]:
+    left = work.left()
+    return open_features(left), read_label_space(left)
 
 
 def selected(work: SmallWork, *splits: ImageSplit) -> Selections:
-    task, features, space = opened(work)
-    return select(task, features, space, splits)
+    features, space = opened(work)
+    return select(features, space, splits)
 
 
 def images_of(selection: Selection, work: SmallWork) -> list[int]:
@@ -93,7 +92,7 @@ def test_ragged_rows_come_back_in_the_order_asked_for():
 
 
 def test_columns_are_the_seen_labels_then_the_unseen_ones_each_in_label_order(work: SmallWork):
-    _, _, space = opened(work)
+    _, space = opened(work)
     unseen = work.recipe.unseen_labels()
     seen = [label for label in range(work.recipe.labels) if label not in unseen]
     assert space.label_index.tolist() == seen + unseen
@@ -105,7 +104,7 @@ def test_columns_are_the_seen_labels_then_the_unseen_ones_each_in_label_order(wo
 
 
 def test_the_seen_part_of_a_label_space_knows_no_unseen_label(work: SmallWork):
-    _, _, space = opened(work)
+    _, space = opened(work)
     seen = space.seen_only()
     assert seen.num_unseen == 0
     assert len(seen.name) == len(seen.vectors) == len(seen) == space.num_seen
@@ -113,7 +112,7 @@ def test_the_seen_part_of_a_label_space_knows_no_unseen_label(work: SmallWork):
 
 
 def test_a_label_without_a_vector_has_no_column_and_is_named(tmp_path: Path):
-    _, _, space = opened(make(tmp_path, Recipe(without_vector=(0, 3))))
+    _, space = opened(make(tmp_path, Recipe(without_vector=(0, 3))))
     assert 0 not in space.label_index
     assert 3 not in space.label_index
     assert space.without_vector == ("label 0", "label 3")
@@ -123,11 +122,11 @@ def test_a_label_without_a_vector_has_no_column_and_is_named(tmp_path: Path):
 def test_a_label_that_is_listed_no_more_has_no_column_whatever_it_is_annotated_with(tmp_path: Path):
     recipe = Recipe(unlisted=(0, 3, 8), without_vector=(0,), not_embedded=(8,), annotations={2: ([0, 3, 4, 8], [2])})
     work = make(tmp_path, recipe)
-    task, features, space = opened(work)
+    features, space = opened(work)
     assert space.label_index.tolist() == [2, 4, 6, 7, 1, 5]
     assert (space.num_seen, space.without_vector) == (4, ())
     assert [space.column_of[label] for label in recipe.unlisted] == [-1, -1, -1]
-    selection = select(task, features, space, [TRAIN])[TRAIN]
+    selection = select(features, space, [TRAIN])[TRAIN]
     at = images_of(selection, work).index(2)
     assert selection.annotations.codes(np.array([at])).tolist() == [[-1, 1, 0, 0, 0, 0]]
 
@@ -143,8 +142,8 @@ def test_a_label_with_a_role_and_no_row_in_the_label_matrix_is_an_error(tmp_path
 def test_codes_agree_with_a_slow_loop_over_closed_and_open_annotations(tmp_path: Path):
     open_ones = {2: ([0, 1], [2, 4]), 3: ([5], []), 7: ([], [8]), 8: ([3, 3], [3])}
     work = make(tmp_path, Recipe(annotations=open_ones))
-    task, features, space = opened(work)
-    selection = select(task, features, space, [TRAIN])[TRAIN]
+    features, space = opened(work)
+    selection = select(features, space, [TRAIN])[TRAIN]
     images = images_of(selection, work)
     picked = np.array([images.index(image) for image in (8, 2, 3, 4, 7)])
     expected = [true_codes(work, image, space.label_index.tolist()) for image in (8, 2, 3, 4, 7)]
@@ -197,8 +196,8 @@ def test_every_image_of_a_split_is_usable_or_counted_with_its_reason(tmp_path: P
 def test_what_is_trainable_is_decided_by_seen_labels_alone(tmp_path: Path):
     few, many = ([1, 3], None), ([0, 2, 4, 1, 3, 5], None)
     work = make(tmp_path, Recipe(annotations={2: few, 3: many, 4: ([0, 2, 1, 3, 5], None)}))
-    task, features, space = opened(work)
-    seen = select(task, features, space.seen_only(), [TRAIN])[TRAIN].trainable(max_positives=2)
+    features, space = opened(work)
+    seen = select(features, space.seen_only(), [TRAIN])[TRAIN].trainable(max_positives=2)
     kept = images_of(seen, work)
     assert 2 not in kept
     assert 3 not in kept
@@ -298,7 +297,7 @@ def assert_equal_batches(found: list[Batch], expected: list[Batch]) -> None:
 @pytest.mark.parametrize("workers", [0, 1, 4])
 @pytest.mark.parametrize("resident", [False, True])
 def test_neither_workers_nor_kept_maps_change_order_or_batches(work: SmallWork, workers: int, resident: bool):
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
     images = Store(features, selection, torch.device("cpu")).images(selection) if resident else Images(selection)
     for epoch in range(2):
@@ -313,11 +312,11 @@ def test_neither_workers_nor_kept_maps_change_order_or_batches(work: SmallWork, 
 def test_processes_that_read_change_neither_order_nor_batches_nor_random_numbers(
     work: SmallWork, kind: Any, workers: int
 ) -> None:
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
     order = shuffled(selection.block, epoch_rng(0, 0), 2, 5).after(2)
     expected = list(batches(features, selection, order))
-    _, fresh, _ = opened(work)
+    fresh, _ = opened(work)
     state = torch.get_rng_state()
     assert_equal_batches(list(batches(fresh, selection, order, Loader(workers, kind))), expected)
     assert torch.equal(torch.get_rng_state(), state)
@@ -327,7 +326,7 @@ def test_processes_that_read_change_neither_order_nor_batches_nor_random_numbers
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_leaving_early_ends_the_processes_that_read_ahead(work: SmallWork):
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
     stream = batches(features, selection, ordered(selection, "shuffled"), Loader(2, "fork"))
     next(stream)
@@ -338,7 +337,7 @@ def test_leaving_early_ends_the_processes_that_read_ahead(work: SmallWork):
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_process_that_dies_while_it_reads_is_an_error_that_says_what_to_do(work: SmallWork):
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
     stream = batches(features, selection, shuffled(selection.block, epoch_rng(0, 0), 1, 2), Loader(1, "fork"))
     next(stream)
@@ -351,7 +350,7 @@ def test_a_process_that_dies_while_it_reads_is_an_error_that_says_what_to_do(wor
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_damage_that_a_process_finds_is_told_as_it_is(tmp_path: Path):
     work = make(tmp_path)
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
     path = Path(work.root, work.receipts["extract"][1].files[0].path)
     data = path.read_bytes()
@@ -361,7 +360,7 @@ def test_damage_that_a_process_finds_is_told_as_it_is(tmp_path: Path):
 
 
 def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, monkeypatch: pytest.MonkeyPatch):
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     splits = selected(work, TRAIN, VALIDATION)
     everything = splits[TRAIN].with_others(splits[VALIDATION])
     visited = (splits[VALIDATION], everything, splits[TRAIN], splits[VALIDATION])
@@ -381,7 +380,7 @@ def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, mon
 
 
 def test_a_store_without_all_images_of_a_selection_keeps_none_of_it(work: SmallWork):
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     splits = selected(work, TRAIN, VALIDATION)
     store = Store(features, splits[TRAIN], torch.device("cpu"))
     assert store.images(splits[TRAIN]).kept is not None
@@ -419,7 +418,7 @@ def test_an_epoch_decompresses_little_more_than_it_uses(
 ) -> None:
     """Over whole shards; of a split that has four rows in five it is a quarter more in Parquet's pages."""
     work = make(tmp_path, Recipe(shards=4, store=store, splits=dict.fromkeys(range(80), "train")))
-    _, features, _ = opened(work)
+    features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
     module = STORES.load(store)
     decompressed = used = 0
@@ -476,8 +475,8 @@ def test_nothing_selected_gives_no_batches():
 
 
 def read_all(work: SmallWork, split: ImageSplit, order_of: str = "sequential") -> tuple[Selection, list[Batch]]:
-    task, features, space = opened(work)
-    selection = select(task, features, space, [split])[split]
+    features, space = opened(work)
+    selection = select(features, space, [split])[split]
     order = ordered(selection, order_of)
     return selection, list(batches(features, selection, order))
 
@@ -493,7 +492,7 @@ def ordered(selection: Selection, order_of: str) -> Order:
 def test_batches_hold_the_maps_and_codes_of_their_images(tmp_path: Path, store: str, order_of: str):
     work = make(tmp_path, Recipe(store=store, statuses={7: ImageStatus.EMPTY}))
     selection, got = read_all(work, TRAIN, order_of)
-    _, _, space = opened(work)
+    _, space = opened(work)
     images = np.array(images_of(selection, work))
     visited = np.concatenate([batch.images for batch in got])
     assert sorted(visited.tolist()) == list(range(len(selection)))
@@ -507,8 +506,8 @@ def test_batches_hold_the_maps_and_codes_of_their_images(tmp_path: Path, store: 
 
 
 def test_batches_after_a_pause_are_those_of_an_undisturbed_epoch(work: SmallWork):
-    task, features, space = opened(work)
-    selection = select(task, features, space, [TRAIN])[TRAIN]
+    features, space = opened(work)
+    selection = select(features, space, [TRAIN])[TRAIN]
     order = ordered(selection, "shuffled")
     whole = list(batches(features, selection, order))
     for done in range(len(whole) + 1):
@@ -533,8 +532,8 @@ def test_by_default_a_block_is_a_row_group(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_leaving_early_ends_the_thread_that_reads_ahead(work: SmallWork):
-    task, features, space = opened(work)
-    selection = select(task, features, space, [TRAIN])[TRAIN]
+    features, space = opened(work)
+    selection = select(features, space, [TRAIN])[TRAIN]
     stream = batches(features, selection, ordered(selection, "shuffled"))
     before = set(threading.enumerate())
     next(stream)
@@ -580,12 +579,12 @@ def test_a_pruned_shard_names_the_stage_that_makes_it_again(tmp_path: Path):
     first, *others = work.receipts["extract"]
     files = tuple(file.model_copy(update={"pruned": True}) for file in first.files)
     work.receipts["extract"] = (first.model_copy(update={"files": files}), *others)
-    with pytest.raises(PipelineError, match=r"shard 0 of extract was dropped on purpose .* Run: biam-pipe extract"):
+    with pytest.raises(PipelineError, match=r"shard-00000.parquet was dropped on purpose .* Run: biam-pipe extract"):
         selected(work, TRAIN)
 
 
 def test_image_ids_are_those_of_the_selected_rows(work: SmallWork):
-    task, features, space = opened(work)
-    selection = select(task, features, space, [TEST])[TEST]
+    features, space = opened(work)
+    selection = select(features, space, [TEST])[TEST]
     numbers = images_of(selection, work)
     assert features.image_ids(selection.shard, selection.row) == [image_id(number) for number in numbers]

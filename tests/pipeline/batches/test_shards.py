@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_work import Recipe, SmallWork, make
+from stage_tasks import sealed
 
 from pipeline.batches.label_space import read_label_space
 from pipeline.batches.selection import select
@@ -15,6 +16,7 @@ from pipeline.batches.shards import FeatureShards, open_features
 from pipeline.engine.task import Output
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
+from pipeline.stores.content import ROWS, RowsHash
 from schemas.config import StoreConfig
 from schemas.errors import IntegrityError
 from schemas.features import FeatureSpec
@@ -24,7 +26,7 @@ STORE_NAMES = ["parquet", "hdf5"]
 
 
 def opened(work: SmallWork) -> FeatureShards:
-    return open_features(work.task("train", None))
+    return open_features(work.left())
 
 
 def region(features: FeatureShards, shard: list[int], row: list[int]) -> np.ndarray:
@@ -69,7 +71,7 @@ def test_one_flipped_bit_anywhere_is_refused_at_first_touch(tmp_path: Path, stor
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
-        fresh = replace(features, files=type(features.files)(work.task("train", None).storage))
+        fresh = replace(features, inputs=work.left())
         with pytest.raises(IntegrityError, match=path.name):
             region(fresh, [0], [0])
 
@@ -86,10 +88,11 @@ def rewritten(work: SmallWork, number: int, spec: FeatureSpec) -> SmallWork:
         )  # fmt: skip
     path = shard_path(work, number)
     store.write(path, spec, StoreConfig(name=work.recipe.store), [batch])
-    relative = path.relative_to(work.root).as_posix()
-    outputs = [Output((one.files[0].path,), 1, shard=one.shard) for one in work.receipts["extract"]]
-    assert outputs[number].files == (relative,)
-    return work.with_receipts(work.task("extract", None), outputs)
+    *shards, spec_receipt = work.receipts["extract"]
+    parts = RowsHash().add(batch.image_ids, batch.statuses, batch.errors).hexdigest()
+    output = Output(("features",), 1, number, parts={ROWS: parts})
+    (shards[number],) = sealed(work.task("extract", None, shard=number), [output])
+    return replace(work, receipts=work.receipts | {"extract": (*shards, spec_receipt)})
 
 
 @pytest.mark.parametrize("store", STORE_NAMES)
@@ -97,9 +100,9 @@ def test_a_shard_of_another_spec_is_refused_naming_the_field(tmp_path: Path, sto
     work = make(tmp_path, Recipe(store=store))
     other = work.spec.preprocess.model_copy(update={"resize": (9, 9)})
     work = rewritten(work, 1, work.spec.model_copy(update={"preprocess": other}))
-    task, features = work.task("train", None), opened(work)
+    features = opened(work)
     with pytest.raises(IntegrityError, match=r"shard-00001.* preprocess\.resize: \[9, 9\], expected \[6, 6\]"):
-        select(task, features, read_label_space(task), [ImageSplit.TRAIN])
+        select(features, read_label_space(work.left()), [ImageSplit.TRAIN])
 
 
 def test_a_spec_of_the_folder_that_fits_no_shard_is_refused_naming_the_field(tmp_path: Path) -> None:
@@ -107,20 +110,20 @@ def test_a_spec_of_the_folder_that_fits_no_shard_is_refused_naming_the_field(tmp
     task = work.task("extract", None)
     maps = (work.spec.maps[0].model_copy(update={"layer": "other"}), work.spec.maps[1])
     stands = work.spec.model_copy(update={"maps": maps})
-    task.storage.write(task.path("extract", "spec.json"), stands.model_dump_json().encode())
-    shards = [Output((one.files[0].path,), 1, shard=one.shard) for one in work.receipts["extract"]]
-    work = work.with_receipts(task, [*shards, Output((task.path("extract", "spec.json"),), 0)])
-    task, features = work.task("train", None), opened(work)
+    task.storage.write(task.path("spec"), stands.model_dump_json().encode())
+    receipts = (*work.receipts["extract"][:-1], *sealed(task, [Output(("spec",), 0)]))
+    work = replace(work, receipts=work.receipts | {"extract": receipts})
+    features = opened(work)
     with pytest.raises(IntegrityError, match=r"shard-00000.* maps\[0\]\.layer: conv, expected other"):
-        select(task, features, read_label_space(task), [ImageSplit.TRAIN])
+        select(features, read_label_space(work.left()), [ImageSplit.TRAIN])
 
 
 def test_features_of_a_compiled_network_do_not_pass_for_those_of_a_plain_one(tmp_path: Path) -> None:
     work = make(tmp_path)
     work = rewritten(work, 1, work.spec.model_copy(update={"compiled": True}))
-    task, features = work.task("train", None), opened(work)
+    features = opened(work)
     with pytest.raises(IntegrityError, match=r"shard-00001.*: compiled: True, expected None"):
-        select(task, features, read_label_space(task), [ImageSplit.TRAIN])
+        select(features, read_label_space(work.left()), [ImageSplit.TRAIN])
 
 
 def test_a_spec_that_says_nothing_of_compiling_reads_and_stays_as_it_was() -> None:
@@ -136,5 +139,5 @@ def test_a_spec_that_says_nothing_of_compiling_reads_and_stays_as_it_was() -> No
 def test_shards_made_with_other_library_versions_go_together(tmp_path: Path) -> None:
     work = make(tmp_path)
     work = rewritten(work, 1, work.spec.model_copy(update={"versions": {"torch": "0.1"}}))
-    task, features = work.task("train", None), opened(work)
-    assert len(select(task, features, read_label_space(task), [ImageSplit.TRAIN])[ImageSplit.TRAIN])
+    features = opened(work)
+    assert len(select(features, read_label_space(work.left()), [ImageSplit.TRAIN])[ImageSplit.TRAIN])

@@ -11,7 +11,6 @@ from small_work import Recipe, SmallWork, image_id, make
 
 from pipeline.batches.shards import open_features
 from pipeline.conversion import huggingface, released
-from pipeline.engine.task import Task
 from schemas.errors import IntegrityError, PipelineError
 from schemas.status import ImageStatus
 
@@ -23,13 +22,8 @@ def work(tmp_path: Path, request: pytest.FixtureRequest) -> SmallWork:
     return make(tmp_path / "work", Recipe(store=request.param, statuses=FAILED, splits={4: ""}))
 
 
-def task_of(work: SmallWork) -> Task:
-    return work.task("train", None)
-
-
 def write(work: SmallWork, path: Path, part: str) -> int:
-    task = task_of(work)
-    return released.write(path, task, open_features(task), part)
+    return released.write(path, open_features(work.left()), part)
 
 
 def test_a_released_file_holds_what_the_authors_code_reads(work: SmallWork, tmp_path: Path) -> None:
@@ -72,7 +66,7 @@ def test_a_part_without_images_is_an_error(tmp_path: Path) -> None:
 
 
 def test_rows_for_datasets_are_nested_lists_with_shapes_in_the_metadata(work: SmallWork, tmp_path: Path) -> None:
-    features = open_features(task_of(work))
+    features = open_features(work.left())
     with features.open(0) as reader:
         assert huggingface.write(tmp_path / "a.parquet", reader, {image_id(0): "test"}) == 18
     table = pq.read_table(tmp_path / "a.parquet")
@@ -87,7 +81,7 @@ def test_rows_for_datasets_are_nested_lists_with_shapes_in_the_metadata(work: Sm
 
 def test_datasets_opens_the_rows_with_shapes(work: SmallWork, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets.load")  # the tests' own folder datasets has none
-    features = open_features(task_of(work))
+    features = open_features(work.left())
     with features.open(0) as reader:
         huggingface.write(tmp_path / "a.parquet", reader, {})
     rows = datasets.load_dataset(

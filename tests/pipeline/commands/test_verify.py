@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_work import Recipe, SmallWork, make
+from stage_tasks import outputs
 
 from pipeline.batches.shards import open_features
 from pipeline.commands.verify import verify
@@ -21,10 +22,11 @@ OTHER = {"parquet": "hdf5", "hdf5": "parquet"}
 
 def converted(work: SmallWork) -> SmallWork:
     """The same features in the other store; all folders have receipts, and these two a stage record, as after a run."""
-    storage, features = Storage(work.root), open_features(work.task("train", None))
+    storage, features = Storage(work.root), open_features(work.left())
     copied = replace(work.recipe, store=OTHER[work.recipe.store])
-    here, there = (Ledger(storage, "extract", one.folders["extract"], "stage") for one in (work.recipe, copied))
-    copy = StoreCopy(storage, features, StoreConfig(name=copied.store, row_group_rows=4), there)
+    here, there = (Ledger(storage, "extract", made.folders["extract"], "stage") for made in (work.recipe, copied))
+    files = outputs("extract", there.folder, copied.store)
+    copy = StoreCopy(features, StoreConfig(name=copied.store, row_group_rows=4), there, files)
     receipts = tuple(copy.make(receipt) for receipt in work.receipts["extract"])
     for stage, written in work.receipts.items():
         for receipt in written:
@@ -47,7 +49,7 @@ def flipped(path: Path) -> Iterator[None]:
 
 
 def read_first(work: SmallWork) -> None:
-    features, first = open_features(work.task("train", None)), np.zeros(1, np.int32)
+    features, first = open_features(work.left()), np.zeros(1, np.int32)
     features.read(first, first, [features.region])
 
 
@@ -56,7 +58,7 @@ def test_one_flipped_bit_is_found_and_refused_in_both_stores_made_here_or_conver
     made = make(tmp_path, Recipe(store=store, shards=1, shard_images=8))
     copied = converted(made)
     storage = Storage(made.root)
-    assert (verify(storage).files, verify(storage).problems) == (9, ())
+    assert (verify(storage).files, verify(storage).problems) == (11, ())
 
     for work in (made, copied):
         path = storage.local(work.receipts["extract"][0].files[0].path)
@@ -85,10 +87,10 @@ def test_a_shard_that_no_receipt_names_is_told(tmp_path: Path) -> None:
     made = make(tmp_path, Recipe(shards=2, shard_images=4))
     converted(made)
     storage = Storage(made.root)
-    first, second = (storage.local(one.files[0].path) for one in made.receipts["extract"])
+    first, second = (storage.local(one.files[0].path) for one in made.receipts["extract"][:2])
     for path in (second.with_suffix(".json"), second.with_name("stage.parquet")):
         path.unlink()
     first.with_name(".shard-00002.parquet.0.tmp").touch()  # of a writer at work
 
     found = verify(storage)
-    assert (found.files, found.problems) == (14, (f"{second}: no receipt names it",))
+    assert (found.files, found.problems) == (16, (f"{second}: no receipt names it",))

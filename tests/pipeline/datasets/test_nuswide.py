@@ -8,17 +8,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from stage_tasks import sealed
+from stage_tasks import task as task_of
 
 from benchmarks.fault_server import serving
 from benchmarks.nuswide_files import PREFIX, NusWideFiles
 from pipeline.datasets import nuswide
 from pipeline.datasets.nuswide.lists import read_addresses, read_image_ids, read_names
-from pipeline.engine.task import Task
 from pipeline.stages import download, index
 from schemas.config import DownloadConfig
 from schemas.datasets import NusWideDataset
 from schemas.errors import PipelineError, UsageError
-from schemas.receipts import FileReceipt, Receipt
 from schemas.status import LabelRole
 
 TAGS, CONCEPTS = ("nature", "sky", "blue", "cat", "red"), ("cat", "fire", "sky")
@@ -138,7 +138,7 @@ def test_the_listing_changes_with_the_folder_of_images_only(files: NusWideFiles,
 
 
 def test_the_index_stage_writes_rows_and_annotations_by_label_index(files: NusWideFiles, tmp_path: Path) -> None:
-    task = Task("index", None, str(tmp_path), "index", "", "", index.Settings(config(files, shard_images=20)), {}, {})
+    task = task_of("index", tmp_path, index.Settings(config(files, shard_images=20)))
     outputs = index.run(task)
 
     names = pq.read_table(tmp_path / "labels.parquet")["name"].to_pylist()
@@ -159,11 +159,9 @@ def test_an_image_whose_middle_size_is_gone_is_fetched_large(files: NusWideFiles
         names = [files.name(number) for number in (0, 1)]
         lines = [f"{PREFIX}{name} 1 {' '.join(sizes)}" for name, sizes in zip(names, (urls, gone), strict=True)]
         (files.root / "NUS-WIDE-urls.txt").write_text("\n".join(lines))
-        index.run(Task("index", None, str(tmp_path), "index", "", "", stages["index"], {}, {}))
-        shard = FileReceipt(path="index/shard-00000.parquet", size_bytes=0, sha256="")
-        indexed = {"index": (Receipt.model_construct(stage="index", shard=0, files=(shard,)),)}
-        task = Task("download", 0, str(tmp_path), "downloads", "", "", stages["download"], indexed, {})
-        download.run(task)
+        listing = task_of("index", tmp_path, stages["index"])
+        indexed = {"index": sealed(listing, index.run(listing))}
+        download.run(task_of("download", tmp_path, stages["download"], indexed, shard=0))
         asked = flickr.requests
 
     found = pq.read_table(tmp_path / "downloads/shard-00000.parquet").to_pylist()

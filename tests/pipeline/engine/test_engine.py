@@ -17,35 +17,37 @@ from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.plan import plan
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 
+SQUARES = {"square": OutputFile("{folder}/{shard}.txt")}
+SUM = {"sum": OutputFile("{folder}/sum.json")}
 DEADLY, DEADLY_ONCE = 666, 667  # numbers that kill the process that squares them
 
 
 def square(task: Task) -> list[Output]:
-    number = int(task.storage.read(task.inputs["list"][0].files[0].path))
+    number = int(task.inputs.read("list", "number", task.shard))
     if number < 0:
         raise PipelineError(f"{number} is negative")
-    if number == DEADLY or (number == DEADLY_ONCE and not task.careful):
+    if number == DEADLY or (number == DEADLY_ONCE and not task.isolated):
         os.kill(os.getpid(), signal.SIGKILL)
-    path = f"squares/{task.shard_name}.txt"
-    task.storage.write(path, str(number**2).encode())
-    return [Output((path,), rows=1, counts={"ok": 1})]
+    task.storage.write(task.path("square"), str(number**2).encode())
+    return [Output(("square",), rows=1, counts={"ok": 1})]
 
 
 def add_up(task: Task) -> list[Output]:
-    total = sum(int(task.storage.read(receipt.files[0].path)) for receipt in task.inputs["square"])
-    task.storage.write("sum/sum.json", json.dumps(total * task.settings).encode())
-    return [Output(("sum/sum.json",), rows=1)]
+    total = sum(int(task.inputs.read("square", "square", shard)) for shard in task.inputs.shards("square"))
+    task.storage.write(task.path("sum"), json.dumps(total * task.settings).encode())
+    return [Output(("sum",), rows=1)]
 
 
 def stages(numbers: Sequence[int], factor: int = 1, version: int = 1) -> list[Stage]:
     return [
         listing(numbers),
-        Stage("square", version, {}, None, square, {"list": "shard"}, "network", "squares"),
-        Stage("sum", 1, {"sum.factor": factor}, factor, add_up, {"square": "all"}, "process", "sum"),
+        Stage("square", version, {}, None, square, {"list": "shard"}, SQUARES, "io", "squares"),
+        Stage("sum", 1, {"sum.factor": factor}, factor, add_up, {"square": "all"}, SUM, "process", "sum"),
     ]
 
 

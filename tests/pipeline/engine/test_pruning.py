@@ -15,20 +15,23 @@ from pipeline.engine.plan import StagePlan, plan
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import nothing_to_drop
 from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from schemas.config import EngineConfig
 
-SLOTS = {"network": 2, "compute": 1}  # of the default settings
+FETCHED = {"note": OutputFile("{folder}/{shard}.txt"), "data": OutputFile("data/{shard}.txt")}
+SQUARES = {"square": OutputFile("{folder}/{shard}.txt")}
+DROPPED = {"dropped": OutputFile("{folder}/dropped.txt")}
+SLOTS = {"io": 2, "compute": 1}  # of the default settings
 WINDOW = 2 * sum(SLOTS.values())
 
 
 def fetch(task: Task) -> list[Output]:
     """A note that stays, and data that may go; the content is that of the data."""
-    number = task.storage.read(task.inputs["list"][0].files[0].path)
-    note, data = f"notes/{task.shard_name}.txt", f"data/{task.shard_name}.txt"
-    task.storage.write(note, b"fetched")
-    task.storage.write(data, number * 100)
-    return [Output((note, data), rows=10, content=number.decode())]
+    number = task.inputs.read("list", "number", task.shard)
+    task.storage.write(task.path("note"), b"fetched")
+    task.storage.write(task.path("data"), number * 100)
+    return [Output(("note", "data"), rows=10, content=number.decode())]
 
 
 def square(task: Task) -> list[Output]:
@@ -37,26 +40,26 @@ def square(task: Task) -> list[Output]:
     if task.shard == 0 and task.settings == "wait":
         while count() < WINDOW:
             os.sched_yield()
-    number = int(task.storage.read(f"data/{task.shard_name}.txt")[:1])
-    path = f"squares-{task.recipe[:8]}/{task.shard_name}.txt"
-    task.storage.write(path, str(number**2).encode())
-    return [Output((path,), rows=10, facts={"data": count()})]
+    number = int(task.inputs.read("fetch", "data", task.shard)[:1])
+    task.storage.write(task.path("square"), str(number**2).encode())
+    return [Output(("square",), rows=10, facts={"data": count()})]
 
 
 def add_up(task: Task) -> list[Output]:
-    task.storage.write("sum/dropped.txt", "".join(f"{one.pruned:d}" for one in task.inputs["fetch"]).encode())
-    return [Output(("sum/dropped.txt",), rows=1)]
+    dropped = "".join(f"{receipt.pruned:d}" for receipt in task.inputs.receipts("fetch"))
+    task.storage.write(task.path("dropped"), dropped.encode())
+    return [Output(("dropped",), rows=1)]
 
 
 def stages(numbers: Sequence[int], prunes: bool = True, version: int = 1, settings: str = "") -> list[Stage]:
     return [
         listing(numbers),
-        Stage("fetch", 1, {}, None, fetch, {"list": "shard"}, "network", "notes"),
+        Stage("fetch", 1, {}, None, fetch, {"list": "shard"}, FETCHED, "io", "notes"),
         Stage(
-            "square", version, {}, settings, square, {"list": "shard", "fetch": "shard"}, "compute", "squares-{fp8}",
-            consumes={"fetch": "data"}, prunes=prunes,
+            "square", version, {}, settings, square, {"list": "shard", "fetch": "shard"}, SQUARES, "compute",
+            "squares-{fp8}", consumes={"fetch": "data"}, prunes=prunes,
         ),
-        Stage("sum", 1, {}, None, add_up, {"fetch": "all", "square": "all"}, "process", "sum"),
+        Stage("sum", 1, {}, None, add_up, {"fetch": "all", "square": "all"}, DROPPED, "process", "sum"),
     ]  # fmt: skip
 
 

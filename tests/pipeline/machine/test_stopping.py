@@ -12,7 +12,8 @@ import pytest
 from pipeline.engine.engine import Engine
 from pipeline.engine.graph import resolve
 from pipeline.engine.progress import ProgressView
-from pipeline.engine.task import Output, Stage, Task
+from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
+from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
 from schemas.config import EngineConfig
@@ -23,19 +24,18 @@ def count_up(task: Task) -> list[Output]:
     """Stops at its deadline before it has done anything."""
     if (why := stopping.reason(task.deadline)) is not None:
         raise why
-    path = f"{task.folder}/done.txt"
-    task.storage.write(path, b"done")
-    return [Output((path,), rows=1)]
+    task.storage.write(task.path("done"), b"done")
+    return [Output(("done",), rows=1)]
 
 
 def add_a_stroke(task: Task) -> list[Output]:
     """One step in each run, three in all; what is done is kept."""
-    path = f"{task.folder}/strokes.txt"
+    path = task.path("strokes")
     strokes = (task.storage.read(path) if task.storage.exists(path) else b"") + b"|"
     task.storage.write(path, strokes)
     if len(strokes) < 3 and (why := stopping.reason(task.deadline)) is not None:
         raise why
-    return [Output((path,), rows=1)]
+    return [Output(("strokes",), rows=1)]
 
 
 def run(root: Path, stages: list[Stage], deadline: float | None) -> dict[str, int]:
@@ -58,13 +58,15 @@ def runs_needed(root: Path, stages: list[Stage]) -> int:
 
 
 def test_even_with_no_time_at_all_each_run_does_one_piece(tmp_path: Path) -> None:
-    first = Stage("first", 1, {}, None, count_up, {}, "process", "first")
-    second = Stage("second", 1, {}, None, count_up, {"first": "all"}, "process", "second")
+    files = {"done": OutputFile("{folder}/done.txt")}
+    first = Stage("first", 1, {}, None, count_up, {}, files, "process", "first")
+    second = Stage("second", 1, {}, None, count_up, {"first": "all"}, files, "process", "second")
     assert runs_needed(tmp_path, [first, second]) == 2
 
 
 def test_a_stage_that_goes_on_where_it_stopped_has_to_stop_in_its_first_piece_too(tmp_path: Path) -> None:
-    assert runs_needed(tmp_path, [Stage("strokes", 1, {}, None, add_a_stroke, {}, "process", "s", resumes=True)]) == 3
+    files = {"strokes": OutputFile("{folder}/strokes.txt"), CHECKPOINT: OutputFile("{folder}/checkpoint")}
+    assert runs_needed(tmp_path, [Stage("strokes", 1, {}, None, add_a_stroke, {}, files, "process", "s")]) == 3
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stage_tasks import sealed
+from stage_tasks import task as task_of
 
 from benchmarks.fault_server import FaultServer, header_of_900_megapixels, picture, serving
 from pipeline.engine.task import Output, Task
-from pipeline.files.storage import Storage
-from pipeline.files.tables import read_table, write_table
+from pipeline.files.tables import write_table
 from pipeline.stages.download import Settings, run
 from schemas.config import DownloadConfig
 from schemas.errors import PipelineError, TimeBudgetError
-from schemas.receipts import FileReceipt, Receipt
 from schemas.status import ImageStatus
 from schemas.tables import DOWNLOADS, IMAGES, INDEX
 
@@ -55,20 +55,16 @@ def task_for(
     deadline: float | None = None,
 ) -> Task:
     columns = {name: [one.get(name) for one in rows] for name in INDEX.names}
-    path = "index/shard-00003.parquet"
-    write_table(Storage(str(root)), path, pa.table(columns, schema=INDEX))
-    file = FileReceipt(path=path, size_bytes=0, sha256="")
-    receipt = Receipt.model_construct(stage="index", shard=3, files=(file,))
-    return Task(
-        "download", 3, str(root), "downloads", "r" * 64, "f" * 64, Settings(config),
-        {"index": (receipt,)}, {"index": "index"}, {"demo": base} if base else {}, deadline,
-    )  # fmt: skip
+    listing = task_of("index", root, None)
+    write_table(listing.storage, listing.path("index", 3), pa.table(columns, schema=INDEX))
+    listed = sealed(listing, [Output(("index",), len(rows), shard=3)])
+    bases = {"demo": base} if base else {}
+    return task_of("download", root, Settings(config), {"index": listed}, 3, bases=bases, deadline=deadline)
 
 
 def downloaded(task: Task) -> tuple[Output, list[dict[str, Any]], list[bytes | None]]:
     (output,) = run(task)
-    table = read_table(task.storage, output.files[0])
-    images = read_table(task.storage, output.files[1])
+    table, images = (pq.read_table(task.storage.shown(task.path(name))) for name in ("downloads", "images"))
     assert (table.schema.names, images.schema.names) == (DOWNLOADS.names, IMAGES.names)
     assert table["image_id"].to_pylist() == images["image_id"].to_pylist()
     return output, table.to_pylist(), images["data"].to_pylist()
@@ -292,8 +288,8 @@ def test_what_a_server_sends_too_much_costs_no_other_image(server: FaultServer, 
 def test_images_lie_uncompressed_in_small_row_groups(server: FaultServer, tmp_path: Path) -> None:
     rows = [row(str(number), ("demo", f"ok/{number}")) for number in range(70)]
     task = task_for(tmp_path, rows, base=server.base)
-    (output,) = run(task)
-    with pq.ParquetFile(task.storage.local(output.files[1])) as file:
+    run(task)
+    with pq.ParquetFile(task.storage.shown(task.path("images"))) as file:
         groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
         assert [group.num_rows for group in groups] == [32, 32, 6]
         assert {group.column(1).compression for group in groups} == {"UNCOMPRESSED"}

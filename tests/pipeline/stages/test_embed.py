@@ -4,20 +4,25 @@ import gzip
 import struct
 from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from stage_tasks import sealed
+from stage_tasks import task as task_of
 
 from benchmarks.fault_server import serving
-from pipeline.engine.task import Output, Task
-from pipeline.files.storage import Storage
-from pipeline.files.tables import read_table, write_table
-from pipeline.stages.embed import Settings, record, run, sources
-from schemas.config import EmbedConfig
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.storage import Storage, sha256_file
+from pipeline.files.tables import write_table
+from pipeline.stages.embed import Settings, run, stage
+from schemas.config import Config, EmbedConfig
+from schemas.datasets import DemoDataset
 from schemas.errors import IntegrityError, PipelineError, UsageError
-from schemas.receipts import FileReceipt, Receipt
+from schemas.receipts import Receipt
 from schemas.tables import LABEL_ROLES, LABELS, embeddings
 
 VECTORS = {
@@ -29,16 +34,17 @@ VECTORS = {
     "interesting": (1.0, 1.0, 0.0),
     "nothing": (0.0, 0.0, 0.0),
 }
-RECIPE = "0123456789abcdef" * 4
 
 
 def text(vectors: dict[str, tuple[float, ...]] = VECTORS) -> bytes:
     return "".join(f"{word} {' '.join(map(str, numbers))}\n" for word, numbers in vectors.items()).encode()
 
 
-def receipt(stage: str, path: str) -> tuple[Receipt, ...]:
-    file = FileReceipt(path=path, size_bytes=0, sha256="")
-    return (Receipt.model_construct(stage=stage, shard=None, files=(file,)),)
+def left(root: Path, name: str, columns: dict[str, list[Any]], schema: pa.Schema) -> tuple[Receipt, ...]:
+    """The labels as a stage left them."""
+    task = task_of(name, root, None)
+    write_table(task.storage, task.path("labels"), pa.table(columns, schema=schema))
+    return sealed(task, [Output(("labels",), rows=len(columns["label_index"]))])
 
 
 def task_for(
@@ -49,21 +55,18 @@ def task_for(
     unlisted: Collection[int] = (),
     base: str | None = None,
 ) -> Task:
-    storage = Storage(str(root / "work"))
+    work = root / "work"
     numbers = list(range(len(names)))
     labels = {"label_index": numbers, "label_id": [f"/m/{number}" for number in numbers], "name": names}
-    write_table(storage, "labels.parquet", pa.table(labels, schema=LABELS))
     listed = [number for number in numbers if number not in unlisted]
     roles = {"label_index": listed, "role": ["unseen" if number in unseen else "seen" for number in listed]}
-    write_table(storage, "splits/default/labels.parquet", pa.table(roles, schema=LABEL_ROLES))
-    inputs = {
-        "index": receipt("index", "labels.parquet"),
-        "split": receipt("split", "splits/default/labels.parquet"),
-    }
+    inputs = {"index": left(work, "index", labels, LABELS), "split": left(work, "split", roles, LABEL_ROLES)}
     bases = {} if base is None else {"demo": base}
-    return Task(
-        "embed", None, storage.root, "embeddings", RECIPE, "f" * 64, Settings(config), inputs, {"index": ""}, bases
-    )
+    return task_of("embed", work, Settings(config), inputs, bases=bases)
+
+
+def described(config: EmbedConfig) -> Stage:
+    return stage(Config(dataset=DemoDataset(), embed=config), Sources(Storage("nowhere")))
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def vectors(tmp_path: Path) -> Path:
 
 def embedded(task: Task) -> tuple[Output, pa.Table]:
     (output,) = run(task)
-    return output, read_table(task.storage, output.files[0])
+    return output, pq.read_table(task.storage.shown(task.path("embeddings")))
 
 
 def unit(*words: str) -> list[float]:
@@ -95,7 +98,7 @@ def test_every_label_gets_the_normalised_mean_of_its_words(tmp_path: Path, vecto
     np.testing.assert_allclose(table["vector"].to_pylist(), expected, rtol=1e-6)
     assert table["words_found"].to_pylist() == [["red"], ["red", "circle"], ["anti-circle"], ["interesting"], ["red"]]
     assert table["words_missing"].to_pylist() == [[], [], [], [], ["zzyzx"]]
-    assert output.files == ("embeddings/word-vectors-01234567.parquet",)
+    assert output.files == ("embeddings",)
     assert {name: output.facts[name] for name in ("labels", "complete", "partial", "without", "dimensions")} == {
         "labels": 5,
         "complete": 4,
@@ -166,7 +169,7 @@ def test_text_binary_and_gzip_give_equal_bytes(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         task = task_for(tmp_path, ["red circle", "up"], EmbedConfig(vectors=str(tmp_path / name)))
         (output,) = run(task)
-        written.add(task.storage.read(output.files[0]))
+        written.add(task.storage.read(task.path("embeddings")))
         contents.add(output.content)
     assert len(written) == len(contents) == 1
 
@@ -176,7 +179,7 @@ def test_a_data_set_may_serve_the_vectors(tmp_path: Path) -> None:
         config = EmbedConfig(vectors="demo:vectors/words.txt")
         _, table = embedded(task_for(tmp_path, ["red"], config, base=server.base))
     np.testing.assert_allclose(table["vector"].to_pylist(), [unit("red")], rtol=1e-6)
-    assert record(config) == "words-{fp8}"
+    assert described(config).outputs["embeddings"].path == "{folder}/words-{fp8}.parquet"
 
 
 def test_the_wrong_file_of_vectors_is_an_error(tmp_path: Path, vectors: Path) -> None:
@@ -187,9 +190,12 @@ def test_the_wrong_file_of_vectors_is_an_error(tmp_path: Path, vectors: Path) ->
 
 
 def test_a_local_file_of_vectors_is_a_source(vectors: Path) -> None:
-    assert sources(EmbedConfig(vectors=str(vectors))) == (str(vectors),)
-    assert sources(EmbedConfig()) == ()
-    assert record(EmbedConfig()) == "glove-wiki-gigaword-300-{fp8}"
+    local, published = described(EmbedConfig(vectors=str(vectors))), described(EmbedConfig())
+    assert local.recipe["embed.vectors"] == sha256_file(vectors)
+    assert local.outputs["embeddings"].path == "{folder}/word-vectors-{fp8}.parquet"
+    assert published.recipe["embed.vectors"] == "glove-wiki-gigaword-300"
+    assert published.outputs["embeddings"].path == "{folder}/glove-wiki-gigaword-300-{fp8}.parquet"
+    assert published.record == "glove-wiki-gigaword-300-{fp8}.stage"
 
 
 def test_labels_of_nus_wide_get_the_released_vectors(tmp_path: Path, shared: Path) -> None:
@@ -221,9 +227,9 @@ def test_the_label_matrix_of_nuswide_is_the_released_one(tmp_path: Path, shared:
     names = [tag for tag in tags if tag not in set(concepts)] + concepts
     config = EmbedConfig(vectors=str(real / "glove/glove.6B.300d.excerpt.txt.gz"))
 
-    (output,) = run(task_for(tmp_path, names, config))
+    _, table = embedded(task_for(tmp_path, names, config))
 
-    found = np.array(read_table(Storage(str(tmp_path / "work")), output.files[0])["vector"].to_pylist())
+    found = np.array(table["vector"].to_pylist())
     expected = np.array([released[name] / np.linalg.norm(released[name]) for name in names])
     assert found.shape == (1006, 300)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

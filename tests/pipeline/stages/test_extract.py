@@ -20,24 +20,29 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from stage_tasks import inputs, sealed
+from stage_tasks import task as made_task
 
 from pipeline.backbones import tiny
-from pipeline.engine.ledger import seal
+from pipeline.batches.feature_files import card_page
+from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
-from pipeline.files.storage import Storage
+from pipeline.files.storage import Storage, sha256_file
 from pipeline.files.tables import write_table
 from pipeline.images.decode import decode, resize
 from pipeline.stages import extract
 from pipeline.stores import STORES
-from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
+from schemas.config import BackboneConfig, Config, DownloadConfig, EngineConfig, ExtractConfig, StoreConfig
+from schemas.datasets import DemoDataset
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 from schemas.features import FeatureSpec
-from schemas.receipts import FileReceipt, Receipt
+from schemas.receipts import Receipt
 from schemas.status import ImageStatus
 from schemas.tables import DOWNLOADS, IMAGES, INDEX
 
 INPUT_PX = 32
-FOLDERS = {"index": "index", "download": "downloads", "extract": "features/tiny-00000000/parquet"}
+SHARD = 7
+Receipts = tuple[Receipt, ...]
 RECIPE = "c" * 64
 TORCHVISION = pytest.mark.filterwarnings("ignore:.*decoding and encoding:DeprecationWarning")  # since 0.29
 
@@ -76,19 +81,14 @@ class Item:
     local: Path | None = None
 
 
-def commit(storage: Storage, path: str, columns: Mapping[str, Sequence[object]], schema: pa.Schema) -> str:
-    length = len(columns["image_id"])
-    complete = {name: columns.get(name, [None] * length) for name in schema.names}
-    write_table(storage, path, pa.table(complete, schema=schema))
-    return path
-
-
-def receipt(task: Task, stage: str, *files: str) -> Receipt:
-    listed = tuple(FileReceipt(path=file, size_bytes=0, sha256=task.storage.sha256(file)) for file in files)
-    return Receipt(
-        stage=stage, shard=task.shard, fingerprint="", content="", files=listed, rows=0, counts={}, facts={},
-        started_at=0.0, seconds=0.0, versions={},
-    )  # fmt: skip
+def left(root: Path, stage: str, columns: Mapping[str, tuple[Mapping[str, Sequence[object]], pa.Schema]]) -> Receipts:
+    """The tables of one shard of a stage, by name, and their receipt."""
+    task = made_task(stage, root, None, shard=SHARD)
+    for table, (given, schema) in columns.items():
+        length = len(given["image_id"])
+        complete = {column: given.get(column, [None] * length) for column in schema.names}
+        write_table(task.storage, task.path(table), pa.table(complete, schema=schema))
+    return sealed(task, [Output(tuple(columns), rows=0)])
 
 
 def name(number: int) -> str:
@@ -96,14 +96,11 @@ def name(number: int) -> str:
 
 
 def task_of(root: Path, items: Sequence[Item], chosen: extract.Settings) -> Task:
-    storage = Storage(str(root))
     ids = [name(number) for number in range(len(items))]
     locations = [
         [{"source": "local", "address": str(item.local)} if item.local else {"source": "demo", "address": "x"}]
         for item in items
     ]
-    task = Task("extract", 7, str(root), FOLDERS["extract"], RECIPE, "d" * 64, chosen, {}, {**FOLDERS, "extract": ""})
-    file = f"{task.shard_name}.parquet"
     place = {
         "image_id": ids,
         "locations": locations,
@@ -118,14 +115,12 @@ def task_of(root: Path, items: Sequence[Item], chosen: extract.Settings) -> Task
         "sha256": [None if item.data is None else hashlib.sha256(item.data).hexdigest() for item in items],
     }
     bodies = {"image_id": ids, "data": [None if item.local else item.data for item in items]}
-    index = receipt(task, "index", commit(storage, f"index/{file}", place, INDEX))
-    download = receipt(
-        task,
-        "download",
-        commit(storage, f"downloads/{file}", found, DOWNLOADS),
-        commit(storage, f"images/{file}", bodies, IMAGES),
-    )
-    return replace(task, inputs={"index": (index,), "download": (download,)})
+    receipts = {
+        "index": left(root, "index", {"index": (place, INDEX)}),
+        "download": left(root, "download", {"downloads": (found, DOWNLOADS), "images": (bodies, IMAGES)}),
+    }
+    folders = {**FOLDERS, "extract": f"features/tiny-00000000/{chosen.store.name}"}
+    return made_task("extract", root, chosen, receipts, SHARD, folders, recipe=RECIPE)
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ class Shard:
 
 def shard(task: Task, output: Output, store: ModuleType | None = None) -> Shard:
     store = store or STORES.load("parquet")
-    with store.open_shard(task.storage.local(output.files[0])) as reader:
+    with store.open_shard(Path(task.storage.shown(task.path("features")))) as reader:
         rows = range(reader.num_rows)
         maps = {one.column: reader.read(rows, one.column) for one in reader.spec.maps}
         return Shard(reader.image_ids(), reader.statuses(), reader.errors(), maps)
@@ -210,7 +205,7 @@ def test_the_content_does_not_depend_on_how_features_are_stored_or_batched(tmp_p
     tasks = [task_of(tmp_path / str(number), items, way) for number, way in enumerate(ways)]
     outputs = [run(task) for task in tasks]
 
-    assert len({task.storage.sha256(output.files[0]) for task, output in zip(tasks, outputs, strict=True)}) > 2
+    assert len({task.storage.sha256(task.path("features")) for task in tasks}) > 2
     assert len({output.content for output in outputs}) == 1
 
 
@@ -231,7 +226,7 @@ def test_another_image_status_or_order_is_another_content(tmp_path: Path) -> Non
 
 def test_the_content_of_spec_and_card_is_the_recipes_whatever_the_store(tmp_path: Path) -> None:
     def described(number: int, chosen: extract.Settings) -> str | None:
-        return run(replace(task_of(tmp_path / str(number), [], chosen), shard=None, inputs={})).content
+        return run(replace(task_of(tmp_path / str(number), [], chosen), shard=None)).content
 
     first, hdf5, turned = map(described, range(3), [settings(), settings("hdf5"), settings(orientation="none")])
 
@@ -244,7 +239,8 @@ def test_equal_work_gives_equal_bytes_whatever_the_threads(tmp_path: Path) -> No
     digests = set()
     for threads in (1, 3):
         task = task_of(tmp_path / str(threads), items, settings(decode_threads=threads))
-        digests.add(task.storage.sha256(run(task).files[0]))
+        run(task)
+        digests.add(task.storage.sha256(task.path("features")))
 
     assert len(digests) == 1
 
@@ -256,7 +252,7 @@ def contents(root: Path, numbers: Sequence[int], precision: str) -> dict[int, tu
         items = [Item(jpeg(10 * number + image)) for image in range(3 + number)] + [Item(b"x")]
         task = task_of(root / f"{precision}-{number}", items, settings(precision=precision))
         output = run(task)
-        found[number] = output.content, task.storage.sha256(output.files[0])
+        found[number] = output.content, task.storage.sha256(task.path("features"))
     return found
 
 
@@ -342,7 +338,7 @@ def test_jpegs_decoded_by_the_batch_have_pillows_statuses_and_equal_bits_whateve
     for number, changes in enumerate(({}, {"batch_images": 1}, {"decode_threads": 1})):
         chosen = settings(orientation="dataset", decoder="torchvision", **changes)
         task = task_of(tmp_path / str(number), items, chosen)
-        task = replace(task, careful="decode_threads" in changes)  # decoded in a process of its own
+        task = replace(task, isolated="decode_threads" in changes)  # decoded in a process of its own
         found.append(shard(task, run(task)))
 
     for one in found:
@@ -388,11 +384,12 @@ def test_numbers_beyond_the_stored_precision_are_a_status_of_that_image_alone(tm
 
 def test_every_shard_carries_the_spec_that_the_whole_stage_writes(tmp_path: Path) -> None:
     task = task_of(tmp_path, [Item(jpeg(0))], settings())
-    path = task.storage.local(run(task).files[0])
+    run(task)
+    path = Path(task.storage.shown(task.path("features")))
 
-    whole = run(replace(task, shard=None, inputs={}))
+    whole = run(replace(task, shard=None))
 
-    written = FeatureSpec(**json.loads(task.storage.read(f"{FOLDERS['extract']}/spec.json")))
+    written = FeatureSpec(**json.loads(task.storage.read(f"{task.folder}/spec.json")))
     with STORES.load("parquet").open_shard(path) as reader:
         assert reader.spec == written
     assert written == extract.spec(settings(), RECIPE)
@@ -402,22 +399,23 @@ def test_every_shard_carries_the_spec_that_the_whole_stage_writes(tmp_path: Path
     assert written.preprocess.orientation == "exif"
     assert written.preprocess.resize == (INPUT_PX, INPUT_PX)
     assert set(written.versions) == {"torch", "torchvision", "pillow", "numpy"}
-    assert whole.files == (f"{FOLDERS['extract']}/spec.json",)
+    assert whole.files == ("spec",)
 
 
 def test_the_card_is_written_when_all_counts_are_known_and_its_lines_load_a_map(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_of(tmp_path, [Item(jpeg(0)), Item(b"", ImageStatus.TIMEOUT), Item(jpeg(1))], settings())
-    outputs = [run(task), run(replace(task, shard=None, inputs={}))]
-    folder = FOLDERS["extract"]
-    extract.write_card(settings(), task.storage, folder, [seal(task, one, 0.0, 0.0) for one in outputs])
+    whole = replace(task, shard=None)
+    receipts = {"extract": [*sealed(task, [run(task)]), *sealed(whole, [run(whole)])]}
+    page = card_page(settings().backbone, "parquet")
 
-    card = task.storage.read(f"{folder}/README.md").decode()
+    card = page.text(inputs(tmp_path, "extract", receipts))
+    assert page.file == "README.md"
     assert card.startswith(f"# Features of {tmp_path.name}: tiny\n\n**Random weights** (random:0)")
     assert "2 of 3 images have features (66.7%)." in card
     assert "| timeout | 1 |" in card
-    monkeypatch.chdir(task.storage.local(folder))
+    monkeypatch.chdir(task.storage.shown(task.folder))
     shard = next(Path().glob("shard-*.parquet"))
     scope: dict[str, Any] = {}
     exec(card.split("```python\n")[1].split("```")[0].replace("shard-00000.parquet", shard.name), scope)
@@ -425,27 +423,32 @@ def test_the_card_is_written_when_all_counts_are_known_and_its_lines_load_a_map(
     assert scope[first.column].shape == (2, *first.shape)
 
 
+def recipe(**sections: Any) -> dict[str, Any]:
+    backbone = BackboneConfig(name="tiny", weights="random:0", input_px=INPUT_PX)
+    config = Config(**{"dataset": DemoDataset(), "backbone": backbone, **sections})
+    return dict(extract.stage(config, Sources(Storage("nowhere"))).recipe)
+
+
 def test_the_recipe_names_what_shapes_the_numbers_and_nothing_else(tmp_path: Path) -> None:
     same = [
-        settings("hdf5"),
-        settings(batch_images=1),
-        settings(decode_threads=7),
-        replace(settings(), threads=None, max_pixels=5),
+        recipe(store=StoreConfig(name="hdf5")),
+        recipe(extract=ExtractConfig(batch_images=1)),
+        recipe(extract=ExtractConfig(decode_threads=7)),
+        recipe(engine=EngineConfig(threads=3), download=DownloadConfig(max_pixels=5)),
     ]
     (tmp_path / "w.pth").touch()
-    file = BackboneConfig(name="tiny", weights=str(tmp_path / "w.pth"), input_px=INPUT_PX)
     others = [
-        settings(orientation="none"),
-        replace(settings(), backbone=BackboneConfig(name="tiny", weights="random:1", input_px=INPUT_PX)),
-        replace(settings(), backbone=BackboneConfig(name="tiny", weights="random:0", input_px=48)),
-        replace(settings(), backbone=BackboneConfig(name="vgg19", weights="random:0", input_px=INPUT_PX)),
-        replace(settings(), backbone=file),
+        recipe(extract=ExtractConfig(orientation="none")),
+        recipe(backbone=BackboneConfig(name="tiny", weights="random:1", input_px=INPUT_PX)),
+        recipe(backbone=BackboneConfig(name="tiny", weights="random:0", input_px=48)),
+        recipe(backbone=BackboneConfig(name="vgg19", weights="random:0", input_px=INPUT_PX)),
+        recipe(backbone=BackboneConfig(name="tiny", weights=str(tmp_path / "w.pth"), input_px=INPUT_PX)),
     ]
 
-    assert all(extract.recipe(one) == extract.recipe(settings()) for one in same)
-    assert len({json.dumps(extract.recipe(one)) for one in [settings(), *others]}) == 6
-    assert [extract.sources(one) for one in others] == [(), (), (), (), (file.weights,)]
-    assert str(tmp_path) not in json.dumps(extract.recipe(others[-1]))
+    assert all(settled == recipe() for settled in same)
+    assert len({json.dumps(settled) for settled in [recipe(), *others]}) == 6
+    assert [settled["backbone.weights_file"] for settled in others] == [*[None] * 4, sha256_file(tmp_path / "w.pth")]
+    assert str(tmp_path) not in json.dumps(others[-1])
 
 
 def test_a_time_budget_that_is_used_up_leaves_nothing(tmp_path: Path) -> None:
@@ -459,25 +462,31 @@ def test_a_time_budget_that_is_used_up_leaves_nothing(tmp_path: Path) -> None:
 
 def test_images_that_were_dropped_are_asked_for_again(tmp_path: Path) -> None:
     task = task_of(tmp_path, [Item(jpeg(0))], settings())
-    task.storage.remove(f"images/{task.shard_name}.parquet")
+    (index,), (download,) = (task.inputs.receipts(stage) for stage in ("index", "download"))
+    files = [file.model_copy(update={"pruned": file.path.startswith("images/")}) for file in download.files]
+    pruned = {"index": [index], "download": [download.model_copy(update={"files": tuple(files)})]}
 
-    with pytest.raises(PipelineError, match=r"no images of shard-00007 .*Run: biam-pipe download --dataset"):
-        extract.run(task)
+    with pytest.raises(PipelineError, match=r"dropped on purpose .*Run: biam-pipe download --dataset"):
+        extract.run(replace(task, inputs=inputs(tmp_path, "extract", pruned)))
 
 
 def test_shards_that_do_not_hold_the_same_images_are_an_integrity_error(tmp_path: Path) -> None:
     task = task_of(tmp_path, [Item(jpeg(number)) for number in range(3)], settings())
-    file = f"{task.shard_name}.parquet"
+    made = made_task("download", tmp_path, None, shard=SHARD)
     cases = {
-        f"images/{file}": pa.table({"image_id": [name(0), name(2), name(1)], "data": [b"a"] * 3}, schema=IMAGES),
-        f"downloads/{file}": pq.read_table(task.storage.local(f"downloads/{file}")).slice(0, 2),
+        "images": pa.table({"image_id": [name(0), name(2), name(1)], "data": [b"a"] * 3}, schema=IMAGES),
+        "downloads": pq.read_table(task.storage.shown(made.path("downloads"))).slice(0, 2),
     }
-    for path, damaged in cases.items():
-        before = task.storage.read(path)
-        write_table(task.storage, path, damaged)
+    for table, other in cases.items():
+        before = task.storage.read(made.path(table))
+        write_table(task.storage, made.path(table), other)
+        receipts = {
+            "index": task.inputs.receipts("index"),
+            "download": sealed(made, [Output(("downloads", "images"), rows=0)]),
+        }
         with pytest.raises(IntegrityError, match=r"shard-00007 of .* does not hold together"):
-            extract.run(task)
-        task.storage.write(path, before)
+            extract.run(replace(task, inputs=inputs(tmp_path, "extract", receipts)))
+        task.storage.write(made.path(table), before)
     assert run(task).rows == 3
 
 
@@ -491,10 +500,10 @@ def test_an_image_that_is_ok_but_without_bytes_is_an_integrity_error(tmp_path: P
 def test_a_damaged_images_shard_is_an_integrity_error(tmp_path: Path) -> None:
     items = [Item(jpeg(number)) for number in range(6)]
     task = task_of(tmp_path, items, settings())
-    path = task.storage.local(f"images/{task.shard_name}.parquet")
+    path = tmp_path / "images" / "shard-00007.parquet"
     path.write_bytes(path.read_bytes()[:-40])
 
-    with pytest.raises(IntegrityError, match="does not hold together"):
+    with pytest.raises(IntegrityError, match=r"images/shard-00007.parquet is not what its receipt says: .* bytes"):
         extract.run(task)
 
 

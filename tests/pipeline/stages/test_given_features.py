@@ -11,16 +11,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from stage_tasks import sealed
+from stage_tasks import task as made_task
 
 from benchmarks.nuswide_files import NusWideFiles
 from pipeline.backbones import vgg19
 from pipeline.datasets import nuswide
-from pipeline.engine.ledger import seal
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage, Task
 from pipeline.files.storage import Storage
 from pipeline.flow import stages
-from pipeline.stages import index
+from pipeline.stages import given_features, index
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, Config, StoreConfig
 from schemas.datasets import NusWideDataset
@@ -121,12 +122,11 @@ def test_a_file_that_is_none_of_them_is_told(lists: NusWideFiles, files: list[st
 def wired(lists: NusWideFiles, files: list[str], work: Path, **sections: Any) -> dict[str, Stage]:
     settings = Config(dataset=config(lists, files), backbone=RANDOM, **sections)
     sources = Sources(Storage(str(work)))
-    return {stage.name: stage for stage in found.instead(settings, stages(settings, sources), sources)}
+    return {stage.name: stage for stage in stages(settings, sources)}
 
 
-def task_of(stage: Stage, work: Path, shard: int | None, **inputs: Any) -> Task:
-    folders = {"index": "index", "download": "downloads", "extract": "features/vgg19-00000000/parquet"}
-    return Task(stage.name, shard, str(work), folders[stage.name], "r" * 64, "f" * 64, stage.settings, inputs, folders)
+def task_of(stage: Stage, work: Path, shard: int | None, **receipts: Any) -> Task:
+    return made_task(stage.name, work, stage.settings, receipts, shard)
 
 
 def test_features_of_the_files_become_shards_and_the_rest_rows_with_a_status(
@@ -135,17 +135,17 @@ def test_features_of_the_files_become_shards_and_the_rest_rows_with_a_status(
     work = tmp_path / "work"
     wiring = wired(lists, files, work)
     task = task_of(wiring["index"], work, None)
-    listed = next(seal(task, one, 0.0, 0.0) for one in index.run(task) if one.shard == 0)
+    listed = next(receipt for receipt in sealed(task, index.run(task)) if receipt.shard == 0)
 
-    (noted,) = found.note(task_of(wiring["download"], work, 0, index=(listed,)))
+    (noted,) = given_features.list_given(task_of(wiring["download"], work, 0, index=(listed,)))
     assert noted.counts == {"ok": 5}
-    told = pq.read_table(work / noted.files[0]).to_pylist()
+    told = pq.read_table(work / "downloads/shard-00000.parquet").to_pylist()
     assert {row["source"] for row in told} == {"features"}
 
     task = task_of(wiring["extract"], work, 0, index=(listed,))
-    (shard,) = found.run(task)
+    (shard,) = given_features.run(task)
     assert shard.counts == {"decode_error": 1, "non_finite": 1, "ok": 3}
-    with STORES.load("parquet").open_shard(work / shard.files[0]) as reader:
+    with STORES.load("parquet").open_shard(work / task.path("features")) as reader:
         assert reader.errors()[1] == "features of shape (512, 100), expected (512, 196)"
         conv5, fc7 = reader.read(range(5), "conv5"), reader.read(range(5), "fc7")
         described = reader.spec
@@ -156,8 +156,8 @@ def test_features_of_the_files_become_shards_and_the_rest_rows_with_a_status(
         expected = network.steps["fc7"](image)[0].half().numpy()
     np.testing.assert_allclose(fc7[3].astype(np.float32), expected.astype(np.float32), atol=1e-3, rtol=2e-3)
 
-    (whole,) = found.run(replace(task, shard=None, inputs={}))
-    assert FeatureSpec(**json.loads((work / whole.files[0]).read_text())) == described
+    given_features.run(replace(task, shard=None))
+    assert FeatureSpec(**json.loads((work / task.folder / "spec.json").read_text())) == described
     assert (described.weights, described.preprocess, described.precision) == ("unknown", None, "unknown")
     assert "conv5 from nus_wide_test.h5 (sha256 " in str(described.origin)
     assert "fc7 computed from it with the weights random:0" in str(described.origin)
@@ -168,10 +168,10 @@ def test_a_gone_image_of_the_lists_is_missing(lists: NusWideFiles, files: list[s
     work = tmp_path / "work"
     settings = Config(dataset=config(lists, files, root=str(lists.root)), backbone=RANDOM, store=StoreConfig())
     sources = Sources(Storage(str(work)))
-    wiring = {stage.name: stage for stage in found.instead(settings, stages(settings, sources), sources)}
+    wiring = {stage.name: stage for stage in stages(settings, sources)}
     task = task_of(wiring["index"], work, None)
-    listed = next(seal(task, one, 0.0, 0.0) for one in index.run(task) if one.shard == 0)
-    (noted,) = found.note(task_of(wiring["download"], work, 0, index=(listed,)))
+    listed = next(receipt for receipt in sealed(task, index.run(task)) if receipt.shard == 0)
+    (noted,) = given_features.list_given(task_of(wiring["download"], work, 0, index=(listed,)))
     assert noted.counts == {"missing_file": 10}
 
 
@@ -179,7 +179,7 @@ def test_another_backbone_is_refused(lists: NusWideFiles, files: list[str], tmp_
     settings = Config(dataset=config(lists, files), backbone=BackboneConfig(name="tiny", weights="random:0"))
     sources = Sources(Storage(str(tmp_path)))
     with pytest.raises(UsageError, match=r"dataset\.features: got files of conv5 of vgg19"):
-        found.instead(settings, stages(settings, sources), sources)
+        stages(settings, sources)
 
 
 def test_the_files_count_by_their_bytes(lists: NusWideFiles, files: list[str], tmp_path: Path) -> None:

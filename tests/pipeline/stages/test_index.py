@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from stage_tasks import inputs, sealed
+from stage_tasks import task as task_of
 
 from pipeline import flow
 from pipeline.engine.sources import Sources
@@ -39,7 +41,7 @@ class Work:
         config = FolderDataset(
             labels=str(self.path / "l.csv"), unseen=str(self.path / "u.txt"), shard_images=self.shard_images
         )
-        return Task("index", None, str(self.root), "index", "", "", index.Settings(config), {}, {})
+        return task_of("index", self.root, index.Settings(config))
 
     def index(self, images: Rows, unseen: Sequence[str] = ()) -> dict[int | None, Output]:
         lines = [f"http://h/{image},{labels}" for image, labels in images.items()]
@@ -77,8 +79,8 @@ def test_tables_have_their_schemas_and_outputs_name_their_files(work: Work) -> N
     assert work.images() == [["a", "b"], ["c"]]
     assert [[row["positive"] for row in rows] for rows in work.rows("annotations")] == [[[0], [0, 1]], [[1]]]
     assert work.labels() == ["x", "y", "z"]
-    assert outputs[0].files == ("index/shard-00000.parquet", "annotations/shard-00000.parquet")
-    assert outputs[None].files == ("labels.parquet",)
+    assert outputs[0].files == ("index", "annotations")
+    assert outputs[None].files == ("labels",)
     assert (outputs[0].rows, outputs[1].rows, outputs[None].rows) == (2, 1, 3)
     assert pq.read_schema(work.root / "index/shard-00000.parquet").equals(tables.INDEX)
     assert pq.read_schema(work.root / "annotations/shard-00000.parquet").equals(tables.ANNOTATIONS)
@@ -193,7 +195,7 @@ def test_counts_tell_labelled_from_unlabelled_images(tmp_path: Path) -> None:
         (tmp_path / "images" / name).write_bytes(b"1")
     (tmp_path / "l.csv").write_text("image,labels\nb.jpg,\n")
     config = FolderDataset(folders=(str(tmp_path / "images"),), labels=str(tmp_path / "l.csv"))
-    task = Task("index", None, str(tmp_path / "work"), "index", "", "", index.Settings(config), {}, {})
+    task = task_of("index", tmp_path / "work", index.Settings(config))
 
     (shard,) = (output for output in index.run(task) if output.shard is not None)
 
@@ -206,7 +208,7 @@ def test_a_touched_or_rewritten_local_file_counts_for_the_download_and_for_nothi
     image.parent.mkdir()
     image.write_bytes(b"1")
     config = FolderDataset(folders=(str(image.parent),))
-    task = Task("index", None, str(tmp_path / "work"), "index", "", "", index.Settings(config), {}, {})
+    task = task_of("index", tmp_path / "work", index.Settings(config))
 
     def run() -> Output:
         return next(output for output in index.run(task) if output.shard == 0)
@@ -267,8 +269,19 @@ def test_a_damaged_shard_is_an_integrity_error_that_names_it(work: Work) -> None
     path = work.root / "index/shard-00001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
 
-    with pytest.raises(IntegrityError, match=r"damaged table: .*index/shard-00001\.parquet"):
+    with pytest.raises(IntegrityError, match=r"index/shard-00001\.parquet is no table of index .*biam-pipe index"):
         work.index(FIRST)
+
+
+def test_a_shard_that_is_not_what_its_receipt_says_is_an_integrity_error(work: Work) -> None:
+    work.index(FIRST)
+    task = work.task
+    receipts = {"index": sealed(task, index.run(task))}
+    path = work.root / "index/shard-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+
+    with pytest.raises(IntegrityError, match=r"index/shard-00001\.parquet is not what its receipt says"):
+        index.run(replace(task, inputs=inputs(work.root, "index", receipts)))
 
 
 def test_an_error_of_the_data_set_leaves_the_index_as_it_was(work: Work) -> None:
@@ -315,7 +328,7 @@ def test_a_used_up_time_budget_stops_between_shards_and_the_next_run_goes_on(wor
 def test_the_demo_grows_without_dirtying_old_shards(tmp_path: Path) -> None:
     def run(**settings: Any) -> dict[int | None, Output]:
         config = DemoDataset(shard_images=40, **settings)
-        outputs = index.run(Task("index", None, str(tmp_path), "index", "", "", index.Settings(config), {}, {}))
+        outputs = index.run(task_of("index", tmp_path, index.Settings(config)))
         return {output.shard: output for output in outputs}
 
     small, large, other = run(num_images=100), run(num_images=140), run(num_images=140, seed=1)

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stage_tasks import sealed, task
 
-from pipeline.engine.ledger import seal
 from pipeline.engine.task import Output, Task
 from pipeline.files.tables import write_table
 from pipeline.stages import index, split
@@ -28,23 +28,21 @@ def share(splits: list[str], name: str) -> float:
 
 def task_on(root: Path, receipt: Receipt, config: DemoDataset | FolderDataset, **settings: Any) -> Task:
     chosen = split.Settings(SplitConfig(**settings), config)
-    inputs = {"index": (receipt,)}
-    return Task("split", receipt.shard, str(root), "splits/default", "", "", chosen, inputs, {"index": "index"})
+    return task("split", root, chosen, {"index": [receipt]}, receipt.shard)
 
 
 def indexed(root: Path, config: DemoDataset | FolderDataset) -> dict[int | None, Receipt]:
-    task = Task("index", None, str(root), "index", "", "", index.Settings(config), {}, {})
-    return {output.shard: seal(task, output, 0.0, 0.0) for output in index.run(task)}
+    listing = task("index", root, index.Settings(config))
+    return {receipt.shard: receipt for receipt in sealed(listing, index.run(listing))}
 
 
 def rows_indexed(root: Path, rows: list[dict[str, Any]]) -> Receipt:
     """One shard made by hand."""
-    task = Task("index", None, str(root), "index", "", "", None, {}, {})
-    files = ("index/shard-00000.parquet", "annotations/shard-00000.parquet")
-    for path, schema in zip(files, (tables.INDEX, tables.ANNOTATIONS), strict=True):
+    listing = task("index", root, None)
+    for name, schema in {"index": tables.INDEX, "annotations": tables.ANNOTATIONS}.items():
         chosen = [{"removed": False} | {name: row.get(name) for name in schema.names if name in row} for row in rows]
-        write_table(task.storage, path, pa.Table.from_pylist(chosen, schema=schema))
-    return seal(task, Output(files, len(rows), shard=0), 0.0, 0.0)
+        write_table(listing.storage, listing.path(name, 0), pa.Table.from_pylist(chosen, schema=schema))
+    return sealed(listing, [Output(("index", "annotations"), len(rows), shard=0)])[0]
 
 
 def test_fractions_come_out_as_configured() -> None:
@@ -117,7 +115,7 @@ def test_removed_and_unlabelled_images_are_in_no_split_and_counted(tmp_path: Pat
     table = pq.read_table(tmp_path / "splits/default/images-shard-00000.parquet")
     assert table.schema.equals(tables.IMAGE_SPLITS)
     assert table["split"].to_pylist() == ["test", None, None, "validation"]
-    assert output.files == ("splits/default/images-shard-00000.parquet",)
+    assert output.files == ("images",)
     assert output.counts == {"removed": 1, "test": 1, "unlabelled": 1, "validation": 1}
     assert output.rows == sum(output.counts.values())
 

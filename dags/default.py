@@ -1,0 +1,16 @@
+"""The pipeline: its stages, first stage first. A data set whose pipeline differs lists its own in its dag."""
+
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Stage
+from pipeline.stages import download, embed, evaluate, extract, index, report, split, train
+from schemas.config import Config
+
+
+def stages(config: Config, sources: Sources) -> list[Stage]:
+    """The stages of these settings.
+
+    Args:
+        sources: hashes of files from outside.
+    """
+    described = (index, download, extract, split, embed, train, evaluate, report)
+    return [stage.stage(config, sources) for stage in described]

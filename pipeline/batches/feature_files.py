@@ -1,0 +1,35 @@
+"""The files of a stage that gives features: a shard of a store, the spec of all of them, and the card."""
+
+from collections import Counter
+from functools import partial
+
+from pipeline.backbones import BACKBONES, weights
+from pipeline.engine.task import Page
+from pipeline.files import own_hash
+from pipeline.files.inputs import Inputs, OutputFile
+from pipeline.stores import STORES
+from schemas.config import BackboneConfig, StoreConfig
+from schemas.features import FeatureSpec
+
+
+def outputs(config: StoreConfig) -> dict[str, OutputFile]:
+    """By name: `features` of each shard, and the `spec` of all."""
+    suffix = STORES.load(config.name).SUFFIX
+    return {"features": OutputFile(f"{{folder}}/{{shard}}{suffix}"), "spec": OutputFile("{folder}/spec.json")}
+
+
+def card_page(backbone: BackboneConfig, store: str) -> Page:
+    """The feature card of a folder: its counts are known only when all shards are there."""
+    return Page("README.md", partial(_card, backbone, store))
+
+
+def _card(backbone: BackboneConfig, store: str, features: Inputs) -> str:
+    from pipeline.stores.card import card
+
+    spec = FeatureSpec.model_validate_json(features.read("extract", "spec"))
+    licence = weights.licence(backbone, BACKBONES.load(backbone.name).PUBLISHED)
+    counts: Counter[str] = Counter()
+    for receipt in features.receipts("extract"):
+        counts.update(receipt.counts)
+    page = card(features.dataset, spec, STORES.load(store), licence, counts)
+    return f"{page}\n<!-- {own_hash.BLANK} -->\n"
