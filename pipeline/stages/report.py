@@ -20,7 +20,7 @@ from schemas.tables import FEATURES_SOURCE
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 3
+VERSION = 4
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
