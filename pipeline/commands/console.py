@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas.readable import rough_duration_text, size_text
+
 if TYPE_CHECKING:
     from pipeline.commands.convert import Converted
     from pipeline.commands.outcome import Result, Verified
@@ -64,7 +66,7 @@ def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
             "up to date" if line.up_to_date else f"run {'?' if line.to_run is None else line.to_run}",
             str(line.done),
             size_text(line.size_bytes),
-            "" if line.expected_s is None or line.up_to_date else f"about {time_text(line.expected_s)}",
+            "" if line.expected_s is None or line.up_to_date else f"about {rough_duration_text(line.expected_s)}",
             "; ".join(line.reasons) + _again_note(line) + _versions_note(line.other_versions),
         )
         for line in plan
@@ -80,10 +82,10 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
             f"{line.shards}, {line.pruned} pruned" if line.pruned else str(line.shards),
             str(line.rows),
             size_text(line.size_bytes),
-            time_text(line.seconds),
+            rough_duration_text(line.seconds),
             "" if line.images_per_s is None else f"{line.images_per_s:.0f}",
             "" if line.bytes_per_s is None else f"{line.bytes_per_s / 1e6:.1f}",
-            "" if line.left_s is None else time_text(line.left_s),
+            "" if line.left_s is None else rough_duration_text(line.left_s),
             _counts(line.counts),
         )
         for line in status.stages
@@ -163,22 +165,6 @@ def with_options_given(text: str, arguments: Sequence[str]) -> str:
 def _key(option: str, value: str) -> str:
     """What an option sets, the same for all that override each other."""
     return value.partition("=")[0].strip() if option == "--set" else option
-
-
-def size_text(size_bytes: float) -> str:
-    """A size with a unit that suits it, such as 8.5 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
-
-
-def time_text(seconds: float) -> str:
-    """A duration with a unit that suits it, such as 12 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

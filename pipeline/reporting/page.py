@@ -8,6 +8,9 @@ from pipeline.reporting.figures import History, Section
 from pipeline.reporting.images import Images
 from pipeline.reporting.labels import LabelMatrix, LabelSpace, RankedLabels
 from pipeline.reporting.ran import Fact, Library, StageRow
+from schemas.readable import duration_text, size_text
+
+_GAP = "\u202f"  # between a number and its unit, where no line may end
 
 
 @dataclass(frozen=True)
@@ -87,23 +90,14 @@ def count(number: int) -> str:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """`12.3 %`; a dash where there is no figure."""
-    return "–" if fraction is None else f"{100 * fraction:.{digits}f}\u202f%"
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}{_GAP}%"
 
 
 def size(size_bytes: float) -> str:
-    """`1.2 MB`, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.3g}\u202f{unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:,.3g}\u202fTB"
+    """`1.2 MB`, in three digits."""
+    return size_text(size_bytes, ".3g", _GAP)
 
 
 def duration(seconds: float) -> str:
     """`3 h 05 min`, `2 min 05 s`, `7.3 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f}\u202fs"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u202fmin {rest:02d}\u202fs"
-    return f"{minutes // 60}\u202fh {minutes % 60:02d}\u202fmin"
+    return duration_text(seconds, _GAP)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.commands.console import metric_lines, size_text, status_lines, time_text, with_options_given
+from pipeline.commands.console import metric_lines, status_lines, with_options_given
 from pipeline.commands.status import WorkStatus
 from pipeline.files.lock import Writer
 
@@ -18,11 +18,6 @@ def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
 def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
     _, note = metric_lines("zsl", SECTION | {"labels": 2})
     assert note == "NOTE: ZSL has 2 labels; for F1@3 all are predicted"
-
-
-def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:
-    assert [size_text(size) for size in (999, 52_900, 8_500_000, 1.88e12)] == ["999 B", "52.9 kB", "8.5 MB", "1.9 TB"]
-    assert [time_text(seconds) for seconds in (99.4, 720, 7200)] == ["99 s", "12 min", "2.0 h"]
 
 
 def test_status_says_who_writes_and_who_died() -> None:
