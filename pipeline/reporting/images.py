@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pipeline.engine.task import Task
 from pipeline.reporting.files import shards, tally
-from pipeline.reporting.ran import StatusRow, counts, status_rows
+from pipeline.reporting.ran import StatusRow, status_rows
+from schemas.receipts import status_counts
 from schemas.status import ImageSplit, ImageStatus
 
 _STATUS_STAGES = ("download", "extract")
@@ -54,7 +55,7 @@ def images(task: Task, used: Mapping[str, int]) -> Images:
         task: the report's.
         used: images that training and evaluation used, by split, as far as they wrote it down.
     """
-    stages = [counts(task.inputs.get(stage, ())) for stage in _STATUS_STAGES]
+    stages = [status_counts(task.inputs.get(stage, ())) for stage in _STATUS_STAGES]
     download, extract = stages
     indexed = sum(receipt.rows for receipt in shards(task, "index")) - download[ImageStatus.REMOVED]
     steps = [

@@ -7,8 +7,9 @@ from pipeline.reporting.examples import Example
 from pipeline.reporting.figures import History, Section
 from pipeline.reporting.images import Images
 from pipeline.reporting.labels import LabelMatrix, LabelSpace, RankedLabels
-from pipeline.reporting.ran import Fact, Library, StageRow
+from pipeline.reporting.ran import Fact, Library
 from schemas.readable import duration_text, size_text
+from schemas.receipts import Totals
 
 _GAP = "\u202f"  # between a number and its unit, where no line may end
 
@@ -25,7 +26,7 @@ class Page:
         identity: (name, value) lines under the title.
         protocol: how the figures were counted.
         sections: the results.
-        stages: what ran.
+        stages: what ran, by stage.
         images: what became of the images.
         space: the labels.
         matrix: the word vectors of the labels.
@@ -45,7 +46,7 @@ class Page:
     identity: Sequence[tuple[str, str]]
     protocol: str
     sections: Sequence[Section]
-    stages: Sequence[StageRow]
+    stages: Mapping[str, Totals]
     images: Images
     space: LabelSpace
     matrix: LabelMatrix | None

@@ -12,7 +12,7 @@ from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
 from pipeline.reporting.labels import LabelSpace, label_matrix, label_space, ranked_labels
 from pipeline.reporting.page import Page, render
-from pipeline.reporting.ran import facts, libraries, stage_rows
+from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.errors import PipelineError
 from schemas.status import ImageSplit
 from schemas.tables import FEATURES_SOURCE
@@ -88,7 +88,7 @@ def _page(task: Task) -> Page:
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
         protocol=metrics["protocol"],
         sections=sections(metrics),
-        stages=stage_rows(task.inputs),
+        stages=stage_totals(task.inputs),
         images=images(task, _used(training, metrics)),
         space=space,
         matrix=None if matrix is None else label_matrix(matrix, space),
