@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.reporting.examples import Example
 from pipeline.reporting.figures import History, Section
 from pipeline.reporting.images import Images
-from pipeline.reporting.labels import LabelMatrix, LabelSpace, RankedLabels
+from pipeline.reporting.labels import LabelMatrix, LabelNames, RankedLabels
 from pipeline.reporting.ran import Fact, Library
 from schemas.readable import duration_text, size_text
 from schemas.receipts import Totals
@@ -28,7 +28,7 @@ class Page:
         sections: the results.
         stages: what ran, by stage.
         images: what became of the images.
-        space: the labels.
+        space: the labels by name and role.
         matrix: the word vectors of the labels.
         history: the training history.
         ranked: labels by average precision.
@@ -48,7 +48,7 @@ class Page:
     sections: Sequence[Section]
     stages: Mapping[str, Totals]
     images: Images
-    space: LabelSpace
+    space: LabelNames
     matrix: LabelMatrix | None
     history: History | None
     ranked: Sequence[RankedLabels]

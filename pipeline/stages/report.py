@@ -10,7 +10,7 @@ from pipeline.engine.task import Output, Task
 from pipeline.reporting import files
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
-from pipeline.reporting.labels import LabelSpace, label_matrix, label_space, ranked_labels
+from pipeline.reporting.labels import LabelNames, label_matrix, label_names, ranked_labels
 from pipeline.reporting.page import Page, render
 from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.errors import PipelineError
@@ -118,7 +118,7 @@ def _history(task: Task) -> History | None:
     return None if written is None else history(json.loads(written))
 
 
-def _space(task: Task) -> LabelSpace:
+def _space(task: Task) -> LabelNames:
     tables = []
     for stage in ("index", "split"):
         table = files.whole(task, stage)
@@ -126,7 +126,7 @@ def _space(task: Task) -> LabelSpace:
             raise PipelineError(f"report: no label table of {stage!r}, expected labels.parquet. Run: biam-pipe {stage}")
         tables.append(table)
     labels, roles = tables
-    return label_space(labels, roles)
+    return label_names(labels, roles)
 
 
 def _used(training: History | None, metrics: dict[str, Any]) -> dict[str, int]:

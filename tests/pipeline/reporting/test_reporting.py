@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline import reporting
 from pipeline.reporting.charts import line_chart
 from pipeline.reporting.figures import history, sections
-from pipeline.reporting.labels import label_matrix, label_space, ranked_labels
+from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
 from pipeline.reporting.page import count, duration, percent, size
 from pipeline.reporting.pictures import overlay, shrink
 from pipeline.reporting.ran import facts, libraries, status_rows
@@ -98,7 +98,7 @@ def test_only_both_ends_of_a_long_list_of_labels_are_shown_and_ties_go_by_index(
 def test_labels_without_a_vector_and_labels_without_a_row_both_count_as_such() -> None:
     labels = [{"label_index": i, "label_id": str(i), "name": str(i)} for i in range(4)]
     roles = [{"label_index": i, "role": "unseen"} for i in range(4)]
-    space = label_space(
+    space = label_names(
         pa.Table.from_pylist(labels, schema=tables.LABELS), pa.Table.from_pylist(roles, schema=tables.LABEL_ROLES)
     )
     rows = [
