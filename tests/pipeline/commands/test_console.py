@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.commands.console import metric_lines, status_lines, with_options_given
+from pipeline.commands.console import metric_lines, status_lines, training_line, with_options_given
 from pipeline.commands.status import WorkStatus
 from pipeline.files.lock import Writer
 
@@ -29,6 +29,13 @@ def test_status_says_who_writes_and_who_died() -> None:
     assert "wrote here, and ended without a word. What is committed stands; run the same command again" in last(False)
     assert "cannot be seen from another host" in last(None)
     assert len(list(status_lines(WorkStatus((), None)))) == 1
+
+
+def test_the_command_after_features_were_taken_in_names_their_data_set_and_files() -> None:
+    told = training_line("nuswide", ['dataset.features=["my files/train.h5"]', "store.name=hdf5"])
+    assert told == (
+        "next: biam-pipe train --dataset nuswide --set 'dataset.features=[\"my files/train.h5\"]' --set store.name=hdf5"
+    )
 
 
 def test_a_command_in_a_text_has_each_setting_once_as_it_counts() -> None:
