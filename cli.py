@@ -192,14 +192,14 @@ def convert_command(
     """
     from pipeline import flow
 
+    config = where.load()
     if found:
-        sets = flow.import_settings(where.load(), found, to, out)
+        sets = flow.import_settings(config, found, to, out)
         _run(replace(where, sets=[*where.sets, *sets]), as_json, "extract")
         if not as_json:
-            _print([console.with_options_given(console.training_line(sets), sys.argv[1:])])
+            _print([console.with_options_given(console.training_line(config.dataset.name, sets), sys.argv[1:])])
         return
-    config = where.load()
-    made = flow.convert(config, where.work, flow.Conversion(to, config.store, out, quiet=as_json))
+    made = flow.convert(config, where.work, flow.Conversion(to, config.dataset, config.store, out, quiet=as_json))
     lines = (console.with_options_given(line, sys.argv[1:]) for line in console.conversion_lines(made))
     _print_json(asdict(made)) if as_json else _print(lines)
 

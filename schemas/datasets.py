@@ -15,6 +15,7 @@ class DatasetSection(Section):
     """Base of the data sets."""
 
     own_protocol: ClassVar[str] = "nuswide"  # by which the data set is evaluated where the settings name none
+    released_name: ClassVar[str | None] = None  # how the authors of BiAM begin the names of its feature files
 
 
 class DemoDataset(DatasetSection):
@@ -80,6 +81,8 @@ class OpenImagesDataset(DatasetSection):
 
 class NusWideDataset(DatasetSection):
     """NUS-WIDE: the extracted archives of lists, tags and ground truth, and images on disk or at Flickr."""
+
+    released_name: ClassVar[str | None] = "nus_wide"
 
     name: Recipe[Literal["nuswide"]] = "nuswide"
     shard_images: Content[Positive] = 1024

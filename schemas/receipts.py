@@ -1,5 +1,8 @@
-"""The receipt: proof that a shard is whole, what it was made from and what is in it."""
+"""The receipt: proof that a shard is whole, what it was made from and what is in it. And what receipts add up to."""
 
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -43,3 +46,45 @@ class Receipt(BaseModel):
     def size_bytes(self) -> int:
         """Of the files that are there."""
         return sum(file.size_bytes for file in self.files if not file.pruned)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the receipts of a stage add up to.
+
+    Attributes:
+        shards: how many there are; 0 for a stage without shards.
+        rows: of the shards, failures included; of a stage without shards, what it wrote.
+        size_bytes: of all files that are there.
+        seconds: of work, which may have run side by side.
+        pruned: receipts with files that were dropped on purpose.
+        counts: rows by status.
+    """
+
+    shards: int
+    rows: int
+    size_bytes: int
+    seconds: float
+    pruned: int
+    counts: Counter[str]
+
+
+def totals(receipts: Collection[Receipt]) -> Totals:
+    """What the receipts of one stage add up to."""
+    shards = [receipt for receipt in receipts if receipt.shard is not None]
+    return Totals(
+        shards=len(shards),
+        rows=sum(receipt.rows for receipt in shards or receipts),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
+        seconds=sum(receipt.seconds for receipt in receipts),
+        pruned=sum(receipt.pruned for receipt in receipts),
+        counts=status_counts(receipts),
+    )
+
+
+def status_counts(receipts: Iterable[Receipt]) -> Counter[str]:
+    """Rows by status over receipts of one stage."""
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    return counts

@@ -1,6 +1,5 @@
 """The files of a stage that gives features: a shard of a store, the spec of all of them, and the card."""
 
-from collections import Counter
 from functools import partial
 
 from pipeline.backbones import BACKBONES, weights
@@ -10,6 +9,7 @@ from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, StoreConfig
 from schemas.features import FeatureSpec
+from schemas.receipts import status_counts
 
 
 def outputs(config: StoreConfig) -> dict[str, OutputFile]:
@@ -28,8 +28,6 @@ def _card(backbone: BackboneConfig, store: str, features: Inputs) -> str:
 
     spec = FeatureSpec.model_validate_json(features.read("extract", "spec"))
     licence = weights.licence(backbone, BACKBONES.load(backbone.name).PUBLISHED)
-    counts: Counter[str] = Counter()
-    for receipt in features.receipts("extract"):
-        counts.update(receipt.counts)
+    counts = status_counts(features.receipts("extract"))
     page = card(features.dataset, spec, STORES.load(store), licence, counts)
     return f"{page}\n<!-- {own_hash.BLANK} -->\n"

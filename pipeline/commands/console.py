@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas.readable import rough_duration_text, size_text
+
 if TYPE_CHECKING:
     from pipeline.commands.convert import Converted
     from pipeline.commands.outcome import Result, Verified
@@ -52,8 +54,8 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     figures[0] += ")"
     figures += [f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f})" for k in ks]
     yield f"{name.upper()}  " + "  ".join(figures)
-    if many := [f"F1@{k}" for k in ks if k > section["labels"]]:
-        yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(many)} all are predicted"
+    if too_large := [f"F1@{k}" for k in ks if k > section["labels"]]:
+        yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(too_large)} all are predicted"
 
 
 def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
@@ -64,7 +66,7 @@ def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
             "up to date" if line.up_to_date else f"run {'?' if line.to_run is None else line.to_run}",
             str(line.done),
             size_text(line.size_bytes),
-            "" if line.expected_s is None or line.up_to_date else f"about {time_text(line.expected_s)}",
+            "" if line.expected_s is None or line.up_to_date else f"about {rough_duration_text(line.expected_s)}",
             "; ".join(line.reasons) + _again_note(line) + _versions_note(line.other_versions),
         )
         for line in plan
@@ -80,10 +82,10 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
             f"{line.shards}, {line.pruned} pruned" if line.pruned else str(line.shards),
             str(line.rows),
             size_text(line.size_bytes),
-            time_text(line.seconds),
+            rough_duration_text(line.seconds),
             "" if line.images_per_s is None else f"{line.images_per_s:.0f}",
             "" if line.bytes_per_s is None else f"{line.bytes_per_s / 1e6:.1f}",
-            "" if line.left_s is None else time_text(line.left_s),
+            "" if line.left_s is None else rough_duration_text(line.left_s),
             _counts(line.counts),
         )
         for line in status.stages
@@ -102,9 +104,9 @@ def _writer_line(writer: "Writer") -> str:
     return f"{process} wrote here, and ended without a word. What is committed stands; run the same command again"
 
 
-def verification_lines(found: "Verified") -> Iterator[str]:
+def verification_lines(verified: "Verified") -> Iterator[str]:
     """What a comparison found, and how images that were made anew came out."""
-    files, again = found.files, found.again
+    files, again = verified.files, verified.again
     counted = f"{_number(files.files, 'file')}, {size_text(files.size_bytes)}"
     yield f"{counted}, {_number(len(files.problems), 'problem')}"
     yield from files.problems
@@ -126,21 +128,21 @@ def conversion_lines(made: "Converted") -> Iterator[str]:
     yield f"next: {made.next_step}"
 
 
-def training_line(sets: Sequence[str]) -> str:
+def training_line(dataset: str, sets: Sequence[str]) -> str:
     """What one does with features that were taken in with these settings."""
-    return f"next: biam-pipe train --dataset nuswide {' '.join(f'--set {shlex.quote(one)}' for one in sets)}"
+    return f"next: biam-pipe train --dataset {dataset} {' '.join(f'--set {shlex.quote(pair)}' for pair in sets)}"
 
 
-def prediction_lines(found: "Prediction") -> Iterator[str]:
+def prediction_lines(prediction: "Prediction") -> Iterator[str]:
     """The scores of each image, best first, with the heat maps' paths."""
-    for image in found.images:
+    for image in prediction.images:
         yield image.image if image.error is None else f"{image.image}: {image.status} ({image.error})"
         for label in image.labels:
             yield f"  {label.score:8.3f}  {label.label}  {label.heat_map}"
-    for name, words in found.words_missing.items():
+    for name, words in prediction.words_missing.items():
         yield f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector"
-    if found.random_weights and found.problem is None:
-        yield f"{found.weights} weights: the scores show that the pipeline works, not what is in the pictures"
+    if prediction.random_weights and prediction.problem is None:
+        yield f"{prediction.weights} weights: the scores show that the pipeline works, not what is in the pictures"
 
 
 def with_options_given(text: str, arguments: Sequence[str]) -> str:
@@ -153,9 +155,9 @@ def with_options_given(text: str, arguments: Sequence[str]) -> str:
         if option in ("--work", "--config", "--set"):
             given[_key(option, value)] = f" {option} {shlex.quote(value)}"
 
-    def whole(found: re.Match[str]) -> str:
-        own = {_key("--set", one.partition("--set ")[2].lstrip("'")) for one in re.findall(_SET, found[2])}
-        return "".join([found[1], *(text for key, text in given.items() if key not in own), found[2]])
+    def whole(command: re.Match[str]) -> str:
+        own = {_key("--set", setting.partition("--set ")[2].lstrip("'")) for setting in re.findall(_SET, command[2])}
+        return "".join([command[1], *(text for key, text in given.items() if key not in own), command[2]])
 
     return _COMMAND.sub(whole, text)
 
@@ -163,22 +165,6 @@ def with_options_given(text: str, arguments: Sequence[str]) -> str:
 def _key(option: str, value: str) -> str:
     """What an option sets, the same for all that override each other."""
     return value.partition("=")[0].strip() if option == "--set" else option
-
-
-def size_text(size_bytes: float) -> str:
-    """A size with a unit that suits it, such as 8.5 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
-
-
-def time_text(seconds: float) -> str:
-    """A duration with a unit that suits it, such as 12 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pipeline.machine.device import cores
 from pipeline.machine.stopping import watching_signals
 from pipeline.stores import STORES
 from schemas.config import Config, StoreConfig
+from schemas.datasets import Dataset
 from schemas.errors import PipelineError, UsageError, unknown_name
 from schemas.receipts import Receipt
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pipeline.batches.shards import FeatureShards
 
 FORMS = ("huggingface", "released")  # beside the stores
-_NUSWIDE_FILES = "nus_wide"  # how the authors' files of that data set begin
 _READS = ("index", "extract", "split")
 _SUFFIXES = (".parquet", ".h5")  # of the files of all forms
 
@@ -67,12 +67,14 @@ class Conversion:
 
     Attributes:
         to: name of the store or form.
+        dataset: the settings of the data set whose features they are.
         store: the settings of the store that the features are in; compression and row groups are those of another, too.
         out: folder for a form; None for a store, whose shards have their place in the work folder.
         quiet: no progress on stderr.
     """
 
     to: str
+    dataset: Dataset
     store: StoreConfig
     out: Path | None = None
     quiet: bool = False
@@ -133,7 +135,7 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
     _require_complete(graph, ("extract",) if request.out is None else ("extract", "split"), storage.name)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         if request.out is not None:
-            return _to_files(graph, storage, request.to, request.out, progress)
+            return _to_files(graph, storage, request, request.out, progress)
         storage.sweep()
         options = request.store.model_copy(update={"name": request.to})
         target = graph_of(options, "extract")
@@ -184,13 +186,13 @@ def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: Progre
     )
 
 
-def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: ProgressView) -> Converted:
+def _to_files(graph: Graph, storage: Storage, request: Conversion, out: Path, progress: ProgressView) -> Converted:
     """The features in a form for other programs, in a folder; files that are whole stay whatever happens."""
     from pipeline.batches.shards import open_features
 
     files = _Files(users_folder(out.resolve(), "convert"), {name: graph[name] for name in _READS})
     features = open_features(_left(graph))
-    jobs = _huggingface(features) if to == "huggingface" else _released(features)
+    jobs = _huggingface(features) if request.to == "huggingface" else _released(features, request.dataset)
     files.refuse_others(jobs)
     made = rows = size_bytes = 0
     for number, (name, write) in enumerate(jobs.items()):
@@ -203,8 +205,9 @@ def _to_files(graph: Graph, storage: Storage, to: str, out: Path, progress: Prog
         progress.update("convert", number + 1, len(jobs))
     for number in features.numbers:  # what no file was made from now may have changed since
         features.inputs.path("extract", "features", number)
-    example = f'load_dataset("parquet", data_files="{out}/*.parquet")' if to == "huggingface" else f"h5py, {out}/*.h5"
-    return Converted(to, str(out), len(jobs), made, rows, size_bytes, example)
+    opened = f'load_dataset("parquet", data_files="{out}/*.parquet")'
+    example = opened if request.to == "huggingface" else f"h5py, {out}/*.h5"
+    return Converted(request.to, str(out), len(jobs), made, rows, size_bytes, example)
 
 
 Write = Callable[[Path], int]
@@ -278,12 +281,11 @@ def _huggingface(features: "FeatureShards") -> dict[str, Write]:
     }
 
 
-def _released(features: "FeatureShards") -> dict[str, Write]:
+def _released(features: "FeatureShards", dataset: Dataset) -> dict[str, Write]:
     """One HDF5 file for training and one for testing."""
     from pipeline.conversion import released
 
-    dataset = features.inputs.dataset
-    prefix = _NUSWIDE_FILES if dataset == "nuswide" else dataset
+    prefix = dataset.released_name or dataset.name
     return {f"{prefix}_{part}.h5": partial(released.write, features=features, part=part) for part in ("train", "test")}
 
 

@@ -12,6 +12,7 @@ from pipeline.engine.graph import Graph, inputs_of
 from pipeline.files.storage import Storage
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError, TooManyFailedError, problem_json
+from schemas.receipts import status_counts
 from schemas.status import ImageStatus
 
 
@@ -112,9 +113,7 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
     node = graph.get("extract") or graph.get("download")
     if node is None:
         return None
-    counts: Counter[str] = Counter()
-    for receipt in node.valid.values():
-        counts.update(receipt.counts)
+    counts = status_counts(node.valid.values())
     images = counts.total() - counts[ImageStatus.REMOVED]
     failed = images - counts[ImageStatus.OK]
     if failed <= config.extract.max_failed_fraction * images:

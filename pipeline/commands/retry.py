@@ -3,11 +3,11 @@
 A run in which no image at all could be had asks by itself: its network was down, or its server.
 """
 
-from collections import Counter
 from collections.abc import Collection
 
 from pipeline.engine.graph import Node
 from schemas.errors import unknown_name
+from schemas.receipts import status_counts
 from schemas.status import PERMANENT, ImageStatus
 
 ALL = "all"
@@ -39,9 +39,7 @@ def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
     Where none are asked for and no row of all shards is ok, all failures are meant, permanent ones too: a base address
     with a typing error gives 404 for every image.
     """
-    counts: Counter[str] = Counter()
-    for receipt in download.kept.values():
-        counts.update(receipt.counts)
+    counts = status_counts(download.kept.values())
     statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else _FAILURES)
     # One text for all shards: `plan` tells each reason once.
     told = ", ".join(f"{status} {counts[status]}" for status in sorted(statuses) if counts[status])

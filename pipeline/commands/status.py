@@ -1,13 +1,12 @@
 """What is in a work folder, from receipts alone: while a run is going on, after it, or after it died."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline.engine.graph import Graph
 from pipeline.files.lock import Writer, writer
 from pipeline.files.storage import Storage
-from schemas.receipts import Receipt
+from schemas.receipts import Receipt, totals
 
 
 @dataclass(frozen=True)
@@ -64,33 +63,30 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
     Args:
         expected: shards that there will be, 0 where it is not known.
     """
-    counts: Counter[str] = Counter()
-    for receipt in receipts:
-        counts.update(receipt.counts)
-    numbered = [receipt for receipt in receipts if receipt.shard is not None]
-    shards = numbered or receipts
-    under_way = under_way_s(numbered) if expected else 0.0
-    fetched = sum(receipt.facts.get("bytes", 0) for receipt in numbered)
+    total = totals(receipts)
+    shards = [receipt for receipt in receipts if receipt.shard is not None]
+    under_way = under_way_s(shards) if expected else 0.0
+    fetched = sum(receipt.facts.get("bytes", 0) for receipt in shards)
     return StageStatus(
         name=name,
-        shards=len(shards),
-        rows=sum(receipt.rows for receipt in shards),
-        size_bytes=sum(receipt.size_bytes for receipt in receipts),
-        counts=dict(counts.most_common()),
-        seconds=round(sum(receipt.seconds for receipt in receipts), 1),
-        images_per_s=round(sum(receipt.rows for receipt in numbered) / under_way, 1) if under_way else None,
+        shards=total.shards or len(receipts),
+        rows=total.rows,
+        size_bytes=total.size_bytes,
+        counts=dict(total.counts.most_common()),
+        seconds=round(total.seconds, 1),
+        images_per_s=round(total.rows / under_way, 1) if under_way else None,
         bytes_per_s=round(fetched / under_way) if under_way and fetched else None,
-        left_s=round(under_way / len(numbered) * (expected - len(numbered)), 1)
-        if under_way and expected > len(numbered)
+        left_s=round(under_way / total.shards * (expected - total.shards), 1)
+        if under_way and expected > total.shards
         else None,
-        pruned=sum(receipt.pruned for receipt in shards),
+        pruned=total.pruned,
     )
 
 
 def under_way_s(receipts: Collection[Receipt]) -> float:
     """Seconds in which at least one of these pieces was under way."""
     total, end = 0.0, float("-inf")
-    for start, stop in sorted((one.started_at, one.started_at + one.seconds) for one in receipts):
+    for start, stop in sorted((receipt.started_at, receipt.started_at + receipt.seconds) for receipt in receipts):
         total += max(0.0, stop - max(start, end))
         end = max(end, stop)
     return total

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.reporting.labels import LabelSpace
+from pipeline.reporting.labels import LabelNames
 from pipeline.reporting.pictures import data_uri, overlay, shrink
 
 _MAPS = 3  # of one image; more crowd the page
@@ -68,7 +68,7 @@ class Example:
     more_maps: int
 
 
-def example(row: Mapping[str, Any], picture: Image.Image | str, space: LabelSpace, side_px: int) -> Example:
+def example(row: Mapping[str, Any], picture: Image.Image | str, space: LabelNames, side_px: int) -> Example:
     """A row of examples.parquet as it is shown.
 
     Args:
@@ -93,22 +93,22 @@ def example(row: Mapping[str, Any], picture: Image.Image | str, space: LabelSpac
     )
 
 
-def _shown(index: int, space: LabelSpace) -> Shown:
+def _shown(index: int, space: LabelNames) -> Shown:
     return Shown(space.names.get(index, f"label {index}"), space.roles.get(index, ""))
 
 
-def _predictions(row: Mapping[str, Any], positive: set[int], space: LabelSpace) -> tuple[Prediction, ...]:
+def _predictions(row: Mapping[str, Any], positive: set[int], space: LabelNames) -> tuple[Prediction, ...]:
     return tuple(
         Prediction(_shown(index, space), score, index in positive)
         for index, score in zip(row["top"], row["top_scores"], strict=True)
     )
 
 
-def _maps(image: Image.Image, maps: Sequence[Mapping[str, Any]], space: LabelSpace) -> tuple[ResponseMap, ...]:
+def _maps(image: Image.Image, maps: Sequence[Mapping[str, Any]], space: LabelNames) -> tuple[ResponseMap, ...]:
     return tuple(
         ResponseMap(
-            _shown(one["label_index"], space),
-            data_uri(overlay(image, np.asarray(one["values"], np.float32).reshape(one["height"], one["width"]))),
+            _shown(drawn["label_index"], space),
+            data_uri(overlay(image, np.asarray(drawn["values"], np.float32).reshape(drawn["height"], drawn["width"]))),
         )
-        for one in maps
+        for drawn in maps
     )

@@ -46,12 +46,12 @@ class Section:
     @property
     def mean_average_precision(self) -> Measure | None:
         """The measure that heads the page."""
-        return next((one for one in self.measures if one.name == _MEASURES["map"]), None)
+        return next((measure for measure in self.measures if measure.name == _MEASURES["map"]), None)
 
     @property
     def has_control(self) -> bool:
         """Whether any measure was also taken with permuted labels."""
-        return any(one.permuted is not None for one in self.measures)
+        return any(measure.permuted is not None for measure in self.measures)
 
 
 def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
@@ -136,8 +136,8 @@ class History:
 def history(written: Mapping[str, Any]) -> History:
     """history.json as a History."""
     epochs = tuple(
-        Epoch(one["epoch"], finite(one.get("lr")), finite(one.get("train_loss")), dict(_finite_values(one)))
-        for one in written["epochs"]
+        Epoch(epoch["epoch"], finite(epoch.get("lr")), finite(epoch.get("train_loss")), dict(_finite_values(epoch)))
+        for epoch in written["epochs"]
     )
     return History(epochs, written.get("selected_epoch"), written.get("images") or {})
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.files.inputs import Inputs
-from pipeline.reporting.ran import StatusRow, counts, status_rows
+from pipeline.reporting.ran import StatusRow, status_rows
+from schemas.receipts import status_counts
 from schemas.status import ImageSplit, ImageStatus
 
 _STATUS_STAGES = ("download", "extract")
@@ -54,7 +55,7 @@ def images(inputs: Inputs, used: Mapping[str, int]) -> Images:
         inputs: what the stages left.
         used: images that training and evaluation used, by split, as far as they wrote it down.
     """
-    stages = [counts(inputs.receipts(stage)) for stage in _STATUS_STAGES]
+    stages = [status_counts(inputs.receipts(stage)) for stage in _STATUS_STAGES]
     download, extract = stages
     indexed = sum(receipt.rows for receipt in inputs.shards("index").values()) - download[ImageStatus.REMOVED]
     steps = [

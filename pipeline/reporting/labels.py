@@ -11,8 +11,8 @@ _ROLES = (str(LabelRole.UNSEEN), str(LabelRole.SEEN))  # the unseen ones are wha
 
 
 @dataclass(frozen=True)
-class LabelSpace:
-    """Names and roles by label index."""
+class LabelNames:
+    """All that the page knows of the label space: names and roles by label index."""
 
     names: Mapping[int, str]
     roles: Mapping[int, str]
@@ -22,9 +22,9 @@ class LabelSpace:
         return [index for index in sorted(self.names) if self.roles.get(index) == role]
 
 
-def label_space(labels: pa.Table, roles: pa.Table) -> LabelSpace:
-    """The label space from labels.parquet and the roles of a split."""
-    return LabelSpace(
+def label_names(labels: pa.Table, roles: pa.Table) -> LabelNames:
+    """Names from labels.parquet, and the roles of a split."""
+    return LabelNames(
         names=dict(zip(labels["label_index"].to_pylist(), labels["name"].to_pylist(), strict=True)),
         roles=dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True)),
     )
@@ -60,7 +60,7 @@ class LabelMatrix:
     gaps: tuple[Gap, ...]
 
 
-def label_matrix(embeddings: pa.Table, space: LabelSpace) -> LabelMatrix:
+def label_matrix(embeddings: pa.Table, space: LabelNames) -> LabelMatrix:
     """Coverage of the label space by an embeddings table; a label without a row or a vector counts as `no_word`."""
     rows = {row["label_index"]: row for row in embeddings.drop_columns(["vector"]).to_pylist()}
     absent = set(embeddings.filter(embeddings["vector"].is_null())["label_index"].to_pylist())
@@ -119,7 +119,7 @@ def ranked_labels(per_label: pa.Table, each_end: int) -> list[RankedLabels]:
 def _ranked(role: str, rows: list[dict], each_end: int) -> RankedLabels:
     scored = [row for row in rows if row["average_precision"] is not None]
     scored.sort(key=lambda row: (-row["average_precision"], row["label_index"]))
-    labels = tuple(RankedLabel(**{one.name: row[one.name] for one in fields(RankedLabel)}) for row in scored)
+    labels = tuple(RankedLabel(**{field.name: row[field.name] for field in fields(RankedLabel)}) for row in scored)
     without = len(rows) - len(labels)
     if len(labels) <= 2 * each_end:
         return RankedLabels(role, labels, (), 0, without)

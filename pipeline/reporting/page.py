@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from pipeline.reporting.examples import Example
 from pipeline.reporting.figures import History, Section
 from pipeline.reporting.images import Images
-from pipeline.reporting.labels import LabelMatrix, LabelSpace, RankedLabels
-from pipeline.reporting.ran import Fact, Library, StageRow
+from pipeline.reporting.labels import LabelMatrix, LabelNames, RankedLabels
+from pipeline.reporting.ran import Fact, Library
+from schemas.readable import duration_text, size_text
+from schemas.receipts import Totals
+
+_GAP = "\u202f"  # between a number and its unit, where no line may end
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,9 @@ class Page:
         identity: (name, value) lines under the title.
         protocol: how the figures were counted.
         sections: the results.
-        stages: what ran.
+        stages: what ran, by stage.
         images: what became of the images.
-        space: the labels.
+        space: the labels by name and role.
         matrix: the word vectors of the labels.
         history: the training history.
         ranked: labels by average precision.
@@ -42,9 +46,9 @@ class Page:
     identity: Sequence[tuple[str, str]]
     protocol: str
     sections: Sequence[Section]
-    stages: Sequence[StageRow]
+    stages: Mapping[str, Totals]
     images: Images
-    space: LabelSpace
+    space: LabelNames
     matrix: LabelMatrix | None
     history: History | None
     ranked: Sequence[RankedLabels]
@@ -87,23 +91,14 @@ def count(number: int) -> str:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """`12.3 %`; a dash where there is no figure."""
-    return "–" if fraction is None else f"{100 * fraction:.{digits}f}\u202f%"
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}{_GAP}%"
 
 
 def size(size_bytes: float) -> str:
-    """`1.2 MB`, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.3g}\u202f{unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:,.3g}\u202fTB"
+    """`1.2 MB`, in three digits."""
+    return size_text(size_bytes, ".3g", _GAP)
 
 
 def duration(seconds: float) -> str:
     """`3 h 05 min`, `2 min 05 s`, `7.3 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f}\u202fs"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u202fmin {rest:02d}\u202fs"
-    return f"{minutes // 60}\u202fh {minutes % 60:02d}\u202fmin"
+    return duration_text(seconds, _GAP)

@@ -1,44 +1,19 @@
-"""What ran, from the receipts: stages, counts by status, library versions, facts."""
+"""What ran, from the receipts: stages, statuses, library versions, facts."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.receipts import Receipt
+from schemas.receipts import Receipt, Totals, totals
 from schemas.status import ImageStatus
 
 _LONGEST_FACT = 300  # characters; whole lists belong into the receipt, not on the page
 
 
-@dataclass(frozen=True)
-class StageRow:
-    """One stage in figures. Seconds are summed over its pieces of work, which may have run side by side."""
-
-    name: str
-    shards: int
-    rows: int
-    size_bytes: int
-    seconds: float
-    pruned: int
-
-
-def stage_rows(inputs: Mapping[str, Sequence[Receipt]]) -> list[StageRow]:
-    """One row for each stage that has a receipt."""
-    return [_stage_row(name, receipts) for name, receipts in inputs.items() if receipts]
-
-
-def _stage_row(name: str, receipts: Sequence[Receipt]) -> StageRow:
-    shards = [receipt for receipt in receipts if receipt.shard is not None]
-    return StageRow(
-        name=name,
-        shards=len(shards),
-        rows=sum(receipt.rows for receipt in shards or receipts),
-        size_bytes=sum(receipt.size_bytes for receipt in receipts),
-        seconds=sum(receipt.seconds for receipt in receipts),
-        pruned=sum(receipt.pruned for receipt in receipts),
-    )
+def stage_totals(inputs: Mapping[str, Sequence[Receipt]]) -> dict[str, Totals]:
+    """What the receipts of each stage that has any add up to."""
+    return {stage: totals(receipts) for stage, receipts in inputs.items() if receipts}
 
 
 @dataclass(frozen=True)
@@ -57,14 +32,6 @@ def status_rows(stages: Sequence[Mapping[str, int]]) -> list[StatusRow]:
         StatusRow(name, tuple(counts.get(name, 0) for counts in stages))
         for name in sorted(names, key=lambda name: (order.get(name, len(order)), name))
     ]
-
-
-def counts(receipts: Sequence[Receipt]) -> Counter[str]:
-    """Rows by status over all receipts of a stage."""
-    total: Counter[str] = Counter()
-    for receipt in receipts:
-        total.update(receipt.counts)
-    return total
 
 
 @dataclass(frozen=True)

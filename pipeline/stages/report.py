@@ -10,9 +10,9 @@ from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
-from pipeline.reporting.labels import label_matrix, label_space, ranked_labels
+from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
 from pipeline.reporting.page import Page, render
-from pipeline.reporting.ran import facts, libraries, stage_rows
+from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError
 from schemas.section import recipe
@@ -22,7 +22,7 @@ from schemas.tables import FEATURES_SOURCE
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 3
+VERSION = 4
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
@@ -96,7 +96,7 @@ def _page(task: Task) -> Page:
     """Everything but the examples."""
     inputs = task.inputs
     metrics, training = inputs.json("evaluate", "metrics"), history(inputs.json("train", "history"))
-    space = label_space(inputs.table("index", "labels"), inputs.table("split", "labels"))
+    space = label_names(inputs.table("index", "labels"), inputs.table("split", "labels"))
     receipts = inputs.by_stage()
     return Page(
         title=f"{metrics['model']} on {metrics['dataset']}",
@@ -106,7 +106,7 @@ def _page(task: Task) -> Page:
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
         protocol=metrics["protocol"],
         sections=sections(metrics),
-        stages=stage_rows(receipts),
+        stages=stage_totals(receipts),
         images=images(inputs, _used(training, metrics)),
         space=space,
         matrix=label_matrix(inputs.table("embed", "embeddings"), space),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.commands.console import metric_lines, size_text, status_lines, time_text, with_options_given
+from pipeline.commands.console import metric_lines, status_lines, training_line, with_options_given
 from pipeline.commands.status import WorkStatus
 from pipeline.files.lock import Writer
 
@@ -20,11 +20,6 @@ def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
     assert note == "NOTE: ZSL has 2 labels; for F1@3 all are predicted"
 
 
-def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:
-    assert [size_text(size) for size in (999, 52_900, 8_500_000, 1.88e12)] == ["999 B", "52.9 kB", "8.5 MB", "1.9 TB"]
-    assert [time_text(seconds) for seconds in (99.4, 720, 7200)] == ["99 s", "12 min", "2.0 h"]
-
-
 def test_status_says_who_writes_and_who_died() -> None:
     def last(alive: bool | None) -> str:
         *_, line = status_lines(WorkStatus((), Writer(7, "here", "2026-11-25T00:00:00+00:00", alive)))
@@ -34,6 +29,13 @@ def test_status_says_who_writes_and_who_died() -> None:
     assert "wrote here, and ended without a word. What is committed stands; run the same command again" in last(False)
     assert "cannot be seen from another host" in last(None)
     assert len(list(status_lines(WorkStatus((), None)))) == 1
+
+
+def test_the_command_after_features_were_taken_in_names_their_data_set_and_files() -> None:
+    told = training_line("nuswide", ['dataset.features=["my files/train.h5"]', "store.name=hdf5"])
+    assert told == (
+        "next: biam-pipe train --dataset nuswide --set 'dataset.features=[\"my files/train.h5\"]' --set store.name=hdf5"
+    )
 
 
 def test_a_command_in_a_text_has_each_setting_once_as_it_counts() -> None:

@@ -1,15 +1,18 @@
 """The pieces of the report page, one by one."""
 
 import re
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline import reporting
 from pipeline.reporting.charts import line_chart
 from pipeline.reporting.figures import history, sections
-from pipeline.reporting.labels import label_matrix, label_space, ranked_labels
+from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
 from pipeline.reporting.page import count, duration, percent, size
 from pipeline.reporting.pictures import overlay, shrink
 from pipeline.reporting.ran import facts, libraries, status_rows
@@ -57,6 +60,24 @@ def test_charts_are_the_same_twice_and_share_no_id() -> None:
     assert "loss &amp; more" in one
 
 
+def test_charts_are_drawn_alike_whatever_matplotlib_is_set_to() -> None:
+    series = {"loss": [(1, 2.0), (2, 1.0)]}
+    usual = line_chart("loss", "loss", series)
+    with matplotlib.rc_context(
+        {"lines.linewidth": 9, "font.family": "monospace", "figure.dpi": 300, "axes.grid": True}
+    ):
+        assert line_chart("loss", "loss", series) == usual
+
+
+def test_each_series_and_its_sample_in_the_legend_have_ids_that_the_style_sheet_colours() -> None:
+    series = {f"measure {number}": [(1, number), (2, number)] for number in range(5)}
+    chart = line_chart("validation", "validation", series, selected=2)
+    ends = re.findall(r'id="validation-\d+-(series-\d|selected)"', chart)
+    assert sorted(ends) == sorted(2 * [*(f"series-{number}" for number in (1, 2, 3, 4, 1)), "selected"])
+    style = (Path(reporting.__file__).parent / "style.css").read_text()
+    assert all(f'.chart [id$="-{end}"]' in style for end in ends)
+
+
 def test_only_both_ends_of_a_long_list_of_labels_are_shown_and_ties_go_by_index() -> None:
     rows = [
         {"label_index": i, "label_id": str(i), "name": str(i), "role": "seen", "positives": 1, "negatives": 1}
@@ -77,7 +98,7 @@ def test_only_both_ends_of_a_long_list_of_labels_are_shown_and_ties_go_by_index(
 def test_labels_without_a_vector_and_labels_without_a_row_both_count_as_such() -> None:
     labels = [{"label_index": i, "label_id": str(i), "name": str(i)} for i in range(4)]
     roles = [{"label_index": i, "role": "unseen"} for i in range(4)]
-    space = label_space(
+    space = label_names(
         pa.Table.from_pylist(labels, schema=tables.LABELS), pa.Table.from_pylist(roles, schema=tables.LABEL_ROLES)
     )
     rows = [

@@ -1,0 +1,35 @@
+"""Sizes and durations as people read them, on a console and on a page.
+
+A number and its unit are `gap` apart: a page passes a space at which no line ends.
+"""
+
+
+def size_text(size_bytes: float, number: str = ".1f", gap: str = " ") -> str:
+    """A size in the unit that suits it, such as 8.5 MB, in powers of 1000.
+
+    Args:
+        number: how the number before the unit is written, as in a format string; bytes are always written in full.
+    """
+    written = ".0f"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:{written}}{gap}{unit}"
+        size_bytes, written = size_bytes / 1000, number
+    return f"{size_bytes:{number}}{gap}TB"
+
+
+def duration_text(seconds: float, gap: str = " ") -> str:
+    """A duration in two units: `3 h 05 min`, `2 min 05 s`; `7.3 s` below a minute."""
+    if seconds < 60:
+        return f"{seconds:.1f}{gap}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{gap}min {rest:02d}{gap}s"
+    return f"{minutes // 60}{gap}h {minutes % 60:02d}{gap}min"
+
+
+def rough_duration_text(seconds: float) -> str:
+    """A duration in one unit, for narrow columns and for estimates: `99 s`, `12 min`, `2.0 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
