@@ -119,23 +119,33 @@ def network_alone(device: str, precision: str, batch: str, compiled: str) -> flo
 def stub(work: str, decoder: str) -> float:
     """Images/s of the stage over the first shard of a work folder, a stub in the network's place."""
     from pipeline.backbones import BACKBONES
-    from pipeline.engine.ledger import Ledger
+    from pipeline.engine.graph import inputs_of, resolve
+    from pipeline.engine.sources import Sources
     from pipeline.engine.task import Task
     from pipeline.files.storage import Storage
+    from pipeline.flow import stages
+    from pipeline.settings.layers import configuration
     from pipeline.stages import extract
-    from schemas.config import BackboneConfig, ExtractConfig, StoreConfig
 
     BACKBONES._modules["stub"] = "benchmarks.stub_backbone"
     storage = Storage(str(Path(work, "folder").resolve()))
-    folders = {"index": "index", "download": "downloads", "extract": "stubbed"}
-    inputs = {name: (Ledger(storage, name, folders[name], "stage").read(0),) for name in ("index", "download")}
-    chosen = extract.Settings(
-        BackboneConfig(name="stub", weights="random:0"),
-        ExtractConfig(device="cpu", decoder=decoder),
-        StoreConfig(),
-        10**8,
+    sets = ["backbone.name=stub", "backbone.weights=random:0", "extract.device=cpu", f"extract.decoder={decoder}"]
+    config = configuration("folder", None, {}, sets, Path(work))
+    described = [stage for stage in stages(config, Sources(storage)) if stage.name in ("index", "download", "extract")]
+    graph = resolve(described, storage)
+    node = graph["extract"]
+    left = {name: [graph[name].ledger.read(0)] for name in ("index", "download")}
+    task = Task(
+        stage="extract",
+        shard=0,
+        storage=storage,
+        folder=node.folder,
+        recipe=node.digest,
+        fingerprint="0" * 64,
+        settings=node.stage.settings,
+        inputs=inputs_of(graph, "extract", left),
+        outputs=node.outputs,
     )
-    task = Task("extract", 0, storage.root, "stubbed", "0" * 64, "0" * 64, chosen, inputs, folders)
     extract.run(task)  # imports torch, starts its threads
     return float(extract.run(task)[0].facts["images_per_s"])
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from benchmarks.measured import biam_pipe
 from benchmarks.openimages_files import Size, write_files, write_toml
 from pipeline import flow
-from pipeline.engine.graph import Node, Piece, Walk, resolve
-from pipeline.engine.ledger import library_versions
+from pipeline.engine.graph import Frontier, Node, PendingTask, resolve
+from pipeline.engine.ledger import library_versions, written
 from pipeline.engine.sources import Sources
-from pipeline.engine.task import shard_name
+from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
 from pipeline.settings.layers import configuration
 from schemas.receipts import FileReceipt, Receipt
@@ -34,20 +34,20 @@ def finish(config_file: Path, work: Path, images: int) -> None:
     sources = Sources(storage)
     stages = [stage for stage in flow.stages(config, sources) if stage.name in _STAGES]
     graph = resolve(stages, storage)
-    walk = Walk(graph)
+    frontier = Frontier(graph)
     shards = -(-images // _SHARD_IMAGES)
-    ready = walk.start()
+    ready = frontier.start()
     while ready:
-        node, piece = ready.pop()
-        ready += walk.done(node, _receipts(node, piece, shards))
+        node, task = ready.pop()
+        ready += frontier.done(node, _receipts(node, task, shards))
     for node in graph.values():
         _write(storage, node)
     sources.save()
 
 
-def _receipts(node: Node, piece: Piece, shards: int) -> list[Receipt]:
-    numbers: Sequence[int | None] = [*range(shards), None] if node.stage.many else [piece.shard]
-    return [_receipt(node, piece.fingerprint, number, shards) for number in numbers]
+def _receipts(node: Node, task: PendingTask, shards: int) -> list[Receipt]:
+    numbers: Sequence[int | None] = [*range(shards), None] if node.stage.decides_shards else [task.shard]
+    return [_receipt(node, task.fingerprint, number, shards) for number in numbers]
 
 
 def _receipt(node: Node, fingerprint: str, shard: int | None, shards: int) -> Receipt:
@@ -72,7 +72,7 @@ def _write(storage: Storage, node: Node) -> None:
     storage.local(node.folder).mkdir(parents=True, exist_ok=True)
     for receipt in node.valid.values():
         storage.local(receipt.files[0].path).write_bytes(b"x")
-        storage.local(node.ledger.receipt_path(receipt.shard)).write_text(receipt.model_dump_json(indent=1))
+        storage.local(node.ledger.receipt_path(receipt.shard)).write_bytes(written(receipt))
     node.ledger.write_record(node.recipe, node.receipts())
 
 

@@ -24,14 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measured import cpu
-from pipeline.batches.shards import FeatureShards, Files
+from pipeline.batches.shards import FeatureShards
+from pipeline.engine.ledger import file_receipt
+from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.storage import Storage
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
 from pipeline.stores.content import ContentHash
 from schemas.config import StoreConfig
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
-from schemas.receipts import FileReceipt
+from schemas.receipts import FileReceipt, Receipt
 
 BATCH = 16
 READ_ROWS = 512
@@ -84,7 +86,7 @@ def best(action: Callable[[], object]) -> float:
 
 
 def write_ours(
-    storage: Storage, maps: dict[str, NDArray[np.float16]], options: StoreConfig, name: str = "shard"
+    storage: Storage, maps: dict[str, NDArray[np.float16]], options: StoreConfig, name: str = "shard-00000"
 ) -> FileReceipt:
     """One shard as the stage commits it."""
     store, content = STORES.load(options.name), ContentHash(spec())
@@ -92,7 +94,7 @@ def write_ours(
     with storage.commit(path) as temporary:
         store.write(temporary, spec(), options, content.passing(batches(maps)))
     content.hexdigest()
-    return FileReceipt(path=path, size_bytes=storage.local(path).stat().st_size, sha256=storage.sha256(path))
+    return file_receipt(storage, path)
 
 
 def write_two(storage: Storage, maps: dict[str, NDArray[np.float16]], options: StoreConfig) -> None:
@@ -104,8 +106,10 @@ def write_two(storage: Storage, maps: dict[str, NDArray[np.float16]], options: S
 
 
 def shards(storage: Storage, store: str, file: FileReceipt) -> FeatureShards:
-    """Fresh: nothing is remembered as checked."""
-    return FeatureShards(Files(storage), store, (0,), (file,), spec())
+    """Fresh: nothing is remembered as compared."""
+    receipt = Receipt.model_construct(stage="extract", shard=0, files=(file,), counts={}, parts={})
+    left = StageFiles("", {"features": OutputFile(f"{{shard}}{STORES.load(store).SUFFIX}")}, (receipt,))
+    return FeatureShards(Inputs(storage, "stores", {"extract": left}), store, (0,), spec())
 
 
 def read_ours(features: FeatureShards, images: int) -> None:

@@ -11,7 +11,7 @@ from pipeline.commands.outcome import Result, Verified, outcome
 from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, deadline
-from pipeline.commands.retry import failed_statuses, reopen
+from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
@@ -161,6 +161,7 @@ def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageS
     graph = resolve([stage for name, stage in every.items() if name in wanted], storage)
     if "download" in graph:
         reopen(graph["download"], retry)
+        recheck_placeholders(graph["download"], config.download.placeholder_md5)
     return graph, sources
 
 

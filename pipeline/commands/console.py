@@ -67,7 +67,7 @@ def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
             str(line.done),
             size_text(line.size_bytes),
             "" if line.expected_s is None or line.up_to_date else f"about {rough_duration_text(line.expected_s)}",
-            "; ".join(line.reasons) + _again_note(line) + _versions_note(line.other_versions),
+            "; ".join((*line.reasons, *line.notes)) + _again_note(line) + _versions_note(line.other_versions),
         )
         for line in plan
     ]

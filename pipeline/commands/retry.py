@@ -6,11 +6,13 @@ A run in which no image at all could be had asks by itself: its network was down
 from collections.abc import Collection
 
 from pipeline.engine.graph import Node
+from pipeline.stages.download import PLACEHOLDERS
 from schemas.errors import unknown_name
 from schemas.receipts import status_counts
 from schemas.status import PERMANENT, ImageStatus
 
 ALL = "all"
+_UNTOLD = ("e60b98765d26e34bfbb797c1a5f378f2",)  # those of receipts from before they said so
 _FINE = frozenset({ImageStatus.OK, ImageStatus.REMOVED})
 _FAILURES = frozenset(ImageStatus) - _FINE
 RETRIED = _FAILURES - PERMANENT  # where no class is named
@@ -47,3 +49,31 @@ def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
         if any(receipt.counts.get(status) for status in statuses):
             download.again[shard] = f"failed, to be tried again: {told}"
     download.redo = frozenset(map(str, statuses))
+
+
+def recheck_placeholders(download: Node, hashes: Collection[str]) -> None:
+    """Mark the shards that were judged by other hashes of placeholder pictures as to be looked at again.
+
+    Stored bytes that match a new hash are fetched again, from the image's next location if there is one; so are rows
+    that are `placeholder` where a hash is gone. Of shards whose bytes were dropped nobody can tell: `plan` says so.
+
+    Args:
+        hashes: MD5s of the settings, `download.placeholder_md5`.
+    """
+    dropped = 0
+    for shard, receipt in download.kept.items():
+        if "bytes" not in receipt.facts:  # features given by others: nothing was fetched
+            continue
+        before, now = set(receipt.facts.get(PLACEHOLDERS, _UNTOLD)), set(hashes)
+        if now - before and receipt.pruned:
+            dropped += 1
+        elif now - before:
+            download.again[shard] = "download.placeholder_md5 has new hashes, and stored bytes are compared with them"
+        if before - now and receipt.counts.get(ImageStatus.PLACEHOLDER):
+            download.again[shard] = "download.placeholder_md5 lacks hashes that it had"
+            download.redo |= {str(ImageStatus.PLACEHOLDER)}
+    if dropped:
+        download.notes.append(
+            f"images of {dropped} shards were dropped after use, and cannot be compared with the new hashes of "
+            "download.placeholder_md5"
+        )

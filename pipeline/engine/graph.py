@@ -48,6 +48,7 @@ class Node:
         expected: number of tasks, None while the index is not known.
         again: tasks to run although they are up to date, with the reason.
         redo: statuses of the rows of those tasks that are to be done again.
+        notes: what a user should know of what is up to date, for `plan`.
     """
 
     stage: Stage
@@ -64,6 +65,7 @@ class Node:
     expected: int | None = None
     again: dict[Shard, str] = field(default_factory=dict)
     redo: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

@@ -66,8 +66,7 @@ class Ledger:
 
     def write(self, receipt: Receipt) -> None:
         """Commit one receipt."""
-        text = json.dumps({**receipt.model_dump(mode="json"), _HASH_KEY: own_hash.BLANK}, indent=1, ensure_ascii=False)
-        self.storage.write(self.receipt_path(receipt.shard), own_hash.filled(text.encode()))
+        self.storage.write(self.receipt_path(receipt.shard), written(receipt))
 
     def read(self, shard: int | None) -> Receipt | None:
         """The receipt beside the shard; None where there is none, or one that is not as it was written."""
@@ -156,6 +155,12 @@ def ledgers(storage: Storage) -> Iterator[Ledger]:
         if any(_SHARD_RECEIPT.fullmatch(name) for name in names):
             records.add(RECORD)
         yield from (Ledger(storage, "", folder, record) for record in sorted(records))  # of whichever stage
+
+
+def written(receipt: Receipt) -> bytes:
+    """A receipt as it stands in its file: JSON that carries the hash of its own bytes."""
+    text = json.dumps({**receipt.model_dump(mode="json"), _HASH_KEY: own_hash.BLANK}, indent=1, ensure_ascii=False)
+    return own_hash.filled(text.encode())
 
 
 def is_record(name: str) -> bool:

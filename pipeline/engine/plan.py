@@ -23,6 +23,7 @@ class StagePlan:
         expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known.
         again_rows: rows in files that were dropped after use and have to be made again.
         again_bytes: size of those files.
+        notes: what else a user should know of what is up to date.
         other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
     """
 
@@ -36,6 +37,7 @@ class StagePlan:
     again_rows: int
     again_bytes: int
     other_versions: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -106,6 +108,7 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph) -> StagePlan:
         again_rows=sum(receipt.rows for receipt in dropped),
         again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
         other_versions=tuple(sorted(other)),
+        notes=tuple(node.notes),
     )
 
 

@@ -3,12 +3,16 @@
 Error texts name no host, no port and no time, so that equal answers leave equal bytes in the tables.
 """
 
+import hashlib
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from schemas.status import ImageStatus
+
+_PLACEHOLDER_BYTES = 1 << 14  # those known have 2 to 9 kB; larger bodies are not hashed for it
 
 _BY_CODE: dict[int, ImageStatus] = {
     HTTPStatus.UNAUTHORIZED: ImageStatus.FORBIDDEN,
@@ -34,6 +38,17 @@ class Answer:
     data: bytes = b""
     error: str | None = None
     retry_after_s: float = 0.0
+
+
+def is_placeholder(data: bytes, known_md5: Collection[str]) -> bool:
+    """Whether a body is a picture that says that the picture is unavailable.
+
+    Args:
+        known_md5: 32 hex digits each.
+    """
+    if len(data) > _PLACEHOLDER_BYTES:
+        return False
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() in known_md5
 
 
 def refusal(code: int, retry_after: str | None) -> Answer | None:

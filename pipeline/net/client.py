@@ -6,13 +6,12 @@ one. Where a connection may lead is the business of `networks`.
 """
 
 import asyncio
-import hashlib
 import random
 import re
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
-from pipeline.net.answer import Answer, refusal
+from pipeline.net.answer import Answer, is_placeholder, refusal
 from pipeline.net.archives import Archives
 from pipeline.net.faults import INVALID, PRIVATE, answer_to
 from pipeline.net.fetch import proxy_for
@@ -23,7 +22,6 @@ from schemas.status import PASSING, ImageStatus
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLACEHOLDER_NAME = "photo_unavailable"  # Flickr sends there for a photo that is gone
-_PLACEHOLDER_BYTES = 1 << 14  # those known have 2 to 9 kB; larger bodies are not hashed for it
 _EARLY_S = 0.05  # libcurl counts milliseconds from the moment it is handed a request
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _SENDABLE = re.compile(rf"[\w.{re.escape(_SAFE)}-]*", re.ASCII)
@@ -161,13 +159,9 @@ class Client:
         if encoding != "identity":
             return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding[:16]!r}, expected none")
         data = reply.body
-        if len(data) <= _PLACEHOLDER_BYTES and _md5(data) in self.config.placeholder_md5:
+        if is_placeholder(data, self.config.placeholder_md5):
             return Answer(ImageStatus.PLACEHOLDER, error="a picture that download.placeholder_md5 lists")
         return Answer(ImageStatus.OK, data=data)
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _host(address: str) -> str:

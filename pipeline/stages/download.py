@@ -26,6 +26,7 @@ from pipeline.images.children import inspecting_children
 from pipeline.images.header import Header, inspect
 from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
+from pipeline.net.answer import is_placeholder
 from pipeline.net.image_shard import ImageShard, open_shard
 from schemas.config import Config, DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 
+PLACEHOLDERS = "placeholder_md5"  # the fact of a receipt that says by which hashes its rows were judged
 _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
@@ -105,6 +107,8 @@ def run(task: Task) -> list[Output]:
     rows = task.inputs.table("index", "index", task.shard).to_pylist()
     _require_bases(task, rows)
     known = _standing(task, rows)
+    if len(known) == len(rows):  # looked at again, and all is as it was: the files stay
+        return [_output(task, rows, list(known.values()), task.inputs.receipt("download", task.shard).facts["bytes"])]
     from pipeline.net import loop
 
     with (
@@ -113,16 +117,23 @@ def run(task: Task) -> list[Output]:
         open_shard(task.storage, task.path("images"), [row["image_id"] for row in rows], threads) as images,
     ):
         outcomes = loop.run(_fetch_shard(task, rows, known, images, look), task.deadline)
-        facts = {"bytes": images.spool.size_bytes} | ({"isolated": True} if task.isolated else {})
+        size_bytes = images.spool.size_bytes
     _write_downloads(task, rows, outcomes)
+    return [_output(task, rows, outcomes, size_bytes)]
+
+
+def _output(task: Task, rows: Sequence[Row], outcomes: Sequence[_Outcome], size_bytes: int) -> Output:
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
-    return [Output(("downloads", "images"), len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)]
+    facts = {"bytes": size_bytes, PLACEHOLDERS: list(task.settings.download.placeholder_md5)}
+    facts |= {"isolated": True} if task.isolated else {}
+    return Output(("downloads", "images"), len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)
 
 
 def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
     """Outcomes of rows that need not be fetched again, by position.
 
-    Files that are gone, dropped or not what their receipt says are no help: then all is fetched again.
+    Files that are gone, dropped or not what their receipt says are no help: then all is fetched again. Pictures that
+    say that they are unavailable are fetched again: when they were stored, nobody knew.
     """
     if not task.inputs.has("download", task.shard) or task.inputs.pruned("download", "images", task.shard):
         return {}
@@ -131,11 +142,14 @@ def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
         task.inputs.path("download", "images", task.shard)
     except IntegrityError:
         return {}
-    return {
-        position: _Outcome(ImageStatus(one.pop("status")), **{name: one[name] for name in one if name != "image_id"})
-        for position, (row, one) in enumerate(zip(rows, outcomes, strict=True))
-        if one["image_id"] == row["image_id"] and one["status"] not in task.redo
+    known = {
+        position: _Outcome(ImageStatus(told.pop("status")), **{name: told[name] for name in told if name != "image_id"})
+        for position, (row, told) in enumerate(zip(rows, outcomes, strict=True))
+        if told["image_id"] == row["image_id"] and told["status"] not in task.redo
     }
+    hashes = task.settings.download.placeholder_md5
+    reopened = {position for position, data in _standing_images(task, known) if is_placeholder(data, hashes)}
+    return {position: outcome for position, outcome in known.items() if position not in reopened}
 
 
 def _standing_images(task: Task, known: Mapping[int, _Outcome]) -> Iterator[tuple[int, bytes]]:

@@ -1,6 +1,7 @@
 """Failed rows are fetched again when asked for, and the others are not; another list is never taken for the old one."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +27,16 @@ class Folder:
     root: Path
     server: FaultServer
 
-    def config(self, *paths: str) -> Config:
+    def config(self, *paths: str, sets: Sequence[str] = ()) -> Config:
         labels = self.root / "labels.csv"
         labels.write_text("image,labels\n" + "".join(f"{self.server.base}/{path},x\n" for path in paths))
-        sets = ["download.attempts=1", 'download.allowed_networks=["127.0.0.0/8"]', f"dataset.labels={labels}"]
-        return configuration("folder", None, {}, sets, self.root / "work")
+        usual = ["download.attempts=1", 'download.allowed_networks=["127.0.0.0/8"]', f"dataset.labels={labels}"]
+        return configuration("folder", None, {}, [*usual, *sets], self.root / "work")
 
-    def run(self, *paths: str, retry: frozenset[ImageStatus] = frozenset()) -> Result:
-        return flow.run(self.config(*paths), self.root / "work", flow.Request("download", quiet=True, retry=retry))
+    def run(self, *paths: str, retry: frozenset[ImageStatus] = frozenset(), sets: Sequence[str] = ()) -> Result:
+        return flow.run(
+            self.config(*paths, sets=sets), self.root / "work", flow.Request("download", quiet=True, retry=retry)
+        )
 
     def statuses(self) -> list[str]:
         return pq.read_table(self.root / "work" / FOUND)["status"].to_pylist()
@@ -106,3 +109,28 @@ def test_a_status_to_retry_is_a_failure_with_a_known_name() -> None:
         failed_statuses("timeuot")
     with pytest.raises(UsageError, match="unknown status to retry 'ok'"):
         failed_statuses("ok")
+
+
+def test_a_new_hash_of_a_placeholder_reopens_the_rows_whose_stored_bytes_match_it(folder: Folder) -> None:
+    paths = ("ok/1", "ok/2")
+    folder.run(*paths)
+    sets = [f'download.placeholder_md5=["{hashlib.md5(picture(2)).hexdigest()}"]']
+
+    (_, line) = flow.plan(folder.config(*paths, sets=sets), folder.root / "work", flow.Request("download"))
+    assert line.reasons == ("download.placeholder_md5 has new hashes, and stored bytes are compared with them",)
+    assert folder.run(*paths, sets=sets).ran == {"download": 1}
+    assert folder.statuses() == ["ok", "placeholder"]
+    assert folder.server.requests == {"/ok/1": 1, "/ok/2": 2}
+    assert folder.run(*paths, sets=sets).ran == {}
+
+    assert folder.run(*paths).ran == {"download": 1}  # the hash is gone again
+    assert folder.statuses() == ["ok", "ok"]
+
+
+def test_a_new_hash_that_no_stored_picture_has_leaves_the_files_alone(folder: Folder) -> None:
+    folder.run("ok/1", "ok/2")
+    shard = folder.root / "work/folder/images/shard-00000.parquet"
+    before = shard.stat()
+    assert folder.run("ok/1", "ok/2", sets=['download.placeholder_md5=["aaaa"]']).ran == {"download": 1}
+    assert (shard.stat().st_ino, shard.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert folder.run("ok/1", "ok/2", sets=['download.placeholder_md5=["aaaa"]']).ran == {}
