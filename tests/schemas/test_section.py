@@ -1,0 +1,56 @@
+"""Every setting says what it decides, and recipes are made of those that say so."""
+
+from typing import get_args
+
+import pytest
+
+from schemas.config import Config
+from schemas.datasets import Dataset
+from schemas.section import Decides, Section, content, recipe
+
+DATASETS = {section.model_fields["name"].default: section for section in get_args(get_args(Dataset)[0])}
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation for name, field in Config.model_fields.items() if name != "dataset"
+}
+RECIPES = {
+    "download": "max_bytes max_pixels",
+    "images": "",
+    "backbone": "name weights input_px layers",
+    "extract": "precision compile orientation decoder",
+    "store": "",
+    "embed": "vectors missing overrides",
+    "split": "name seed test_fraction validation_fraction",
+    "model": "name preset channels heads joint_size top_k attention_dropout global_dropout classification blocks "
+    "region_attention region_weighting region_norm scene_weighting grid_side",
+    "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
+    "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
+    "evaluate": "protocol ks draws seed min_coverage",
+    "report": "examples seed",
+    "engine": "",
+}
+
+
+@pytest.mark.parametrize("section", [*SECTIONS.values(), *DATASETS.values()])
+def test_every_setting_says_what_it_decides(section: type[Section]) -> None:
+    for key, field in section.model_fields.items():
+        marks = [mark for mark in field.metadata if isinstance(mark, Decides)]
+        assert len(marks) == 1, f"declare {section.__name__}.{key} as Recipe[...], Content[...] or Steers[...]"
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_recipe_holds_the_settings_that_shape_numbers_and_no_other(name: str) -> None:
+    section = SECTIONS[name]()
+    assert recipe(name, section) == {
+        f"{name}.{key}": section.model_dump(mode="json")[key] for key in RECIPES[name].split()
+    }
+    assert content(name, section) == {}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_set_s_seed_is_its_recipe_and_all_else_its_content(name: str) -> None:
+    section = DATASETS[name]()
+    assert recipe("dataset", section) == {"dataset.name": name} | ({"dataset.seed": 0} if name == "demo" else {})
+    others = {
+        f"dataset.{key}": value for key, value in section.model_dump(mode="json").items() if key not in ("name", "seed")
+    }
+    assert content("dataset", section) == others
