@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.planted_features import Planted, content, recipe
 from pipeline.stages import evaluate, train
 from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
-from tests.pipeline.small_work import write
+from tests.support.small_work import write
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "region": {},
