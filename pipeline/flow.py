@@ -93,7 +93,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
             name="download",
             version=download.VERSION,
             recipe=_keys("download", config.download, {"max_bytes", "max_pixels"}),
-            settings=download.Settings(config.download, config.engine.network_workers),
+            settings=download.Settings(config.download, config.engine.io_workers),
             run=download.run,
             upstream={"index": "shard"},
             reads={"index": index.FILES},
@@ -159,10 +159,8 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
         Stage(
             name="evaluate",
             version=evaluate.VERSION,
-            recipe=_keys("evaluate", scoring, _EVALUATE_RECIPE) | _keys("report", config.report),
-            settings=evaluate.Settings(
-                scoring, config.dataset.name, config.report.examples, config.report.seed, threads
-            ),
+            recipe=_keys("evaluate", scoring, _EVALUATE_RECIPE),
+            settings=evaluate.Settings(scoring, config.dataset.name, threads),
             run=evaluate.run,
             upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train"), "all"),
             place="process",
@@ -172,8 +170,8 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
         Stage(
             name="report",
             version=report.VERSION,
-            recipe=_keys("report", config.report),
-            settings=report.Settings(config.report.examples, config.extract.orientation, config.download.max_pixels),
+            recipe={},
+            settings=report.Settings(config.extract.orientation, config.download.max_pixels),
             run=report.run,
             upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train", "evaluate"), "all"),
             place="process",
@@ -185,8 +183,13 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 
 # Settings that steer how work is done, not what comes out, stay outside of recipes.
 _TRAIN_RECIPE = set(TrainConfig.model_fields) - {
-    "run", "device", "processes", "loader", "loader_workers", "resident", "checkpoint_every_s",
-}  # fmt: skip
+    "run",
+    "device",
+    "processes",
+    "loader_workers",
+    "feature_cache",
+    "checkpoint_every_s",
+}
 _EVALUATE_RECIPE = set(EvaluateConfig.model_fields) - {"device", "batch_images", "scores_in_memory_bytes"}
 
 

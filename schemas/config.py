@@ -32,8 +32,8 @@ from schemas.values import (
 class DownloadConfig(Section):
     """How image bytes are fetched and checked."""
 
-    concurrency: Steers[Positive] = 32  # requests in flight of one worker
-    host_concurrency: Steers[Positive] = 64  # requests in flight to one host, of all workers together
+    requests: Steers[Positive] = 32  # requests in flight of one worker
+    host_requests: Steers[Positive] = 64  # requests in flight to one host, of all workers together
     connect_timeout_s: Steers[Seconds] = 10.0
     timeout_s: Steers[Seconds] = 60.0  # of one image, all attempts, redirects and waits included
     attempts: Steers[Positive] = 4
@@ -182,10 +182,9 @@ class TrainConfig(Section):
     device: Steers[Device] = "auto"
     precision: Recipe[Literal["fp32", "bf16"]] = "fp32"  # of the arithmetic; weights and sums are float32 in both
     processes: Steers[Workers] = 1  # each with a device of its own, or a share of the CPU; they share every batch
-    loader_workers: Steers[SomeWorkers] = 1  # that read windows ahead; 0 reads when they are wanted
-    loader: Steers[Literal["threads", "fork", "spawn"]] = "threads"  # what they are; the latter two are processes
+    loader_workers: Steers[SomeWorkers] = 1  # threads that read windows ahead; 0 reads when they are wanted
     # features stay in memory that holds them; host: not a GPU's
-    resident: Steers[Literal["auto", "host", "never"]] = "auto"
+    feature_cache: Steers[Literal["auto", "host", "never"]] = "auto"
     batch_images: Recipe[Positive] = 32  # of all processes together
     epochs: Recipe[Positive] = 40
     lr: Recipe[Rate] = 1e-3
@@ -225,19 +224,14 @@ class EvaluateConfig(Section):
     draws: Recipe[Positive] = 20  # random score matrices behind the chance level, and permutations behind the control
     seed: Recipe[Seed] = 0
     min_coverage: Recipe[Fraction] = 0.95  # fewer of the listed images than this in use, and the evaluation warns
-
-
-class ReportConfig(Section):
-    """What the HTML page shows."""
-
-    examples: Recipe[NotNegative] = 12
-    seed: Recipe[Seed] = 0
+    examples: Recipe[NotNegative] = 12  # test images that the report shows, with their predictions and maps
+    examples_seed: Recipe[Seed] = 0  # of the draw of those
 
 
 class EngineConfig(Section):
     """How work is spread; never part of a recipe."""
 
-    network_workers: Steers[Workers] = 2  # one fetches while the other waits for its last slow servers
+    io_workers: Steers[Workers] = 2  # one fetches while the other waits for its last slow servers
     compute_workers: Steers[Workers] = 1
     threads: Steers[Workers | None] = None  # of torch in each process; null: all cores
 
@@ -256,5 +250,4 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    report: ReportConfig = ReportConfig()
     engine: EngineConfig = EngineConfig()

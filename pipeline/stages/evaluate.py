@@ -48,17 +48,13 @@ class Settings:
     """What evaluation needs to know; how to build the model stands in its file.
 
     Attributes:
-        evaluate: protocol, K, baselines.
+        evaluate: protocol, K, baselines, examples.
         dataset: name of the data set, for metrics.json.
-        examples: test images kept with their predictions and response maps.
-        examples_seed: which ones.
         threads: of one operation; torch's own choice where None.
     """
 
     evaluate: EvaluateConfig
     dataset: str
-    examples: int = 12
-    examples_seed: int = 0
     threads: int | None = None
 
 
@@ -260,6 +256,7 @@ def _write_examples(task: Task, done: _Evaluated) -> None:
     from schemas.tables import EXAMPLES as SCHEMA
 
     examples = Examples(done.space, done.scorer, done.selection, done.table)
-    images = examples.choose(task.settings.examples, task.settings.examples_seed)
+    config: EvaluateConfig = task.settings.evaluate
+    images = examples.choose(config.examples, config.examples_seed)
     table = pa.Table.from_pylist(list(examples.rows(images)), schema=SCHEMA)
     write_table(task.storage, task.path("evaluate", EXAMPLES), table)

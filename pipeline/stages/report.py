@@ -35,12 +35,10 @@ class Settings:
     """What the page shows, and how its pictures are decoded.
 
     Attributes:
-        examples: at most so many test images.
         orientation: `exif`, `dataset` or `none`, as for the features, so that maps lie over what the network saw.
         max_pixels: pictures with more are not decoded.
     """
 
-    examples: int
     orientation: Literal["exif", "dataset", "none"]
     max_pixels: int
 
@@ -53,7 +51,7 @@ def run(task: Task) -> list[Output]:
         IntegrityError: an example names another image than the shard holds in its place.
     """
     table = files.table(task, f"{task.folder}/examples.parquet")
-    examples = [] if table is None else table.slice(0, task.settings.examples).to_pylist()
+    examples = [] if table is None else table.to_pylist()
     html = _fitting(_page(task), examples, [_picture(task, example) for example in examples])
     path = f"{task.folder}/report.html"
     task.storage.write(path, html)
@@ -71,7 +69,7 @@ def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Ima
             return html
     raise PipelineError(
         f"report: the page has {len(html):,} bytes with {len(rows)} examples of {_SIDES_PX[-1]} px, expected at most"
-        f" {MAX_BYTES:,}. Run: biam-pipe report --set report.examples={len(rows) // 2}"
+        f" {MAX_BYTES:,}. Run: biam-pipe report --set evaluate.examples={len(rows) // 2}"
     )
 
 

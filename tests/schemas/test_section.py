@@ -24,8 +24,7 @@ RECIPES = {
     "region_attention region_weighting region_norm scene_weighting grid_side",
     "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
     "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
-    "evaluate": "protocol ks draws seed min_coverage",
-    "report": "examples seed",
+    "evaluate": "protocol ks draws seed min_coverage examples examples_seed",
     "engine": "",
 }
 

@@ -105,6 +105,31 @@ def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> No
                 load(tmp_path, f"{section}.{key}={value}")
 
 
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        ("report.examples=2", "It is now evaluate.examples"),
+        ("report.seed=2", "It is now evaluate.examples_seed"),
+        ("download.concurrency=2", "It is now download.requests"),
+        ("download.host_concurrency=2", "It is now download.host_requests"),
+        ("engine.network_workers=2", "It is now engine.io_workers"),
+        ("train.resident='never'", "It is now train.feature_cache"),
+        ("train.loader='fork'", "It is gone: threads read ahead, see train.loader_workers"),
+    ],
+)
+def test_a_setting_of_before_is_an_error_that_says_what_became_of_it(tmp_path: Path, old: str, said: str) -> None:
+    (section, key), value = old.partition("=")[0].split("."), old.partition("=")[2]
+    wrong = rf"^unknown setting '{section}.{key}'. {said}$"
+    with pytest.raises(UsageError, match=wrong):
+        load(tmp_path, old)
+    with pytest.raises(UsageError, match=wrong):
+        load(tmp_path, toml=f"[{section}]\n{key} = {value}")
+    with pytest.raises(UsageError, match=wrong):
+        load(tmp_path, env={f"BIAM_PIPE_{section}__{key}".upper(): value})
+    section, key = said.rpartition(" ")[2].split(".")
+    assert key in Config.model_fields[section].annotation.model_fields
+
+
 def test_a_made_up_key_of_a_table_is_named_with_the_keys_there_are(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"'dataset.images.tset'. Did you mean 'dataset.images.test'\? Known: dataset.im"
