@@ -253,10 +253,10 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
-    """The optimiser's schedule."""
+    """How the model is trained."""
 
     run: Steers[FolderName | None] = None
-    """Name of the folder below runs/. null: <model>-<preset>-<recipe>, so that each recipe has one of its own."""
+    """Name of the folder below runs/. null: `<model>-<preset>-<recipe>`, so that each recipe has one of its own."""
     seed: Recipe[Seed] = 0
     """Seed of the first weights, the order of the images and dropout."""
     device: Steers[Device] = "auto"
