@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(READY)
 	$(BIN)/biam-pipe run --dataset demo
@@ -21,6 +21,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python -m docs.settings
 
 clean:
 	rm -rf work build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -27,6 +27,24 @@ app = typer.Typer(
 show_app = typer.Typer(no_args_is_help=True, help="What there is to choose from.\n\nExample: biam-pipe show backbones")
 app.add_typer(show_app, name="show")
 
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from pipeline.commands.version import program
+
+        typer.echo(program())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Version and commit, and no more.")
+    ] = False,
+) -> None:
+    """Options that stand before a command; the help is that of `app`."""
+
+
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler; an embedded cluster otherwise.")
 ]

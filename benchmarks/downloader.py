@@ -100,7 +100,7 @@ def ours(base: str, images: int, folder: Path, workers: int) -> tuple[float, Mea
     sets = {
         "dataset.labels": labels,
         "download.allowed_networks": '["127.0.0.0/8"]',
-        "engine.network_workers": workers,
+        "engine.io_workers": workers,
     }
     took = biam_pipe("download", "--dataset", "folder", "--work", str(folder / "work"), "--json", sets=sets)
     record = pq.read_table(folder / "work/folder/downloads/stage.parquet")["receipt"].to_pylist()
@@ -133,7 +133,7 @@ def main() -> None:
     """Serve, measure the ceiling, then both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--workers", type=int, default=2, help="engine.network_workers of ours; theirs has 2 processes")
+    parser.add_argument("--workers", type=int, default=2, help="engine.io_workers of ours; theirs has 2 processes")
     parser.add_argument("--peer", type=Path, default=Path(tempfile.gettempdir(), "img2dataset-1.47"))
     arguments = parser.parse_args()
     pipe, end = multiprocessing.Pipe()

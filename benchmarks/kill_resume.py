@@ -34,7 +34,7 @@ SMALL = (
     "train.epochs=3",
     "train.batch_images=16",
     "evaluate.draws=2",
-    "report.examples=2",
+    "evaluate.examples=2",
     "engine.threads=1",
 )
 # A checkpoint after every step. Not part of any recipe: the second run may have another interval.

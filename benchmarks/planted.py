@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.planted_features import Planted, content, recipe
 from pipeline.stages import evaluate, train
 from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
-from tests.pipeline.small_work import write
+from tests.support.small_work import write
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "region": {},
@@ -35,13 +35,13 @@ def run(variant: str, seed: int) -> dict[str, float]:
     """Train and evaluate one variant on the features of one seed; its figures, chance, and the seconds it took."""
     model = ModelConfig(channels=64, joint_size=64, heads=8, top_k=4, **VARIANTS[variant])
     schedule = TrainConfig(epochs=20, warmup_epochs=2, lr=2e-3, final_lr=2e-4, seed=seed, device="cpu")
-    scoring = evaluate.settled(EvaluateConfig(device="cpu"), "nuswide")
+    scoring = evaluate.settled(EvaluateConfig(device="cpu", examples=0), "nuswide")
     planted, started = Planted(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         work = write(Path(folder), recipe(planted), content(planted, seed))
         task = work.task("train", train.Settings(model, schedule))
         work = work.with_receipts(task, train.run(task))
-        evaluate.run(work.task("evaluate", evaluate.Settings(scoring, dataset="planted", examples=0)))
+        evaluate.run(work.task("evaluate", evaluate.Settings(scoring, dataset="planted")))
         told = json.loads(work.path("evaluate", "metrics.json").read_bytes())
     found = {f"{section} {name}": told[section][name] for section, name in _FIGURES}
     found |= {f"{section} chance": told[section]["chance"]["map"] for section in ("zsl", "gzsl")}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.pipeline.small_work import Content, Recipe
+from tests.support.small_work import Content, Recipe
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Settings: one model a section, each key with its unit in the name and its default.
 
-The values come from presets, the dag, a TOML file, the environment, `--set` and flags; `pipeline.settings.layers`
-merges them in that order. Nothing here reads a file.
+What stands below a setting explains it, in `show config` and docs/settings.md, too. The values come from presets, the
+dag, a TOML file, the environment, `--set` and flags; `pipeline.settings.layers` merges them in that order. Nothing here
+reads a file.
 """
 
 from typing import Annotated, Literal, Self
@@ -32,51 +33,82 @@ from schemas.values import (
 class DownloadConfig(Section):
     """How image bytes are fetched and checked."""
 
-    concurrency: Steers[Positive] = 32  # requests in flight of one worker
-    host_concurrency: Steers[Positive] = 64  # requests in flight to one host, of all workers together
+    requests: Steers[Positive] = 32
+    """Requests that one worker has in flight, over all hosts."""
+    host_requests: Steers[Positive] = 64
+    """Requests in flight to one host, of all workers together."""
     connect_timeout_s: Steers[Seconds] = 10.0
-    timeout_s: Steers[Seconds] = 60.0  # of one image, all attempts, redirects and waits included
+    """Seconds in which a connection to a server has to stand."""
+    timeout_s: Steers[Seconds] = 60.0
+    """Seconds that one image may take, with all its attempts, redirects and waits."""
     attempts: Steers[Positive] = 4
-    backoff_s: Steers[Seconds] = 0.5  # before the second attempt; doubles after each, with jitter
+    """Requests for one image at most, the first included. Only passing faults, such as status 503, are tried again."""
+    backoff_s: Steers[Seconds] = 0.5
+    """Seconds before the second attempt. The wait doubles with each further one, and is shortened at random by up to a
+    half.
+    """
     max_redirects: Steers[NotNegative] = 5
+    """Redirects that a request follows; an image behind more gets the status bad_redirect. 0 follows none."""
     max_bytes: Recipe[Positive] = 64 * 2**20
+    """Bytes that an image may have; one with more gets the status too_large."""
     max_pixels: Recipe[Positive] = 100_000_000
+    """Pixels that an image may have by its header; one with more gets the status too_many_pixels and is not decoded."""
     user_agent: Steers[str] = "biam-pipe"
-    allowed_networks: Steers[Networks] = ()  # such as "10.0.0.0/8": private and link-local addresses that may be asked
-    # pictures that say "unavailable": Flickr's GIF
+    """What requests for images name as their sender."""
+    allowed_networks: Steers[Networks] = ()
+    """Private and link-local networks that may be asked for images, such as "10.0.0.0/8". All others of that kind are
+    refused, so that no address of a data set reaches into the network around this machine.
+    """
     placeholder_md5: Steers[Texts] = ("e60b98765d26e34bfbb797c1a5f378f2",)
+    """MD5 sums, in hex, of pictures that stand in for an image that is no longer there; such an answer of up to 16 kB
+    gets the status placeholder. The default is Flickr's "unavailable" GIF.
+    """
 
 
 class ImagesConfig(Section):
     """What becomes of fetched bytes; never part of a recipe."""
 
-    keep: Steers[bool] = True  # false: an image shard is dropped once its features are committed
+    keep: Steers[bool] = True
+    """Whether fetched images stay on disk. If false, an image shard is dropped once its features are committed."""
 
 
 class BackboneConfig(Section):
     """The network that turns an image into maps."""
 
     name: Recipe[str] = "vgg19"
-    weights: Recipe[str] = "default"  # "default" (the published ones), a path, or "random:SEED"
-    # Side of the square that an image is squeezed into; at 4,096 a row of VGG's conv1 is too long for Parquet (2 GiB).
+    """Name of the network; see `show backbones`."""
+    weights: Recipe[str] = "default"
+    """Weights of the network: "default" for the published ones, the path of a file, or "random:SEED"."""
+    # At 4,096 px a row of VGG's conv1 is too long for Parquet (2 GiB).
     input_px: Recipe[Annotated[int, Field(ge=1, le=2048)]] = 224
-    layers: Recipe[Texts] = ()  # maps to store, by column; empty: the backbone's usual ones
+    """Side, in pixels, of the square that every image is squeezed into before the network sees it; at most 2048."""
+    layers: Recipe[Texts] = ()
+    """Maps to store, by column, in this order. An empty list stores the backbone's usual ones."""
 
 
 class ExtractConfig(Section):
     """How images run through the backbone."""
 
-    batch_images: Steers[Positive] = 16  # halves itself where memory does not hold so many
-    precision: Recipe[Literal["fp32", "bf16", "fp16"]] = "fp32"  # of weights and activations
-    compile: Recipe[bool] = (
-        False  # the network by torch.compile: slower to start, faster after; on a CPU it wants a C++ compiler
-    )
+    batch_images: Steers[Positive] = 16
+    """Images that the network takes at once. Halves itself where memory does not hold so many."""
+    precision: Recipe[Literal["fp32", "bf16", "fp16"]] = "fp32"
+    """Number format of the network's weights and activations: fp32, bf16 or fp16."""
+    compile: Recipe[bool] = False
+    """Whether torch.compile translates the network: slower to start, faster after. On a CPU it wants a C++ compiler."""
     orientation: Recipe[Literal["exif", "dataset", "none"]] = "exif"
-    # torchvision: upright RGB and grey JPEGs are decoded a batch at a time on `device`, whose pixels are its own
+    """What turns an image upright: the tag in its file (`exif`), the rotation that the data set lists (`dataset`), or
+    nothing (`none`).
+    """
     decoder: Recipe[Literal["pillow", "torchvision"]] = "pillow"
+    """What decodes JPEGs: `pillow`, or `torchvision`, which decodes upright RGB and grey ones a batch at a time on
+    `extract.device`, with pixels of its own, and leaves all other files to Pillow.
+    """
     device: Steers[Device] = "auto"
-    decode_threads: Steers[Workers | None] = None  # null: as many as cores
-    max_failed_fraction: Steers[Fraction] = 0.05  # more quarantined images than this, and the run ends with exit code 3
+    """Device that computes features: auto (a GPU where there is one), cpu, mps, cuda or cuda:N."""
+    decode_threads: Steers[Workers | None] = None
+    """Threads that decode images beside the network. null: as many as there are cores."""
+    max_failed_fraction: Steers[Fraction] = 0.05
+    """Fraction of the images, from 0 to 1, that may fail. A run with more finishes all the same, with exit code 3."""
 
     @property
     def jpeg_device(self) -> str | None:
@@ -98,51 +130,97 @@ class StoreConfig(Section):
     """How features lie on disk. Nothing here changes the numbers."""
 
     name: Steers[str] = "parquet"
+    """File format of feature shards; see `show stores`."""
     compression: Steers[Literal["none", "lz4", "zstd"]] = "zstd"
-    compression_level: Steers[Annotated[int, Field(ge=1, le=22)]] = 1  # of zstd
-    row_group_rows: Steers[Positive] = 32  # that are read together; in HDF5 every row can be read alone all the same
+    """Compression of feature shards: none, lz4 or zstd."""
+    compression_level: Steers[Annotated[int, Field(ge=1, le=22)]] = 1
+    """Level of zstd, from 1 (fast) to 22 (small). Other compressions have none."""
+    row_group_rows: Steers[Positive] = 32
+    """Images that are compressed and read together in Parquet. HDF5 can read each one alone all the same."""
 
 
 class EmbedConfig(Section):
     """Which word vectors, and what to do with a label that has none."""
 
-    # that name, a path or an http(s) address; text or binary, plain or .gz
     vectors: Recipe[str] = "glove-wiki-gigaword-300"
-    sha256: Steers[str | None] = None  # expected hash of the file
+    """Word vectors: glove-wiki-gigaword-300, a path or an http(s) address of word2vec or GloVe vectors, as text or
+    binary, plain or .gz.
+    """
+    sha256: Steers[str | None] = None
+    """Hash that the file of word vectors must have, in hex. null: any."""
     missing: Recipe[Literal["error", "drop", "unseen-excluded"]] = "error"
-    overrides: Recipe[dict[str, str]] = Field(default={})  # label name -> the words to look up in its place
+    """What to do about labels without any known word: stop with an `error`, `drop` them, or leave them out where they
+    are unseen (`unseen-excluded`) and stop where they are seen.
+    """
+    overrides: Recipe[dict[str, str]] = Field(default={})
+    """Words to look up in place of a label's name, by that name."""
 
 
 class SplitConfig(Section):
     """Which images train, validate and test."""
 
     name: Recipe[FolderName] = "default"
+    """Name of the folder below splits/ that holds the split."""
     seed: Recipe[Seed] = 0
-    test_fraction: Recipe[Fraction] = 0.2  # of images without an official split
-    validation_fraction: Recipe[Fraction] = 0.2  # of the training images
+    """Seed of the draw of test and validation images."""
+    test_fraction: Recipe[Fraction] = 0.2
+    """Fraction, from 0 to 1, of the images without an official split that become test images."""
+    validation_fraction: Recipe[Fraction] = 0.2
+    """Fraction, from 0 to 1, of the training images that become validation images."""
 
 
 class ModelConfig(Section):
     """The zero-shot model. Presets fill what is not set."""
 
     name: Recipe[str] = "biam"
+    """Name of the model; see `show models`."""
     preset: Recipe[Literal["paper", "released"]] = "released"
+    """Whether the model and its training follow the text of the paper (`paper`) or the authors' code (`released`).
+    Fills all settings of `model` and `train` that are not set.
+    """
     channels: Recipe[Positive] = 256
+    """Channels that regions have inside the model, before and after each block."""
     heads: Recipe[Positive] = 8
-    joint_size: Recipe[Positive] = 512  # of the space where regions meet labels; `released` only (`paper`: channels)
+    """Heads of the attention between regions. They share out `model.channels`, and must divide them."""
+    joint_size: Recipe[Positive] = 512
+    """Size of the space where regions meet labels, in preset `released`. Preset `paper` uses `model.channels` in its
+    place.
+    """
     top_k: Recipe[Positive] = 6
+    """Regions whose scores are averaged to the score of a label, the best ones; at most as many as the map has."""
     attention_dropout: Recipe[Fraction] = 0.1
+    """Fraction, from 0 to 1, of attention weights, and of the attention's output, that is set to zero in training.
+    Preset `released` only.
+    """
     global_dropout: Recipe[Fraction] = 0.2
+    """Fraction, from 0 to 1, of the global feature that is set to zero in training. Preset `released` only."""
     # What the paper compares itself with; the defaults are BiAM.
-    # pooled: the mean of all regions meets the labels (fig. 5)
     classification: Recipe[Literal["region", "pooled"]] = "region"
-    blocks: Recipe[Block] = ("rcb", "scb")  # () leaves the bare regions (tab. 3)
-    region_attention: Recipe[Literal["self", "non-local", "criss-cross"]] = "self"  # the block in RCB's place (tab. 4)
-    region_weighting: Recipe[Literal["softmax", "sigmoid"]] = "softmax"  # of RCB (tab. 4)
-    region_norm: Recipe[Literal["none", "layer"]] = "none"  # of RCB (tab. 4)
-    scene_weighting: Recipe[Literal["sigmoid", "softmax"]] = "sigmoid"  # of SCB (tab. 4)
-    # the region map is averaged to so many rows and columns (fig. 7); null: as it is
+    """What meets the labels: each `region`, or the mean of all regions (`pooled`). Source: figure 5 of the paper."""
+    blocks: Recipe[Block] = ("rcb", "scb")
+    """Blocks that enrich regions: `rcb` by other regions, `scb` by the whole scene. An empty list leaves regions as
+    they are. Source: table 3 of the paper.
+    """
+    region_attention: Recipe[Literal["self", "non-local", "criss-cross"]] = "self"
+    """Attention between regions: BiAM's own (`self`), or one that the paper compares it with (`non-local`,
+    `criss-cross`). Source: table 4 of the paper.
+    """
+    region_weighting: Recipe[Literal["softmax", "sigmoid"]] = "softmax"
+    """What turns the agreement of two regions into a weight: softmax or sigmoid. Only with `rcb` and `self` attention.
+    Source: table 4 of the paper.
+    """
+    region_norm: Recipe[Literal["none", "layer"]] = "none"
+    """Normalisation within the region block: `none`, or LayerNorm (`layer`) over the channels of a region. Only with
+    `rcb` and `self` attention. Source: table 4 of the paper.
+    """
+    scene_weighting: Recipe[Literal["sigmoid", "softmax"]] = "sigmoid"
+    """What turns the agreement of a channel with the scene into a weight: sigmoid or softmax. Only with `scb`. Source:
+    table 4 of the paper.
+    """
     grid_side: Recipe[Positive | None] = None
+    """Rows and columns that the region map is averaged to before the model sees it; at most as many as it has. null:
+    the map as it is. Source: figure 7 of the paper.
+    """
 
     @model_validator(mode="after")
     def _heads_share_channels(self) -> Self:
@@ -175,33 +253,60 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
-    """The optimiser's schedule."""
+    """How the model is trained."""
 
-    run: Steers[FolderName | None] = None  # of the run's folder; null: <model>-<preset>-<recipe>
+    run: Steers[FolderName | None] = None
+    """Name of the folder below runs/. null: `<model>-<preset>-<recipe>`, so that each recipe has one of its own."""
     seed: Recipe[Seed] = 0
+    """Seed of the first weights, the order of the images and dropout."""
     device: Steers[Device] = "auto"
-    precision: Recipe[Literal["fp32", "bf16"]] = "fp32"  # of the arithmetic; weights and sums are float32 in both
-    processes: Steers[Workers] = 1  # each with a device of its own, or a share of the CPU; they share every batch
-    loader_workers: Steers[SomeWorkers] = 1  # that read windows ahead; 0 reads when they are wanted
-    loader: Steers[Literal["threads", "fork", "spawn"]] = "threads"  # what they are; the latter two are processes
-    # features stay in memory that holds them; host: not a GPU's
-    resident: Steers[Literal["auto", "host", "never"]] = "auto"
-    batch_images: Recipe[Positive] = 32  # of all processes together
+    """Device that trains: auto (a GPU where there is one), cpu, mps, cuda or cuda:N."""
+    precision: Recipe[Literal["fp32", "bf16"]] = "fp32"
+    """Number format of the arithmetic: fp32 or bf16. Weights and sums are float32 in both."""
+    processes: Steers[Workers] = 1
+    """Processes that train together, each with a GPU of its own, or a share of the CPU. They share out every batch."""
+    loader_workers: Steers[SomeWorkers] = 1
+    """Threads that each read a window of features ahead. 0 reads a window when it is wanted."""
+    feature_cache: Steers[Literal["auto", "host", "never"]] = "auto"
+    """Where features stay after they are first read. `auto`: in a GPU's memory if they fit, else in the machine's if
+    they fit; `host`: never in a GPU's; `never`: nowhere, they are read in every epoch.
+    """
+    batch_images: Recipe[Positive] = 32
+    """Images of a step, of all processes together."""
     epochs: Recipe[Positive] = 40
+    """Epochs on the training images."""
     lr: Recipe[Rate] = 1e-3
-    final_lr: Recipe[Rate | None] = None  # cosine end value; null keeps lr constant after warm-up
+    """Learning rate after the warm-up, above 0."""
+    final_lr: Recipe[Rate | None] = None
+    """Learning rate of the last epoch, above 0; the rate falls to it along a cosine. null: the rate stays as it is
+    after the warm-up.
+    """
     warmup_epochs: Recipe[NotNegative] = 3
+    """Epochs in which the learning rate rises in equal steps; the last of them has `train.lr`. 0: no warm-up."""
     betas: Recipe[tuple[Decay, Decay]] = (0.9, 0.999)
+    """Decay rates of Adam's two running means, of gradients and of their squares; each from 0 to below 1."""
     weight_decay: Recipe[Fraction] = 5e-4
+    """Factor, from 0 to 1, of the L2 penalty that Adam adds to the gradients."""
     loss: Recipe[Literal["paper", "released"]] = "released"
-    max_positives: Recipe[Positive | None] = None  # images with more are left out of training
+    """Form of the ranking loss: the sum over all pairs of labels (`paper`), or the mean over the violating pairs of
+    each image (`released`).
+    """
+    max_positives: Recipe[Positive | None] = None
+    """Labels that a training image may bear; images with more are left out. null: no limit."""
     validate_every_epochs: Recipe[Positive] = 2
-    selection_k: Recipe[Positive] = 5  # validation F1@K of seen labels picks the checkpoint
-    patience: Recipe[Positive | None] = None  # validations in a row without a better one that end it; null: all epochs
-    full_epochs: Recipe[NotNegative] = 0  # on training and validation images, after that, from the best weights
-    full_lr: Recipe[Rate] = 3.33e-4  # of those, with a fresh optimiser
+    """Epochs from one validation to the next. The last epoch is validated in any case."""
+    selection_k: Recipe[Positive] = 5
+    """K of the F1@K of seen labels on validation images; the epoch where it is best gives the model."""
+    patience: Recipe[Positive | None] = None
+    """Validations in a row without a better one after which training ends. null: all epochs are run."""
+    full_epochs: Recipe[NotNegative] = 0
+    """Epochs on training and validation images together, after all others and from the best weights."""
+    full_lr: Recipe[Rate] = 3.33e-4
+    """Learning rate, above 0, of the epochs on training and validation images, which have a fresh optimiser."""
     checkpoint_every_s: Steers[Seconds] = 300.0
-    shuffle_window_blocks: Recipe[Positive] = 64  # blocks of 32 rows of a shard, mixed with each other
+    """Seconds from one checkpoint to the next; what is newer is lost where the process is killed."""
+    shuffle_window_blocks: Recipe[Positive] = 64
+    """Blocks of 32 neighbouring images whose images are mixed with each other. More mix better and take more memory."""
 
     @model_validator(mode="after")
     def _every_process_has_images(self) -> Self:
@@ -217,29 +322,43 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """Which numbers are computed, and how they are called."""
 
-    protocol: Recipe[str | None] = None  # nuswide, openimages or openimages-biam; null: the data set's own
-    ks: Recipe[Ks | None] = None  # of F1@K, precision@K, recall@K; null: the protocol's own
+    protocol: Recipe[str | None] = None
+    """How results are counted: nuswide, openimages or openimages-biam. null: the data set's own."""
+    ks: Recipe[Ks | None] = None
+    """K of F1@K, precision@K and recall@K. null: the protocol's own."""
     batch_images: Steers[Positive] = 64
+    """Images that are scored at once."""
     device: Steers[Device] = "auto"
-    scores_in_memory_bytes: Steers[Positive] = 2**30  # more lie in a file of the run's folder meanwhile, in train, too
-    draws: Recipe[Positive] = 20  # random score matrices behind the chance level, and permutations behind the control
+    """Device that scores: auto (a GPU where there is one), cpu, mps, cuda or cuda:N."""
+    scores_in_memory_bytes: Steers[Positive] = 2**30
+    """Bytes of scores that stay in memory, also of a validation in training. More lie in a file of the run's folder
+    meanwhile.
+    """
+    draws: Recipe[Positive] = 20
+    """Random score matrices behind the chance level, and exchanges of labels behind the permuted control."""
     seed: Recipe[Seed] = 0
-    min_coverage: Recipe[Fraction] = 0.95  # fewer of the listed images than this in use, and the evaluation warns
-
-
-class ReportConfig(Section):
-    """What the HTML page shows."""
-
+    """Seed of the chance level and of the permuted control."""
+    min_coverage: Recipe[Fraction] = 0.95
+    """Fraction of the listed images, from 0 to 1, that should be in use; with fewer, metrics and report carry a
+    warning.
+    """
     examples: Recipe[NotNegative] = 12
-    seed: Recipe[Seed] = 0
+    """Test images that the report shows, with the model's predictions and response maps."""
+    examples_seed: Recipe[Seed] = 0
+    """Seed of the draw of the test images that the report shows. Those with an unseen label come first."""
 
 
 class EngineConfig(Section):
     """How work is spread; never part of a recipe."""
 
-    network_workers: Steers[Workers] = 2  # one fetches while the other waits for its last slow servers
+    io_workers: Steers[Workers] = 2
+    """Worker processes that fetch, of the embedded cluster. With two, one fetches while the other waits for its last
+    slow servers.
+    """
     compute_workers: Steers[Workers] = 1
-    threads: Steers[Workers | None] = None  # of torch in each process; null: all cores
+    """Worker processes that compute on the CPU, of the embedded cluster. Each GPU has a worker of its own."""
+    threads: Steers[Workers | None] = None
+    """Threads of torch in each process that computes. null: one a core."""
 
 
 class Config(Section):
@@ -256,5 +375,4 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    report: ReportConfig = ReportConfig()
     engine: EngineConfig = EngineConfig()

@@ -29,7 +29,7 @@ def start(root: Path, server: FaultServer, workers: int) -> subprocess.Popen[str
     labels.write_text("image,labels\n" + "".join(f"{server.base}/{path},x\n" for path in paths))
     command = [sys.executable, "-m", "cli", "download", "--dataset", "folder", "--work", str(root / "work"), "--json"]
     sets = (f"dataset.labels={labels}", "dataset.shard_images=2", 'download.allowed_networks=["127.0.0.0/8"]')
-    for setting in (*sets, f"engine.network_workers={workers}"):
+    for setting in (*sets, f"engine.io_workers={workers}"):
         command += ["--set", setting]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)

@@ -171,7 +171,7 @@ def keep(
     }
     logger.info(
         "features of %d images (%s, %.2f GB) are %s: there is room for %.2f GB in memory (half of what is free, for "
-        "each process)%s, train.resident = %s",
+        "each process)%s, train.feature_cache = %s",
         *(len(selection), name, sizes[number] / 1e9, told[where], free.host_bytes / 1e9),
         f" and {free.device_bytes / 1e9:.2f} GB on {device} (beside a step)" if device.type == "cuda" else "",
         mode,

@@ -97,7 +97,7 @@ class Pool:
         self._client: Client | None = None
         self._declared: set[str] = set()
         self._capacity: dict[str, int] = {
-            "io": settings.network_workers,
+            "io": settings.io_workers,
             "compute": settings.compute_workers,
             "GPU": len(visible_gpus()),
         }
@@ -254,7 +254,7 @@ def _layout(
 
     gpus = visible_gpus()
     workers = {
-        "io": [worker("io", **_FRUGAL) for _ in range(settings.network_workers)],
+        "io": [worker("io", **_FRUGAL) for _ in range(settings.io_workers)],
         "compute": [worker("compute") for _ in range(settings.compute_workers)],
         "GPU": [worker("GPU", CUDA_VISIBLE_DEVICES=gpu) for gpu in gpus],
     }

@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, config: DownloadConfig, host_connections: int) -> None:
         self.config = config
-        self.slots = asyncio.Semaphore(config.concurrency)
+        self.slots = asyncio.Semaphore(config.requests)
         self._loop = asyncio.get_running_loop()
         self._networks = Networks(config.allowed_networks)
         self._transfers = Transfers(config, host_connections, self._networks)

@@ -89,7 +89,7 @@ class Transfers:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._wake)
         self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, host_connections)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, config.concurrency)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, config.requests)
         self._timer: asyncio.Handle | None = None
         self._watched: dict[int, int] = {}
         self._under_way: dict[pycurl.Curl, asyncio.Future[tuple[int, int]]] = {}

@@ -6,6 +6,7 @@ Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,10 +16,13 @@ from dags.presets import PRESETS
 from pipeline.settings.mistakes import explain
 from schemas.config import Config
 from schemas.errors import UsageError
+from schemas.section import explanations
 
 DEFAULT_FILE = "biam-pipe.toml"
 ENVIRONMENT_PREFIX = "BIAM_PIPE_"
 Layer = Mapping[str, Any]
+
+_WIDTH = 100  # of a line of comment
 
 
 def configuration(
@@ -38,10 +42,8 @@ def configuration(
     """
     user = _merged(_file_layer(file), _environment_layer(environment), _set_layer(sets))
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
-    settings: Layer = DAGS.load(name).SETTINGS
-    chosen = {"name": "biam", "preset": "released"} | settings.get("model", {}) | user.get("model", {})
-    preset, own = _preset(name, chosen["name"], chosen["preset"])
-    merged = _merged(preset, settings, own, user, {"dataset": {"name": name}})
+    chosen = {"name": "biam", "preset": "released"} | DAGS.load(name).SETTINGS.get("model", {}) | user.get("model", {})
+    merged = _merged(_below_user(name, chosen["name"], chosen["preset"]), user, {"dataset": {"name": name}})
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
@@ -49,38 +51,55 @@ def configuration(
 
 
 def as_toml(config: Config) -> str:
-    """All settings as a TOML file.
+    """All settings as a TOML file, each below what it means.
 
     What the preset gives and what is not set stand in comments: as keys they would outrank another preset later.
     """
+    presets = _of_presets(config)
+    lines = _comment(
+        f"Settings of data set {config.dataset.name!r}. In comments stand those that preset {config.model.preset!r} "
+        "gives here, and those that are not set (null): as keys they would outrank another preset."
+    )
+    for name, section in config:
+        said, values = explanations(type(section)), section.model_dump(mode="json")
+        lines += ["", "", *_comment(str(section.__doc__)), f"[{name}]"]
+        for key in sorted(values, key=lambda key: isinstance(values[key], dict)):  # a table takes in what follows it
+            given = values[key] is None or values[key] == presets.get(name, {}).get(key)
+            assigned = _assigned(name, key, values[key])
+            lines += ["", *_comment(said[key]), *(f"# {line}" if given else line for line in assigned)]
+    unset = [f"{name}.{key}" for name, section in config for key, value in section if value is None]
+    return "\n".join([*lines, "", "", *_comment(f"Not set: {', '.join(unset)}")])
+
+
+def _of_presets(config: Config) -> dict[str, Layer]:
+    """What stands here without a user, of all that some preset of the model gives."""
+    name, model = config.dataset.name, config.model.name
+    presets = (*PRESETS.items(), *getattr(DAGS.load(name), "PRESETS", {}).items())
+    every = _merged(*(settings for (of, _), settings in presets if of == model))
+    here = _merged(
+        {section: Config.model_fields[section].default.model_dump(mode="json") for section in every},
+        _below_user(name, model, config.model.preset),
+    )
+    return {section: {key: here[section][key] for key in keys} for section, keys in every.items()}
+
+
+def _assigned(section: str, key: str, value: Any) -> list[str]:
+    """A setting as lines of its section."""
     import tomli_w
 
-    chosen = (config.model.name, config.model.preset)
-    presets = _merged(*_preset(config.dataset.name, *chosen))
-    settings: dict[str, dict[str, Any]] = config.model_dump(mode="json")
-    preset = {
-        section: {
-            key: settings[section].pop(key)
-            for key, value in keys.items()
-            if value is not None and settings[section][key] == value
-        }
-        for section, keys in presets.items()
-    }
-    unset = [f"{section}.{key}" for section, keys in settings.items() for key, value in keys.items() if value is None]
-    given = "".join(f"# {line}\n" for line in tomli_w.dumps(preset).splitlines() if line)
-    text = tomli_w.dumps(
-        {
-            section: {key: value for key, value in keys.items() if value is not None}
-            for section, keys in settings.items()
-        }
-    )
-    return f"{text}\n# From preset {chosen[1]!r}; a key above would outrank it:\n{given}# Not set: {', '.join(unset)}"
+    if value is None:  # TOML has no word for it
+        return [f"{key} = null"]
+    return tomli_w.dumps({section: {key: value}} if isinstance(value, dict) else {key: value}).splitlines()
 
 
-def _preset(dataset: str, model: str, preset: str) -> tuple[Layer, Layer]:
-    """What a preset is on every data set, and what it is on this one (which outranks the dag's other settings)."""
-    chosen = (model, preset)
-    return PRESETS.get(chosen, {}), getattr(DAGS.load(dataset), "PRESETS", {}).get(chosen, {})
+def _comment(text: str) -> list[str]:
+    return wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
+def _below_user(dataset: str, model: str, preset: str) -> dict[str, Any]:
+    """A preset, the data set's settings over it, and over them what the preset is on that data set."""
+    dag, chosen = DAGS.load(dataset), (model, preset)
+    return _merged(PRESETS.get(chosen, {}), dag.SETTINGS, getattr(dag, "PRESETS", {}).get(chosen, {}))
 
 
 def _merged(*layers: Layer) -> dict[str, Any]:

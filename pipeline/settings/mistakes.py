@@ -20,6 +20,15 @@ _KINDS = {
     "object": "a table",
     "null": "null",
 }
+_NOW = {  # settings of before, and what became of them
+    "download.concurrency": "It is now download.requests",
+    "download.host_concurrency": "It is now download.host_requests",
+    "engine.network_workers": "It is now engine.io_workers",
+    "report.examples": "It is now evaluate.examples",
+    "report.seed": "It is now evaluate.examples_seed",
+    "train.loader": "It is gone: threads read ahead, see train.loader_workers",
+    "train.resident": "It is now train.feature_cache",
+}
 _BOUNDS = {
     "exclusiveMinimum": "more than",
     "minimum": "at least",
@@ -33,7 +42,7 @@ def explain(error: ValidationError) -> str:
     first = error.errors()[0]
     place, told = first["loc"], first.get("ctx", {}).get("error")  # `told` is a text of `schemas`
     if first["type"] == "extra_forbidden":
-        return _unknown(place)
+        return _renamed(_key(place), first["input"]) or _unknown(place)
     if place[-1] == "[key]":
         return _unknown(place[:-1])
     if told is not None and len(place) == 1:  # several settings that do not go together: the text names them
@@ -46,6 +55,12 @@ def explain(error: ValidationError) -> str:
     if default is None and "anyOf" not in schema:  # a key that the user made up
         return text
     return f"{text}. Use: --set {shlex.quote(f'{key}={default if isinstance(default, str) else json.dumps(default)}')}"
+
+
+def _renamed(key: str, value: object) -> str | None:
+    """What became of a setting that is no more, also where its whole section is; None where there was none such."""
+    keys = [key, *(f"{key}.{name}" for name in value)] if isinstance(value, dict) else [key]
+    return next((f"unknown setting {key!r}. {_NOW[key]}" for key in keys if key in _NOW), None)
 
 
 def _unknown(place: Sequence[int | str]) -> str:

@@ -55,7 +55,7 @@ class Settings:
     """What `run` needs.
 
     Attributes:
-        workers: that fetch at the same time; they share `download.host_concurrency`.
+        workers: that fetch at the same time; they share `download.host_requests`.
     """
 
     download: DownloadConfig
@@ -82,7 +82,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="download",
         version=VERSION,
         recipe=recipe("download", config.download),
-        settings=Settings(config.download, config.engine.network_workers),
+        settings=Settings(config.download, config.engine.io_workers),
         run=run,
         upstream={"index": "shard"},
         reads={"index": "files"},
@@ -191,9 +191,9 @@ async def _fetch_shard(
 
     for position, data in _standing_images(task, known):
         await images.put(position, data)
-    client = shared_client(config, max(1, config.host_concurrency // task.settings.workers))
+    client = shared_client(config, max(1, config.host_requests // task.settings.workers))
     fetcher = _Fetcher(config, task.bases, client, images.threads, look)
-    await _all(fetch_on() for _ in range(min(config.concurrency, len(rows))))
+    await _all(fetch_on() for _ in range(min(config.requests, len(rows))))
     return outcomes
 
 

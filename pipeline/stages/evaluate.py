@@ -50,17 +50,13 @@ class Settings:
     """What evaluation needs to know; how to build the model stands in its file.
 
     Attributes:
-        evaluate: protocol, K, baselines.
+        evaluate: protocol, K, baselines, examples.
         dataset: name of the data set, for metrics.json.
-        examples: test images kept with their predictions and response maps.
-        examples_seed: which ones.
         threads: of one operation; torch's own choice where None.
     """
 
     evaluate: EvaluateConfig
     dataset: str
-    examples: int = 12
-    examples_seed: int = 0
     threads: int | None = None
 
 
@@ -94,10 +90,8 @@ def stage(config: Config, sources: Sources) -> Stage:
     return Stage(
         name="evaluate",
         version=VERSION,
-        recipe=recipe("evaluate", scoring) | recipe("report", config.report),
-        settings=Settings(
-            scoring, config.dataset.name, config.report.examples, config.report.seed, config.engine.threads
-        ),
+        recipe=recipe("evaluate", scoring),
+        settings=Settings(scoring, config.dataset.name, config.engine.threads),
         run=run,
         upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train"), "all"),
         outputs={
@@ -288,6 +282,7 @@ def _write_examples(task: Task, done: _Evaluated) -> None:
     from pipeline.inference.examples import Examples
 
     examples = Examples(done.space, done.scorer, done.selection, done.table)
-    images = examples.choose(task.settings.examples, task.settings.examples_seed)
+    config: EvaluateConfig = task.settings.evaluate
+    images = examples.choose(config.examples, config.examples_seed)
     table = pa.Table.from_pylist(list(examples.rows(images)), schema=EXAMPLES)
     write_table(task.storage, task.path("examples"), table)

@@ -15,7 +15,6 @@ from pipeline.reporting.page import Page, render
 from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError
-from schemas.section import recipe
 from schemas.status import ImageSplit
 from schemas.tables import FEATURES_SOURCE
 
@@ -37,12 +36,10 @@ class Settings:
     """What the page shows, and how its pictures are decoded.
 
     Attributes:
-        examples: at most so many test images.
         orientation: `exif`, `dataset` or `none`, as for the features, so that maps lie over what the network saw.
         max_pixels: pictures with more are not decoded.
     """
 
-    examples: int
     orientation: Literal["exif", "dataset", "none"]
     max_pixels: int
 
@@ -53,8 +50,8 @@ def stage(config: Config, sources: Sources) -> Stage:
     return Stage(
         name="report",
         version=VERSION,
-        recipe=recipe("report", config.report),
-        settings=Settings(config.report.examples, config.extract.orientation, config.download.max_pixels),
+        recipe={},
+        settings=Settings(config.extract.orientation, config.download.max_pixels),
         run=run,
         upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train", "evaluate"), "all"),
         outputs={"report": OutputFile("{folder}/report.html")},
@@ -71,7 +68,7 @@ def run(task: Task) -> list[Output]:
         PipelineError: the run has no metrics, or the page is too large even with the smallest pictures.
         IntegrityError: an example names another image than the shard holds in its place.
     """
-    examples = task.inputs.table("evaluate", "examples").slice(0, task.settings.examples).to_pylist()
+    examples = task.inputs.table("evaluate", "examples").to_pylist()
     html = _fitting(_page(task), examples, [_picture(task, example) for example in examples])
     task.storage.write(task.path("report"), html)
     return [Output(("report",), rows=len(examples))]
@@ -88,7 +85,7 @@ def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Ima
             return html
     raise PipelineError(
         f"report: the page has {len(html):,} bytes with {len(rows)} examples of {_SIDES_PX[-1]} px, expected at most"
-        f" {MAX_BYTES:,}. Run: biam-pipe report --set report.examples={len(rows) // 2}"
+        f" {MAX_BYTES:,}. Run: biam-pipe report --set evaluate.examples={len(rows) // 2}"
     )
 
 

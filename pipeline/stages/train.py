@@ -203,7 +203,7 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     candidates = {"train and validation": train.with_others(validation), "train": everything or train}
     candidates |= {"validation": validation} if len(validation) else {}
     free = room(device, config.batch_images, config.processes)
-    store = keep(features, candidates, free, config.resident, device)
+    store = keep(features, candidates, free, config.feature_cache, device)
 
     def images(one: Selection) -> Images:
         return store.images(one) if store else Images(one)

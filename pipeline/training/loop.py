@@ -130,7 +130,7 @@ class Loop:
         order = self._order(images.selection).after(self.progress.batch)
         mine = order.share(self.fabric.global_rank, self.fabric.world_size)
         self.learner.model.train()
-        loader = Loader(self.config.loader_workers, self.config.loader)
+        loader = Loader(self.config.loader_workers)
         with closing(batches(self.material.features, images, mine, loader)) as stream:
             for batch, size in zip(stream, order.sizes, strict=True):
                 self._step(batch, size)

@@ -1,12 +1,13 @@
 """Every setting says what it decides, and recipes are made of those that say so."""
 
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 import pytest
+from annotated_types import Le
 
 from schemas.config import Config
 from schemas.datasets import Dataset
-from schemas.section import Decides, Section, content, recipe
+from schemas.section import Decides, Section, content, explanations, recipe
 
 DATASETS = {section.model_fields["name"].default: section for section in get_args(get_args(Dataset)[0])}
 SECTIONS: dict[str, type[Section]] = {
@@ -24,8 +25,7 @@ RECIPES = {
     "region_attention region_weighting region_norm scene_weighting grid_side",
     "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
     "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
-    "evaluate": "protocol ks draws seed min_coverage",
-    "report": "examples seed",
+    "evaluate": "protocol ks draws seed min_coverage examples examples_seed",
     "engine": "",
 }
 
@@ -35,6 +35,20 @@ def test_every_setting_says_what_it_decides(section: type[Section]) -> None:
     for key, field in section.model_fields.items():
         marks = [mark for mark in field.metadata if isinstance(mark, Decides)]
         assert len(marks) == 1, f"declare {section.__name__}.{key} as Recipe[...], Content[...] or Steers[...]"
+
+
+@pytest.mark.parametrize("section", [*SECTIONS.values(), *DATASETS.values()])
+def test_every_setting_is_explained_in_sentences_that_stand_alone(section: type[Section]) -> None:
+    said = explanations(section)
+    assert list(said) == list(section.model_fields), f"write a docstring below each setting of {section.__name__}"
+    for key, field in section.model_fields.items():
+        assert said[key][0].isupper(), key
+        assert said[key].endswith("."), key
+        assert field.default is not None or " null: " in said[key], f"say what null means for {section.__name__}.{key}"
+        options = set(get_args(field.annotation)) if get_origin(field.annotation) is Literal else set()
+        assert key == "name" or all(option in said[key] for option in options), f"name the options of {key}"
+        bounds = {bound.le for bound in field.metadata if isinstance(bound, Le)}
+        assert 1.0 not in bounds or "from 0 to 1" in said[key], f"{key} is a fraction, from 0 to 1"
 
 
 @pytest.mark.parametrize("name", SECTIONS)

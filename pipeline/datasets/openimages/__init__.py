@@ -3,7 +3,7 @@
 A human verification says that a label is present or absent; every other label of the image is unknown. Images come from
 the public bucket, object by object or out of its tar archives, which holds all of validation and test but only the
 boxable ones of train, from Flickr as they were uploaded, with the size and MD5 that the release promises, or as
-Flickr's thumbnail. Each network worker reads each archive that it needs from its start: `engine.network_workers = 1`.
+Flickr's thumbnail. Each worker for I/O reads each archive that it needs from its start: `engine.io_workers = 1`.
 Source: https://storage.googleapis.com/openimages/web/factsfigures_v4.html.
 """
 

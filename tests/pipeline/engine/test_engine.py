@@ -158,7 +158,7 @@ def test_workers_that_do_not_come_back_are_an_error_and_not_a_wait(
     wired[1] = replace(wired[1], run=die_for_good)
     storage = Storage(str(tmp_path / "work"))
     with pytest.raises(PipelineError, match="its worker process died, and no other could be started"):
-        Engine(resolve(wired, storage), storage, EngineConfig(network_workers=1), ProgressView(quiet=True)).run()
+        Engine(resolve(wired, storage), storage, EngineConfig(io_workers=1), ProgressView(quiet=True)).run()
 
 
 def test_a_cluster_without_workers_is_an_error_and_not_a_wait(tmp_path: Path) -> None:

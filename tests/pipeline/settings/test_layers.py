@@ -9,6 +9,7 @@ from pipeline.settings.layers import as_toml, configuration
 from schemas.config import Config, TrainConfig
 from schemas.datasets import FolderDataset
 from schemas.errors import UsageError
+from schemas.section import explanations
 
 
 def load(
@@ -105,6 +106,31 @@ def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> No
                 load(tmp_path, f"{section}.{key}={value}")
 
 
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        ("report.examples=2", "It is now evaluate.examples"),
+        ("report.seed=2", "It is now evaluate.examples_seed"),
+        ("download.concurrency=2", "It is now download.requests"),
+        ("download.host_concurrency=2", "It is now download.host_requests"),
+        ("engine.network_workers=2", "It is now engine.io_workers"),
+        ("train.resident='never'", "It is now train.feature_cache"),
+        ("train.loader='fork'", "It is gone: threads read ahead, see train.loader_workers"),
+    ],
+)
+def test_a_setting_of_before_is_an_error_that_says_what_became_of_it(tmp_path: Path, old: str, said: str) -> None:
+    (section, key), value = old.partition("=")[0].split("."), old.partition("=")[2]
+    wrong = rf"^unknown setting '{section}.{key}'. {said}$"
+    with pytest.raises(UsageError, match=wrong):
+        load(tmp_path, old)
+    with pytest.raises(UsageError, match=wrong):
+        load(tmp_path, toml=f"[{section}]\n{key} = {value}")
+    with pytest.raises(UsageError, match=wrong):
+        load(tmp_path, env={f"BIAM_PIPE_{section}__{key}".upper(): value})
+    section, key = said.rpartition(" ")[2].split(".")
+    assert key in Config.model_fields[section].annotation.model_fields
+
+
 def test_a_made_up_key_of_a_table_is_named_with_the_keys_there_are(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"'dataset.images.tset'. Did you mean 'dataset.images.test'\? Known: dataset.im"
@@ -177,6 +203,79 @@ def test_a_preset_is_what_was_published_on_that_data_set(
     assert (train.max_positives, train.loss) == (max_positives, preset)
     assert load(tmp_path, dataset=dataset, toml=as_toml(config)) == config
     assert load(tmp_path, f"model.preset={preset}", "train.epochs=7", dataset=dataset).train.epochs == 7
+
+
+PAPER = {
+    "model.preset": "paper", "model.channels": 512, "model.top_k": 10,
+    "train.betas": [0.5, 0.999], "train.weight_decay": 0.0, "train.loss": "paper",
+}  # fmt: skip
+DEMO = {
+    "download.allowed_networks": ["127.0.0.0/8"], "backbone.weights": "random:0", "extract.batch_images": 20,
+    "embed.vectors": "demo:vectors.txt", "model.channels": 64, "train.epochs": 10,
+}  # fmt: skip
+OPENIMAGES = {
+    "extract.orientation": "dataset", "embed.missing": "drop", "evaluate.protocol": "openimages"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dataset", "preset", "changed"),
+    [
+        ("demo", "paper", PAPER | DEMO),
+        ("demo", "released", DEMO | {"train.final_lr": 5e-4}),
+        ("folder", "paper", PAPER),
+        ("folder", "released", {"train.final_lr": 5e-4}),
+        ("nuswide", "paper", PAPER | {"extract.max_failed_fraction": 0.2}),
+        (
+            "nuswide",
+            "released",
+            {"extract.max_failed_fraction": 0.2, "train.final_lr": 5e-4, "train.full_epochs": 5},
+        ),
+        ("openimages", "paper", PAPER | OPENIMAGES | {"train.epochs": 2, "train.warmup_epochs": 2}),
+        (
+            "openimages",
+            "released",
+            OPENIMAGES
+            | {"model.channels": 512, "train.epochs": 10, "train.lr": 1e-4, "train.warmup_epochs": 0}
+            | {"train.max_positives": 40},
+        ),
+    ],
+)
+def test_a_data_set_with_a_preset_changes_these_defaults_and_no_other(
+    tmp_path: Path, dataset: str, preset: str, changed: dict[str, object]
+) -> None:
+    settings = load(tmp_path, f"model.preset={preset}", dataset=dataset).model_dump(mode="json", exclude={"dataset"})
+    for section, values in settings.items():
+        defaults = Config.model_fields[section].default.model_dump(mode="json")
+        for key, value in values.items():
+            assert value == changed.get(f"{section}.{key}", defaults[key]), f"{section}.{key}"
+
+
+@pytest.mark.parametrize("dataset", ["demo", "folder", "nuswide", "openimages"])
+@pytest.mark.parametrize(("before", "after"), [("paper", "released"), ("released", "paper")])
+def test_settings_written_with_one_preset_become_those_of_another(
+    tmp_path: Path, dataset: str, before: str, after: str
+) -> None:
+    text = as_toml(load(tmp_path, f"model.preset={before}", dataset=dataset))
+    chosen = f"model.preset={after}"
+    assert load(tmp_path, chosen, dataset=dataset, toml=text) == load(tmp_path, chosen, dataset=dataset)
+
+
+def test_a_value_of_the_preset_that_outranks_the_data_set_s_is_written_as_the_user_s(tmp_path: Path) -> None:
+    config = load(tmp_path, "model.channels=256")
+    assert load(tmp_path, toml=as_toml(config)) == config != load(tmp_path)
+
+
+def test_settings_are_written_below_what_they_mean(tmp_path: Path) -> None:
+    lines = as_toml(load(tmp_path)).splitlines()
+    assert max(len(line) for line in lines if line.startswith("# ")) <= 100
+    for name, section in load(tmp_path):
+        start = lines.index(f"[{name}]")
+        for key, meaning in explanations(type(section)).items():
+            starts = (f"{key} = ", f"# {key} = ", f"[{name}.{key}]")
+            at = next(at for at in range(start, len(lines)) if lines[at].startswith(starts))
+            above = at - lines[at::-1].index("")
+            assert " ".join(line.removeprefix("# ") for line in lines[above + 1 : at]) == meaning
 
 
 def test_null_takes_a_value_of_the_preset_back(tmp_path: Path) -> None:

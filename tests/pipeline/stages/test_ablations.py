@@ -45,8 +45,8 @@ def configured(*sets: str) -> Config:
 def metrics(work: SmallWork, config: Config) -> dict[str, Any]:
     task = work.task("train", train.Settings(config.model, config.train, threads=1))
     done = work.with_receipts(task, train.run(task))
-    scoring: EvaluateConfig = config.evaluate.model_copy(update={"protocol": "nuswide", "ks": (2, 3)})
-    evaluate.run(done.task("evaluate", evaluate.Settings(scoring, dataset="small", examples=0, threads=1)))
+    scoring: EvaluateConfig = config.evaluate.model_copy(update={"protocol": "nuswide", "ks": (2, 3), "examples": 0})
+    evaluate.run(done.task("evaluate", evaluate.Settings(scoring, dataset="small", threads=1)))
     return json.loads(work.path("evaluate", "metrics.json").read_bytes())
 
 

@@ -268,7 +268,7 @@ def test_an_empty_shard_is_written(tmp_path: Path) -> None:
 
 def test_connections_are_reused_and_requests_at_once_are_capped(server: FaultServer, tmp_path: Path) -> None:
     rows = [row(str(number), ("demo", f"ok/{number}")) for number in range(40)]
-    config = QUICK.model_copy(update={"concurrency": 3})
+    config = QUICK.model_copy(update={"requests": 3})
     output, _, _ = downloaded(task_for(tmp_path, rows, config, server.base))
     assert output.counts == {"ok": 40}
     assert server.most_at_once <= 3
@@ -277,7 +277,7 @@ def test_connections_are_reused_and_requests_at_once_are_capped(server: FaultSer
 
 def test_what_a_server_sends_too_much_costs_no_other_image(server: FaultServer, tmp_path: Path) -> None:
     names = [f"{kind}/{number}" for number in range(60) for kind in ("longer-than-announced", "ok")]
-    config = QUICK.model_copy(update={"concurrency": 2})  # so that each connection is used again
+    config = QUICK.model_copy(update={"requests": 2})  # so that each connection is used again
     output, _, images = downloaded(
         task_for(tmp_path, [row(name, ("demo", name)) for name in names], config, server.base)
     )

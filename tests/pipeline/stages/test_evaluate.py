@@ -38,11 +38,19 @@ def trained(root: Path, recipe: Recipe | None = None) -> SmallWork:
 def settings(**changes: Any) -> evaluate.Settings:
     config = EvaluateConfig(
         **(
-            {"protocol": "nuswide", "ks": (2, 3), "batch_images": 5, "draws": 4, "device": "cpu", "min_coverage": 0.99}
+            {
+                "protocol": "nuswide",
+                "ks": (2, 3),
+                "batch_images": 5,
+                "draws": 4,
+                "device": "cpu",
+                "min_coverage": 0.99,
+                "examples": 4,
+            }
             | changes
         )
     )
-    return evaluate.Settings(config, dataset="small", examples=4, threads=1)
+    return evaluate.Settings(config, dataset="small", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +210,7 @@ def test_examples_show_unseen_labels_where_the_model_sees_them(work: SmallWork):
 def test_an_image_without_unseen_labels_shows_maps_of_seen_ones(tmp_path: Path):
     none_unseen = {n: ([0, 2, 4, 6], None) for n in range(0, 60, 5)} | {0: ([], None), 5: ([2, 1], None)}
     work = trained(tmp_path, Recipe(annotations=none_unseen))
-    evaluate.run(work.task("evaluate", replace(settings(), examples=99)))
+    evaluate.run(work.task("evaluate", settings(examples=99)))
     rows = pq.read_table(work.path("evaluate", "examples.parquet")).to_pylist()
     shown = {row["image_id"]: [one["label_index"] for one in row["maps"]] for row in rows}
     assert len(shown) == 12

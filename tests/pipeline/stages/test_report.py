@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -151,17 +150,11 @@ def test_a_page_that_would_be_too_large_gets_smaller_pictures(work: Work) -> Non
     work.put(path, [{"image_id": "a", "data": jpeg(Image.fromarray(noise))}], tables.IMAGES)
     maps = [{"label_index": 2, "height": 1, "width": 1, "values": [1.0]}] * 3
     work.examples(*[{"image_id": "a", "maps": maps}] * 20)
-    work.settings = replace(work.settings, examples=20)
     html = work.run()
     assert len(html.encode()) <= report.MAX_BYTES
     page = Reader(html)
     assert len(page.all("img")) == 80
     assert page.pictures()[0].size == (240, 240)
-
-
-def test_no_more_examples_are_shown_than_asked_for(work: Work) -> None:
-    work.settings = replace(work.settings, examples=1)
-    assert len(Reader(work.run()).all("article")) == 1
 
 
 @pytest.mark.parametrize(

@@ -224,14 +224,13 @@ def test_annotations_of_unseen_labels_change_not_one_byte(tmp_path: Path, change
     assert figures(honest) == figures(tampered)
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_how_maps_are_read_changes_not_one_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     works = []
-    ways = [(0, "threads", "never"), (4, "threads", "never"), (2, "fork", "never"), (4, "threads", "auto")]
-    for number, (workers, loader, resident) in enumerate(ways):
+    ways = [(0, "never"), (4, "never"), (4, "auto")]
+    for number, (workers, cache) in enumerate(ways):
         works.append(make(tmp_path / str(number)))
         with caplog.at_level(logging.INFO, "biam_pipe.train"):
-            train.run(works[-1].task("train", settings(loader_workers=workers, loader=loader, resident=resident)))
+            train.run(works[-1].task("train", settings(loader_workers=workers, feature_cache=cache)))
     assert len({model_bytes(work) for work in works}) == 1
     assert figures(works[0]) == figures(works[-1])
     told = "features of 43 images (train and validation, 0.00 GB) are"
