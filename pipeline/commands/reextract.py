@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
     from pipeline.batches.shards import FeatureShards
+    from pipeline.images.ready import ImageRow, ReadyImage
 
 # Largest difference, as a share of the map's largest number, that another machine may bring about: two steps of float16
 # where the network computed in float32; what 11 and 8 bits a number add up to over some twenty layers otherwise.
@@ -122,28 +124,35 @@ class _Error:
 
 def _errors(config: Config, features: "FeatureShards", chosen: dict[int, NDArray[np.int64]]) -> Iterator[_Error]:
     from pipeline.backbones.network import network
-    from pipeline.images.ready import PixelOptions, ready
-    from pipeline.images.rows import image_rows
+    from pipeline.images.ready import PixelOptions
+    from pipeline.inference.mapping import mapped
 
     extract = config.extract
-    options = PixelOptions(
+    pixels = PixelOptions(
         extract.orientation, config.download.max_pixels, config.backbone.input_px, extract.jpeg_device
     )
+    loaded = network(config.backbone, extract, config.engine.threads)
+    places = ((position, row) for position, rows in chosen.items() for row in rows)
+    image_rows = _image_rows(features, chosen)
+    with mapped(image_rows, loaded, pixels, extract.decode_threads) as batches:
+        for place, (image, made) in zip(places, chain.from_iterable(batches), strict=True):
+            position, row = (np.array([number], np.int32) for number in place)
+            yield _error(image, features.read(position, row, features.spec.maps), made)
+
+
+def _image_rows(features: "FeatureShards", chosen: dict[int, NDArray[np.int64]]) -> Iterator["ImageRow"]:
+    """The chosen images as the stages before extraction left them."""
+    from pipeline.images.rows import image_rows
+
     for position, rows in chosen.items():
         wanted = set(rows.tolist())
-        for row, image_row in enumerate(image_rows(features.inputs, features.numbers[position])):
-            if row not in wanted:
-                continue
-            image = ready(image_row, options)
-            if image.pixels is None:
-                yield _Error(image.image_id, failed=f"{image.status}: {image.error}")
-                continue
-            made = network(config.backbone, extract, config.engine.threads).run([image.pixels])
-            place = np.array([position], np.int32), np.array([row], np.int32)
-            yield _error(image.image_id, features.read(*place, features.spec.maps), made)
+        images = image_rows(features.inputs, features.numbers[position])
+        yield from (image for row, image in enumerate(images) if row in wanted)
 
 
-def _error(image_id: str, stored: dict[str, NDArray[Any]], made: dict[str, NDArray[Any]]) -> _Error:
+def _error(image: "ReadyImage", stored: dict[str, NDArray[Any]], made: dict[str, NDArray[Any]]) -> _Error:
+    if image.status != ImageStatus.OK:
+        return _Error(image.image_id, failed=f"{image.status}: {image.error}")
     largest = total = share = 0.0
     numbers = 0
     for column, before in stored.items():
@@ -152,7 +161,7 @@ def _error(image_id: str, stored: dict[str, NDArray[Any]], made: dict[str, NDArr
         share = max(share, float(difference.max() / max(np.abs(before).max(), np.finfo(before.dtype).tiny)))
         total, numbers = total + float(difference.sum()), numbers + difference.size
     equal = all(before.tobytes() == made[column].astype(before.dtype).tobytes() for column, before in stored.items())
-    return _Error(image_id, largest, total, numbers, share, equal)
+    return _Error(image.image_id, largest, total, numbers, share, equal)
 
 
 def _compared(errors: list[_Error], tolerance: float) -> Reextraction:

@@ -1,10 +1,27 @@
 """Bytes of an image file on a local disk, of which nothing is known yet."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
 from pipeline.images.problem import ImageProblem
 from schemas.status import ImageStatus
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """An image file that nobody has checked yet."""
+
+    path: str
+    max_bytes: int
+
+    def read(self) -> bytes:
+        """Its bytes, as `read_local` gives them.
+
+        Raises:
+            ImageProblem: as `read_local` raises.
+        """
+        return read_local(self.path, self.max_bytes)
 
 
 def read_local(path: str, max_bytes: int) -> bytes:

@@ -1,12 +1,14 @@
 """An image as the network wants it, or the reason why there is none."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.images.decode import Orientation, decode, resize
+from pipeline.images.local import LocalFile
 from pipeline.images.on_device import decode_on_device, suits_device
 from pipeline.images.problem import ImageProblem
 from pipeline.images.source import ImageSource
@@ -24,7 +26,7 @@ class ImageRow:
     image_id: str
     status: str
     error: str | None
-    source: ImageSource
+    source: ImageSource | LocalFile
     rotation: int | None
 
 
@@ -34,6 +36,7 @@ class ReadyImage:
 
     Attributes:
         jpeg: bytes in the place of pixels, which `finish` makes of them.
+        picture: the whole image, upright, where the options keep it.
     """
 
     image_id: str
@@ -41,6 +44,7 @@ class ReadyImage:
     error: str | None
     pixels: NDArray[np.uint8] | None
     jpeg: bytes | None = None
+    picture: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class PixelOptions:
 
     Attributes:
         jpeg_device: where ordinary JPEGs are decoded, as `decode_on_device` does it; None: Pillow decodes all.
+        keep_picture: whether the whole image stays beside its pixels; Pillow decodes it, whatever decodes the pixels.
     """
 
     orientation: Orientation
     max_pixels: int
     size_px: int
     jpeg_device: str | None = None
+    keep_picture: bool = False
 
 
 def ready(row: ImageRow, options: PixelOptions) -> ReadyImage:
@@ -68,11 +74,13 @@ def begin(row: ImageRow, options: PixelOptions) -> ReadyImage:
         return ReadyImage(row.image_id, row.status, row.error, None)
     try:
         data = row.source.read()
-        if options.jpeg_device and suits_device(data, options.orientation, row.rotation, options.max_pixels):
-            return ReadyImage(row.image_id, ImageStatus.OK, None, None, data)
-        return _by_pillow(row.image_id, data, row.rotation, options)
+        how = options.orientation, row.rotation, options.max_pixels
+        if not (options.jpeg_device and suits_device(data, *how)):
+            return _by_pillow(row.image_id, data, row.rotation, options)
+        picture = decode(data, *how) if options.keep_picture else None
     except ImageProblem as problem:
         return ReadyImage(row.image_id, problem.status, str(problem), None)
+    return ReadyImage(row.image_id, ImageStatus.OK, None, None, data, picture)
 
 
 def finish(images: Sequence[ReadyImage], options: PixelOptions) -> list[ReadyImage]:
@@ -91,13 +99,14 @@ def finish(images: Sequence[ReadyImage], options: PixelOptions) -> list[ReadyIma
 
 def _finished(image: ReadyImage, jpeg: bytes, pixels: NDArray[np.uint8] | None, options: PixelOptions) -> ReadyImage:
     if pixels is not None:
-        return ReadyImage(image.image_id, image.status, None, pixels)
+        return replace(image, pixels=pixels, jpeg=None)
     return _by_pillow(image.image_id, jpeg, None, options)
 
 
 def _by_pillow(image_id: str, data: bytes, rotation: int | None, options: PixelOptions) -> ReadyImage:
     try:
-        image = decode(data, options.orientation, rotation, options.max_pixels)
+        picture = decode(data, options.orientation, rotation, options.max_pixels)
     except ImageProblem as problem:
         return ReadyImage(image_id, problem.status, str(problem), None)
-    return ReadyImage(image_id, ImageStatus.OK, None, resize(image, options.size_px))
+    kept = picture if options.keep_picture else None
+    return ReadyImage(image_id, ImageStatus.OK, None, resize(picture, options.size_px), picture=kept)

@@ -1,8 +1,7 @@
-"""What a model says of image files that no stage has seen: decoded, resized and extracted as stage `extract` does."""
+"""What a model says of image files that no stage has seen: mapped as stage `extract` maps its own."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.backbones.network import network
-from pipeline.images.decode import decode, resize
-from pipeline.images.local import read_local
-from pipeline.images.on_device import decode_on_device, suits_device
-from pipeline.images.problem import ImageProblem
-from pipeline.machine.ahead import ahead
-from pipeline.machine.device import cores
+from pipeline.images.local import LocalFile
+from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage
+from pipeline.inference.mapping import mapped
 from pipeline.metrics.topk import top_labels
-from pipeline.stores.batch import non_finite
 from schemas.config import Config
 from schemas.errors import PipelineError
-from schemas.features import FeatureSpec, PreprocessSpec
+from schemas.features import FeatureSpec
 from schemas.status import ImageStatus
 
 
@@ -36,7 +31,6 @@ class Seen:
         status: as in the status column of a feature shard.
         error: what was found, where it is not `ok`.
         picture: the whole image, upright.
-        pixels: the same, as the backbone takes it: [height, width, 3].
         best: columns of the label vectors with the largest scores, best first.
         scores: of those.
         responses: [label, height, width], the response maps of those.
@@ -46,7 +40,6 @@ class Seen:
     status: str
     error: str | None = None
     picture: Image.Image | None = None
-    pixels: NDArray[np.uint8] | None = None
     best: Sequence[int] = ()
     scores: Sequence[float] = ()
     responses: NDArray[np.float32] | None = None
@@ -72,58 +65,37 @@ class Seer:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
         extract = self.config.extract
         backbone = network(self.config.backbone, extract, self.config.engine.threads)
-        limit = 2 * backbone.batch_images * backbone.lanes  # one batch for each lane of the network, one in the making
+        with mapped(map(self._row, paths), backbone, self._pixel_options(), extract.decode_threads) as batches:
+            for batch in batches:
+                for image, maps in batch:
+                    yield self._judged(image, maps, top)
 
-        def computed(batch: Sequence[Seen]) -> tuple[Sequence[Seen], dict[str, NDArray[Any]]]:
-            pixels = [one.pixels for one in batch if one.pixels is not None]
-            return batch, backbone.run(pixels) if pixels else {}
+    def _row(self, path: str) -> ImageRow:
+        file = LocalFile(path, self.config.download.max_bytes)
+        if Path(path).is_dir():
+            error = "a folder; the files in it are what is wanted"
+            return ImageRow(path, ImageStatus.UNREADABLE_FILE, error, file, None)
+        return ImageRow(path, ImageStatus.OK, None, file, None)
 
-        with ahead(self._opened, paths, extract.decode_threads or cores(), limit) as opened:
-            batches = iter(lambda: list(islice(opened, backbone.batch_images)), [])
-            with ahead(computed, batches, backbone.lanes, backbone.lanes + 1) as done:
-                for batch, maps in done:
-                    yield from self._batch(batch, top, maps)
-
-    def _opened(self, path: str) -> Seen:
-        preprocess, limits = self.spec.preprocess, self.config.download
+    def _pixel_options(self) -> PixelOptions:
+        preprocess = self.spec.preprocess
         if preprocess is None:
             raise PipelineError(
                 "predict: the model's features were not made here, and nobody knows how their images were prepared "
                 f"({self.spec.origin}); expected features from biam-pipe extract"
             )
-        if Path(path).is_dir():
-            return Seen(path, str(ImageStatus.UNREADABLE_FILE), "a folder; the files in it are what is wanted")
-        try:
-            data = read_local(path, limits.max_bytes)
-            picture = decode(data, preprocess.orientation, None, limits.max_pixels)
-            pixels = self._pixels(data, picture, preprocess)
-        except ImageProblem as problem:
-            return Seen(path, str(problem.status), str(problem))
-        return Seen(path, str(ImageStatus.OK), None, picture, pixels)
-
-    def _pixels(self, data: bytes, picture: Image.Image, preprocess: PreprocessSpec) -> NDArray[np.uint8]:
-        """Those that extraction gets of the file: Pillow's, or those of the device that decodes there."""
-        size_px, device = preprocess.resize[0], self.config.extract.jpeg_device
-        if device and suits_device(data, preprocess.orientation, None, self.config.download.max_pixels):
-            (pixels,) = decode_on_device([data], size_px, device)
-            if pixels is not None:
-                return pixels
-        return resize(picture, size_px)
-
-    def _batch(self, batch: Sequence[Seen], top: int, maps: dict[str, NDArray[Any]]) -> Iterator[Seen]:
-        """The same images, those that could be opened with what the model says."""
-        row = 0
-        for one in batch:
-            if one.pixels is None:
-                yield one
-                continue
-            yield self._judged(one, {column: values[row : row + 1] for column, values in maps.items()}, top)
-            row += 1
+        return PixelOptions(
+            preprocess.orientation,
+            self.config.download.max_pixels,
+            preprocess.resize[0],
+            self.config.extract.jpeg_device,
+            keep_picture=True,
+        )
 
     @torch.no_grad()
-    def _judged(self, one: Seen, maps: dict[str, NDArray[Any]], top: int) -> Seen:
-        if error := non_finite(maps).get(0):
-            return Seen(one.path, str(ImageStatus.NON_FINITE), error)
+    def _judged(self, image: ReadyImage, maps: dict[str, NDArray[Any]], top: int) -> Seen:
+        if image.status != ImageStatus.OK:
+            return Seen(image.image_id, str(image.status), image.error)
         device = self.label_vectors.device
         columns = (self.spec.map_with_role(role).column for role in ("region", "global"))
         inputs = [torch.from_numpy(maps[column]).to(device) for column in columns]
@@ -132,4 +104,11 @@ class Seer:
         model: Any = self.model
         wanted = self.label_vectors[torch.from_numpy(best).to(device)]
         responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
-        return replace(one, best=best.tolist(), scores=scores[0, best].tolist(), responses=responses)
+        return Seen(
+            image.image_id,
+            str(image.status),
+            picture=image.picture,
+            best=best.tolist(),
+            scores=scores[0, best].tolist(),
+            responses=responses,
+        )

@@ -1,50 +1,41 @@
 """Runs every image of a shard through the backbone and stores its maps: stage `extract`.
 
-Threads decode ahead of the network, and the network works ahead of the store. An image that fails, here or in the
-download, costs its own row and no other.
+The network works ahead of the store. An image that fails, here or in the download, costs its own row and no other.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.batches.feature_files import card_page, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task, place_of
-from pipeline.images.children import decoding_children
 from pipeline.images.decode import ANTIALIAS
 from pipeline.images.on_device import decoder, interpolation
-from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, begin, finish
+from pipeline.images.ready import PixelOptions
 from pipeline.images.rows import image_rows
-from pipeline.machine import stopping
-from pipeline.machine.ahead import ahead
-from pipeline.machine.device import cores, require_device
+from pipeline.inference.mapping import Mapped, mapped
+from pipeline.machine.device import require_device
 from pipeline.stores import STORES
-from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
+from pipeline.stores.batch import FeatureBatch
 from pipeline.stores.content import ContentHash, spec_content
 from schemas.config import BackboneConfig, Config, ExtractConfig, StoreConfig
 from schemas.errors import UsageError
-from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
+from schemas.features import FeatureSpec, PreprocessSpec
 from schemas.section import recipe
-from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
     from pipeline.backbones.network import Network
 
 VERSION = 3
 
-_BATCHES_AHEAD = 2  # decoded or being decoded, for each lane of the network: one batch for it, one in the making
-_ROWS_A_GOOD_IMAGE = 4  # a batch ends there too, so that a run of failed images does not gather in memory
 _LIBRARIES = ("torch", "torchvision", "pillow", "numpy")  # those whose version can show in the numbers
 
 
@@ -69,10 +60,9 @@ class _Tally:
     """What a shard came to, gathered while it is written.
 
     Attributes:
-        seconds_network: in the network, and decoding on its device, all lanes together: up to so many times the
-            seconds of the clock.
+        seconds_network: as `Mapped` says, all lanes together: up to so many times the seconds of the clock.
         seconds_wait: that the network had no images.
-        seconds_store: in which rows were checked, hashed, compressed and written.
+        seconds_store: in which rows were hashed, compressed and written.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -196,8 +186,8 @@ def _shard(task: Task) -> Output:
     loaded = network(settings.backbone, settings.extract, settings.threads)
     tally, content = _Tally(), ContentHash(described)
     started = time.perf_counter()
-    with task.storage.commit(task.path("features")) as temporary, _computed(task, loaded, tally) as done:
-        store.write(temporary, described, settings.store, content.passing(_features(done, loaded.maps, tally)))
+    with task.storage.commit(task.path("features")) as temporary, _mapped(task, loaded) as batches:
+        store.write(temporary, described, settings.store, content.passing(_features(batches, tally)))
     rows, seconds = tally.counts.total(), time.perf_counter() - started
     facts = {
         "device": str(loaded.device),
@@ -213,106 +203,24 @@ def _shard(task: Task) -> Output:
     return Output(("features",), rows, counts=counts, content=content.hexdigest(), parts=content.parts, facts=facts)
 
 
-@dataclass(frozen=True)
-class _Done:
-    """Some consecutive images of a shard, the maps of the good ones among them, and what the network took for them."""
-
-    images: Sequence[ReadyImage]
-    maps: Mapping[str, NDArray[Any]]
-    seconds: float
-
-
-@contextmanager
-def _computed(task: Task, network: "Network", tally: _Tally) -> Iterator[Iterator[_Done]]:
-    """The shard's images with their maps, in order, while threads decode and compute those that come after them."""
+def _mapped(task: Task, network: "Network") -> AbstractContextManager[Iterator[Mapped]]:
+    """The shard's images with their maps, in order."""
     settings: Settings = task.settings
     config = settings.extract
-    side, device = settings.backbone.input_px, config.jpeg_device
-    pixels = PixelOptions(config.orientation, settings.max_pixels, side, device)
-    threads, limit = config.decode_threads or cores(), _BATCHES_AHEAD * config.batch_images * network.lanes
-
-    def compute(images: Sequence[ReadyImage]) -> _Done:
-        started = time.perf_counter()
-        with network.lane():
-            images = finish(images, pixels)
-        good = [image.pixels for image in images if image.pixels is not None]
-        maps = network.run(good) if good else {}
-        return _Done(images, maps, time.perf_counter() - started)
-
-    with (
-        _decoder(task, threads, pixels) as make_ready,
-        ahead(make_ready, _rows(task), threads, limit, name="decode") as images,
-    ):
-        batches = _batches(task, images, config.batch_images, tally)
-        with ahead(compute, batches, network.lanes, network.lanes + 1, name="network") as done:
-            yield done
-
-
-def _rows(task: Task) -> Iterator[ImageRow]:
+    pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px, config.jpeg_device)
     assert task.shard is not None, "images come by shards"
-    return image_rows(task.inputs, task.shard)
+    rows = image_rows(task.inputs, task.shard)
+    return mapped(rows, network, pixels, config.decode_threads, isolated=task.isolated, deadline=task.deadline)
 
 
-def _decoder(
-    task: Task, threads: int, pixels: PixelOptions
-) -> AbstractContextManager[Callable[[ImageRow], ReadyImage]]:
-    """What makes an image ready: here, or in processes of their own, where an image may have killed a worker before."""
-    return decoding_children(threads, pixels) if task.isolated else nullcontext(partial(begin, options=pixels))
-
-
-def _batches(task: Task, images: Iterator[ReadyImage], size: int, tally: _Tally) -> Iterator[list[ReadyImage]]:
-    """The images in order; each batch but the last holds as many good ones as the network takes."""
-    waiting: list[ReadyImage] = []
-    good = 0
-    while (image := _next(images, tally)) is not None:
-        waiting.append(image)
-        good += image.status == ImageStatus.OK
-        if good == size or len(waiting) == _ROWS_A_GOOD_IMAGE * size:
-            yield _unless_stopped(task, waiting)
-            waiting, good = [], 0
-    if waiting:
-        yield _unless_stopped(task, waiting)
-
-
-def _unless_stopped(task: Task, images: list[ReadyImage]) -> list[ReadyImage]:
-    if (why := stopping.reason(task.deadline)) is not None:
-        raise why
-    return images
-
-
-def _next(images: Iterator[ReadyImage], tally: _Tally) -> ReadyImage | None:
-    started = time.perf_counter()
-    image = next(images, None)
-    tally.seconds_wait += time.perf_counter() - started
-    return image
-
-
-def _features(done: Iterable[_Done], maps: Sequence[MapSpec], tally: _Tally) -> Iterator[FeatureBatch]:
-    """Rows with their maps, in order; one whose maps hold NaN or infinity becomes a failed row."""
-    for one in done:
+def _features(batches: Iterable[Mapped], tally: _Tally) -> Iterator[FeatureBatch]:
+    """What is stored of each batch, counted and timed."""
+    for batch in batches:
         started = time.perf_counter()
-        batch = _batch(one, maps)
-        tally.counts.update(batch.statuses)
-        tally.seconds_network += one.seconds
-        yield batch
+        statuses = [str(image.status) for image in batch.images]
+        tally.counts.update(statuses)
+        tally.seconds_wait += batch.seconds_wait
+        tally.seconds_network += batch.seconds_network
+        image_ids, errors = [image.image_id for image in batch.images], [image.error for image in batch.images]
+        yield FeatureBatch(image_ids, statuses, errors, batch.maps)
         tally.seconds_store += time.perf_counter() - started
-
-
-def _batch(done: _Done, maps: Sequence[MapSpec]) -> FeatureBatch:
-    good = np.array([image.pixels is not None for image in done.images])
-    rows = {one.column: _spread(done.maps.get(one.column), good, one) for one in maps}
-    outcomes = [(image.status, image.error) for image in done.images]
-    for row, error in non_finite(rows).items():
-        outcomes[row] = (ImageStatus.NON_FINITE, error)
-    statuses, errors = [str(status) for status, _ in outcomes], [error for _, error in outcomes]
-    return FeatureBatch([image.image_id for image in done.images], statuses, errors, rows)
-
-
-def _spread(values: NDArray[Any] | None, good: NDArray[np.bool_], one: MapSpec) -> NDArray[Any]:
-    """The map of every row, zero where the image failed."""
-    if values is not None and good.all():
-        return values.astype(dtype_of(one), copy=False)
-    rows = np.zeros((len(good), *one.shape), dtype_of(one))
-    if values is not None:
-        rows[good] = values
-    return rows

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from benchmarks.photographs import photograph
+from pipeline.images.decode import decode
 from pipeline.images.on_device import decode_on_device, decoder, suits_device
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, begin, finish, ready
@@ -80,6 +81,16 @@ def test_everything_else_takes_pillows_way(data: bytes) -> None:
     assert found.jpeg is None
     assert (found.status, found.error) == (expected.status, expected.error)
     assert np.array_equal(found.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("data", [encoded(), turned(6)])
+def test_the_whole_picture_is_kept_on_request_upright_and_by_pillow(data: bytes) -> None:
+    for options in (BY_PILLOW, ON_DEVICE):
+        (found,) = finish([begin(row(data), replace(options, keep_picture=True))], options)
+        assert found.picture is not None
+        assert np.array_equal(found.picture, decode(data, "exif", None, 9999))
+        assert np.array_equal(found.pixels, ready(row(data), options).pixels)
+        assert ready(row(data), options).picture is None
 
 
 def test_whether_a_jpeg_stands_upright_is_a_matter_of_the_setting() -> None:
