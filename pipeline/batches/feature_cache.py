@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from pipeline.batches.loader import Maps
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards, dtype_of
 
@@ -93,7 +92,7 @@ class Kept:
         """Those of some images that have not been read yet."""
         return images[~self.store.there[self.at[images]]]
 
-    def put(self, images: NDArray[np.int64], maps: Maps) -> None:
+    def put(self, images: NDArray[np.int64], maps: Mapping[str, NDArray[Any]]) -> None:
         """Keep the maps of some images."""
         import torch
 

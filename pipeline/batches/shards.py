@@ -46,15 +46,6 @@ class Files:
         self._storage = storage
         self._checked: set[str] = set()
 
-    @property
-    def checked_paths(self) -> frozenset[str]:
-        """Files whose bytes have been compared."""
-        return frozenset(self._checked)
-
-    def take_as_checked(self, paths: Iterable[str]) -> None:
-        """Another process has compared them."""
-        self._checked.update(paths)
-
     def sized(self, file: FileReceipt) -> Path:
         """Where the file lies, its size compared only.
 

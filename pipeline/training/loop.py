@@ -15,7 +15,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from pipeline.batches.feature_cache import Images
-from pipeline.batches.loader import Loader
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, shuffled
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
@@ -130,8 +129,7 @@ class Loop:
         order = self._order(images.selection).after(self.progress.batch)
         mine = order.share(self.fabric.global_rank, self.fabric.world_size)
         self.learner.model.train()
-        loader = Loader(self.config.loader_workers, self.config.loader)
-        with closing(batches(self.material.features, images, mine, loader)) as stream:
+        with closing(batches(self.material.features, images, mine, self.config.loader_workers)) as stream:
             for batch, size in zip(stream, order.sizes, strict=True):
                 self._step(batch, size)
                 self._attend()

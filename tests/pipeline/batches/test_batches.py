@@ -1,8 +1,5 @@
 """Features, annotations and splits become batches: nothing lost, nothing twice, nothing unseen."""
 
-import multiprocessing
-import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +18,6 @@ import pipeline.batches.selection as selecting
 from pipeline.batches.annotations import from_table
 from pipeline.batches.feature_cache import Images, Room, Store, place, room
 from pipeline.batches.label_space import LabelSpace, read_label_space
-from pipeline.batches.loader import Loader
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, sequential, shuffled
 from pipeline.batches.ragged import Ragged
 from pipeline.batches.selection import Selection, Selections, select
@@ -304,60 +300,7 @@ def test_neither_workers_nor_kept_maps_change_order_or_batches(work: SmallWork, 
     for epoch in range(2):
         order = shuffled(selection.block, epoch_rng(0, epoch), 2, 5)
         expected = list(batches(features, selection, order))
-        assert_equal_batches(list(batches(features, images, order, Loader(workers))), expected)
-
-
-# Python 3.12 warns of any fork beside threads; the processes of a loader only read, and take no lock that was held.
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize(("kind", "workers"), [("fork", 1), ("fork", 4), ("spawn", 1), ("spawn", 4)])
-def test_processes_that_read_change_neither_order_nor_batches_nor_random_numbers(
-    work: SmallWork, kind: Any, workers: int
-) -> None:
-    _, features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    order = shuffled(selection.block, epoch_rng(0, 0), 2, 5).after(2)
-    expected = list(batches(features, selection, order))
-    _, fresh, _ = opened(work)
-    state = torch.get_rng_state()
-    assert_equal_batches(list(batches(fresh, selection, order, Loader(workers, kind))), expected)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert fresh.files.checked_paths == features.files.checked_paths
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_leaving_early_ends_the_processes_that_read_ahead(work: SmallWork):
-    _, features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    stream = batches(features, selection, ordered(selection, "shuffled"), Loader(2, "fork"))
-    next(stream)
-    assert len(multiprocessing.active_children()) == 2
-    stream.close()
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_process_that_dies_while_it_reads_is_an_error_that_says_what_to_do(work: SmallWork):
-    _, features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    stream = batches(features, selection, shuffled(selection.block, epoch_rng(0, 0), 1, 2), Loader(1, "fork"))
-    next(stream)
-    (process,) = multiprocessing.active_children()
-    os.kill(process.pid or 0, signal.SIGKILL)
-    with pytest.raises(PipelineError, match=r"one of 1 processes that read features died .*train.loader=threads"):
-        list(stream)
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_damage_that_a_process_finds_is_told_as_it_is(tmp_path: Path):
-    work = make(tmp_path)
-    _, features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    path = Path(work.root, work.receipts["extract"][1].files[0].path)
-    data = path.read_bytes()
-    path.write_bytes(data[:9] + bytes([data[9] ^ 1]) + data[10:])
-    with pytest.raises(IntegrityError, match=r"^/.*features.* is not what its receipt says: sha256 .* expected"):
-        list(batches(features, selection, ordered(selection, "shuffled"), Loader(1, "fork")))
+        assert_equal_batches(list(batches(features, images, order, workers)), expected)
 
 
 def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, monkeypatch: pytest.MonkeyPatch):
