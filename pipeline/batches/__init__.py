@@ -9,5 +9,5 @@
     feature_cache maps kept in the device's memory or the host's where it holds them
     stream        the batches themselves
 
-Numpy in, numpy out, but for maps that are kept: those are torch's, which is imported for them alone.
+Numpy in, numpy out, but for maps that are cached: those are torch's, which is imported for them alone.
 """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batches.feature_cache import Images
+from pipeline.batches.feature_cache import CachedMaps, ImageSet
 from pipeline.batches.order import Order
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
@@ -30,7 +30,7 @@ Maps = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images, ready for a model. Maps are arrays, or tensors where they are kept in memory, in the store's type.
+    """Some images, ready for a model. Maps are arrays, or tensors where they are cached, in the store's type.
 
     Attributes:
         images: int64 [image], positions in the selection.
@@ -48,7 +48,7 @@ class Batch:
         return len(self.images)
 
 
-def batches(features: FeatureShards, images: Images | Selection, order: Order, workers: int = 1) -> Generator[Batch]:
+def batches(features: FeatureShards, images: ImageSet | Selection, order: Order, workers: int = 1) -> Generator[Batch]:
     """The batches of one pass; close the iterator when leaving it early, so that its threads end.
 
     Args:
@@ -60,15 +60,15 @@ def batches(features: FeatureShards, images: Images | Selection, order: Order, w
     Raises:
         IntegrityError: a feature shard does not have the bytes of its receipt.
     """
-    images = images if isinstance(images, Images) else Images(images)
-    selection, kept = images.selection, images.kept
-    wanted = [window if kept is None else kept.missing(window) for window in order.windows]
-    columns = [one.column for one in features.model_maps]
-    with _read_ahead(features, selection, [window for window in wanted if len(window)], workers) as arriving:
-        windows = _arrived(images, zip(order.windows, wanted, strict=True), arriving, columns)
+    image_set = images if isinstance(images, ImageSet) else ImageSet(images)
+    selection, cached = image_set.selection, image_set.cached
+    missing = [window if cached is None else cached.missing(window) for window in order.windows]
+    columns = [spec.column for spec in features.model_maps]
+    with _read_ahead(features, selection, [window for window in missing if len(window)], workers) as arriving:
+        windows = _arrived(cached, zip(order.windows, missing, strict=True), arriving, columns)
         for positions, *read in _regroup(windows, order.sizes):
-            maps = dict(zip(columns, read, strict=True)) if kept is None else kept.take(positions)
-            region, global_feature = (maps[one] for one in columns)
+            maps = dict(zip(columns, read, strict=True)) if cached is None else cached.take(positions)
+            region, global_feature = (maps[column] for column in columns)
             yield Batch(positions, region, global_feature, selection.annotations.codes(positions))
 
 
@@ -84,12 +84,12 @@ def _read_ahead(
 
 
 def _arrived(
-    images: Images,
+    cached: CachedMaps | None,
     windows: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]],
     arriving: Iterator[Maps],
     columns: Sequence[str],
 ) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Positions of the images of each window, side by side with their maps; without where those are kept.
+    """Positions of the images of each window, side by side with their maps; without where those are cached.
 
     Args:
         windows: all images of each, and those to be read.
@@ -97,20 +97,20 @@ def _arrived(
     """
     for window, missing in windows:
         maps = next(arriving) if len(missing) else None
-        if images.kept is None:
+        if cached is None:
             assert maps is not None, "no window is empty"
-            yield (window, *(maps.pop(one) for one in columns))  # not held while the next window is waited for
+            yield (window, *(maps.pop(column) for column in columns))  # not held while the next window is waited for
             continue
         if maps is not None:
-            images.kept.put(missing, maps)
+            cached.put(missing, maps)
             maps = None
         yield (window,)
 
 
 def _regroup(windows: Iterator[tuple[NDArray[Any], ...]], sizes: Sequence[int]) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Windows cut and joined to pieces of these sizes, which add up to all of them.
+    """Windows cut and joined to batches of these sizes, which add up to all of them.
 
-    The pieces are copies: they do not keep a window alive, and their memory is aligned alike wherever in a window they
+    The batches are copies: they do not keep a window alive, and their memory is aligned alike wherever in a window they
     lay, so that a run that starts in the middle of an epoch calls the same kernels as one that did not stop.
     """
     window: tuple[NDArray[Any], ...] | None = None
@@ -125,4 +125,4 @@ def _regroup(windows: Iterator[tuple[NDArray[Any], ...]], sizes: Sequence[int]) 
             parts.append(tuple(column[used : used + missing] for column in window))
             taken = len(parts[-1][0])
             used, missing = used + taken, missing - taken
-        yield tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+        yield tuple(np.concatenate(column) for column in zip(*parts, strict=True))

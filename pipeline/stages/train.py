@@ -112,7 +112,7 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     """What to learn from, cut to the seen labels before any annotation is read."""
     import torch
 
-    from pipeline.batches.feature_cache import Images, keep, room
+    from pipeline.batches.feature_cache import ImageSet, free_memory, open_cache
     from pipeline.batches.label_space import read_label_space
     from pipeline.batches.selection import Selection, select
     from pipeline.batches.shards import open_features
@@ -129,11 +129,11 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     config = settings.train
     candidates = {"train and validation": train.with_others(validation), "train": everything or train}
     candidates |= {"validation": validation} if len(validation) else {}
-    free = room(device, config.batch_images, config.processes)
-    store = keep(features, candidates, free, config.resident, device)
+    free = free_memory(device, config.batch_images, config.processes)
+    cache = open_cache(features, candidates, free, config.resident, device)
 
-    def images(one: Selection) -> Images:
-        return store.images(one) if store else Images(one)
+    def images(selection: Selection) -> ImageSet:
+        return cache.image_set(selection) if cache else ImageSet(selection)
 
     vectors = torch.from_numpy(space.vectors).to(device)
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])

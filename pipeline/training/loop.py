@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline.batches.feature_cache import Images
+from pipeline.batches.feature_cache import ImageSet
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, shuffled
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
@@ -44,9 +44,9 @@ class Material:
     """
 
     features: FeatureShards
-    train: Images
-    validation: Images
-    everything: Images | None
+    train: ImageSet
+    validation: ImageSet
+    everything: ImageSet | None
     label_vectors: Tensor
 
 
@@ -121,7 +121,7 @@ class Loop:
             self.progress.full_from = self.progress.epoch
             self._save()
 
-    def _epoch(self, images: Images, rate: float) -> None:
+    def _epoch(self, images: ImageSet, rate: float) -> None:
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
         self.progress.rate = rate

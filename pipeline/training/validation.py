@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 
-from pipeline.batches.feature_cache import Images
+from pipeline.batches.feature_cache import ImageSet
 from pipeline.inference.scoring import Scorer, sorted_on
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.protocols import measure
@@ -12,7 +12,7 @@ from pipeline.metrics.score_table import ScoreTable
 OpenTable = Callable[[int, int], AbstractContextManager[ScoreTable]]
 
 
-def validate(scorer: Scorer, images: Images, selection_k: int, open_table: OpenTable) -> dict[str, float]:
+def validate(scorer: Scorer, images: ImageSet, selection_k: int, open_table: OpenTable) -> dict[str, float]:
     """F1@K and mAP; a label without a positive image counts 0.
 
     Args:
