@@ -125,7 +125,7 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     import torch
 
     from pipeline.batches.shards import whole_file
-    from pipeline.inference.computing import repeatable
+    from pipeline.inference.determinism import repeatable
     from pipeline.inference.model_file import trained_model
     from pipeline.inference.predictor import Seer
     from pipeline.machine.device import resolve_device

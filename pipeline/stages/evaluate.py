@@ -106,7 +106,7 @@ def run(task: Task) -> list[Output]:
         UsageError: no such device.
         IntegrityError: a shard or the model file is damaged.
     """
-    from pipeline.inference.computing import repeatable
+    from pipeline.inference.determinism import repeatable
     from pipeline.machine.device import resolve_device
 
     settings: Settings = task.settings

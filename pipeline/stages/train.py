@@ -73,17 +73,18 @@ def run(task: Task) -> list[Output]:
         PipelineError: nothing to learn from, a loss that is not finite, or a stop asked for (after saving).
         IntegrityError: a shard or the checkpoint is damaged.
     """
-    from pipeline.training.ranks import peers
+    from pipeline.training.ranks import other_ranks
 
     settings: Settings = task.settings
-    with peers(_train, task, settings.train.processes):
+    with other_ranks(_train, task, settings.train.processes):
         return _train(task)
 
 
 def _train(task: Task) -> list[Output]:
     """What every process does. Only the first one writes, and its outputs count."""
-    from pipeline.inference.computing import repeatable, start_fabric
+    from pipeline.inference.determinism import repeatable
     from pipeline.machine.device import resolve_device
+    from pipeline.training.fabric import start_fabric
     from pipeline.training.journal import log_file
 
     settings: Settings = task.settings
