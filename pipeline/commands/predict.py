@@ -188,7 +188,7 @@ def _feature_spec(config: Config, task: Task) -> FeatureSpec:
 def _labels(config: Config, task: Task, graph: Graph, asked: Sequence[str] | None) -> _Labels:
     """What is asked for: labels of the data set have their row of the label matrix, other words are looked up."""
     from pipeline.batches.label_space import read_label_space
-    from pipeline.vectors.requested import asked_labels
+    from pipeline.vectors.requested import embed_labels
 
     space = read_label_space(task)
     if asked is None:
@@ -199,7 +199,7 @@ def _labels(config: Config, task: Task, graph: Graph, asked: Sequence[str] | Non
     known = dict(zip(space.name, space.vectors, strict=True))
     embed = graph["embed"]
     assert embed.stage.service is not None, "vectors may lie on a data set's own server"
-    others = asked_labels(
+    others = embed_labels(
         [name for name in names if name not in known],
         config.embed,
         embed.kept[None].facts["vectors_sha256"],

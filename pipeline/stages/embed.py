@@ -15,9 +15,9 @@ from pipeline.engine.task import Output, Task
 from pipeline.files.storage import sha256_file
 from pipeline.files.tables import content_hash, read_table, write_table
 from pipeline.vectors.embedding import Embedding, embedding
-from pipeline.vectors.reader import read_vectors
+from pipeline.vectors.location import local_file, slug, vectors_file
+from pipeline.vectors.parser import read_vectors
 from pipeline.vectors.rule import alternatives, choose
-from pipeline.vectors.source import local_file, slug, vectors_file
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
