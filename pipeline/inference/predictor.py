@@ -28,7 +28,7 @@ from schemas.status import ImageStatus
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScoredImage:
     """An image file and what the model says of it; all but the first three are empty where the status is not `ok`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Seer:
+class Predictor:
     """A backbone and a model, ready for files.
 
     Attributes:
@@ -68,14 +68,14 @@ class Seer:
     model: nn.Module
     label_vectors: Tensor
 
-    def see(self, paths: Sequence[str], top: int) -> Iterator[Seen]:
+    def predict(self, paths: Sequence[str], top: int) -> Iterator[ScoredImage]:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
         extract = self.config.extract
         backbone = network(self.config.backbone, extract, self.config.engine.threads)
         limit = 2 * backbone.batch_images * backbone.lanes  # one batch for each lane of the network, one in the making
 
-        def computed(batch: Sequence[Seen]) -> tuple[Sequence[Seen], dict[str, NDArray[Any]]]:
-            pixels = [one.pixels for one in batch if one.pixels is not None]
+        def computed(batch: Sequence[ScoredImage]) -> tuple[Sequence[ScoredImage], dict[str, NDArray[Any]]]:
+            pixels = [image.pixels for image in batch if image.pixels is not None]
             return batch, backbone.run(pixels) if pixels else {}
 
         with ahead(self._opened, paths, extract.decode_threads or cores(), limit) as opened:
@@ -84,7 +84,7 @@ class Seer:
                 for batch, maps in done:
                     yield from self._batch(batch, top, maps)
 
-    def _opened(self, path: str) -> Seen:
+    def _opened(self, path: str) -> ScoredImage:
         preprocess, limits = self.spec.preprocess, self.config.download
         if preprocess is None:
             raise PipelineError(
@@ -92,14 +92,14 @@ class Seer:
                 f"({self.spec.origin}); expected features from biam-pipe extract"
             )
         if Path(path).is_dir():
-            return Seen(path, str(ImageStatus.UNREADABLE_FILE), "a folder; the files in it are what is wanted")
+            return ScoredImage(path, str(ImageStatus.UNREADABLE_FILE), "a folder; the files in it are what is wanted")
         try:
             data = read_local(path, limits.max_bytes)
             picture = decode(data, preprocess.orientation, None, limits.max_pixels)
             pixels = self._pixels(data, picture, preprocess)
         except ImageProblem as problem:
-            return Seen(path, str(problem.status), str(problem))
-        return Seen(path, str(ImageStatus.OK), None, picture, pixels)
+            return ScoredImage(path, str(problem.status), str(problem))
+        return ScoredImage(path, str(ImageStatus.OK), None, picture, pixels)
 
     def _pixels(self, data: bytes, picture: Image.Image, preprocess: PreprocessSpec) -> NDArray[np.uint8]:
         """Those that extraction gets of the file: Pillow's, or those of the device that decodes there."""
@@ -110,20 +110,20 @@ class Seer:
                 return pixels
         return resize(picture, size_px)
 
-    def _batch(self, batch: Sequence[Seen], top: int, maps: dict[str, NDArray[Any]]) -> Iterator[Seen]:
+    def _batch(self, batch: Sequence[ScoredImage], top: int, maps: dict[str, NDArray[Any]]) -> Iterator[ScoredImage]:
         """The same images, those that could be opened with what the model says."""
         row = 0
-        for one in batch:
-            if one.pixels is None:
-                yield one
+        for image in batch:
+            if image.pixels is None:
+                yield image
                 continue
-            yield self._judged(one, {column: values[row : row + 1] for column, values in maps.items()}, top)
+            yield self._scored(image, {column: values[row : row + 1] for column, values in maps.items()}, top)
             row += 1
 
     @torch.no_grad()
-    def _judged(self, one: Seen, maps: dict[str, NDArray[Any]], top: int) -> Seen:
+    def _scored(self, image: ScoredImage, maps: dict[str, NDArray[Any]], top: int) -> ScoredImage:
         if error := non_finite(maps).get(0):
-            return Seen(one.path, str(ImageStatus.NON_FINITE), error)
+            return ScoredImage(image.path, str(ImageStatus.NON_FINITE), error)
         device = self.label_vectors.device
         columns = (self.spec.map_with_role(role).column for role in ("region", "global"))
         inputs = [torch.from_numpy(maps[column]).to(device) for column in columns]
@@ -132,4 +132,4 @@ class Seer:
         model: Any = self.model
         wanted = self.label_vectors[torch.from_numpy(best).to(device)]
         responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
-        return replace(one, best=best.tolist(), scores=scores[0, best].tolist(), responses=responses)
+        return replace(image, best=best.tolist(), scores=scores[0, best].tolist(), responses=responses)
