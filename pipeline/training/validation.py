@@ -25,5 +25,5 @@ def validate(scorer: Scorer, images: ImageSet, selection_k: int, open_table: Ope
         with closing(scorer.stream(images)) as stream:
             for batch, scores in stream:
                 table.append(scores, batch.codes)
-        found = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
-    return {f"f1@{selection_k}": found.topk[selection_k].f1, "map": found.map}
+        measured = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
+    return {f"f1@{selection_k}": measured.topk[selection_k].f1, "map": measured.map}
