@@ -117,9 +117,9 @@ def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> 
     return Progress(**document["progress"])
 
 
-def _damaged(path: str, found: str) -> IntegrityError:
+def _damaged(path: str, damage: str) -> IntegrityError:
     return IntegrityError(
-        f"the checkpoint {path} is damaged ({found}), expected a whole safetensors file. "
+        f"the checkpoint {path} is damaged ({damage}), expected a whole safetensors file. "
         "Remove it and run the same command again: training then starts from the first epoch"
     )
 
