@@ -1,4 +1,4 @@
-"""What an epoch reads of feature shards: bytes decompressed per byte used, and images/s by store, row group and loader.
+"""What an epoch reads of feature shards: bytes decompressed per byte used, and images/s by store, row group, threads.
 
     python -m benchmarks.reading [--images 2048]
 
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from benchmarks.measured import cpu
 from benchmarks.stores import rows, spec, write_ours
 from pipeline.batches.annotations import Annotations
-from pipeline.batches.loader import Loader
 from pipeline.batches.order import epoch_rng, shuffled
 from pipeline.batches.ragged import Ragged
 from pipeline.batches.selection import BLOCK_ROWS, Selection
@@ -78,11 +77,11 @@ def selection(images: int) -> Selection:
     return Selection(shard.astype(np.int32), row.astype(np.int32), chosen // BLOCK_ROWS, known, len(chosen), {})
 
 
-def epoch(features: FeatureShards, chosen: Selection, number: int, loader: Loader) -> tuple[float, int]:
+def epoch(features: FeatureShards, chosen: Selection, number: int, workers: int) -> tuple[float, int]:
     """Seconds, and bytes used."""
     order = shuffled(chosen.block, epoch_rng(0, number), TrainConfig().shuffle_window_blocks, BATCH)
     started, used = time.perf_counter(), 0
-    for batch in batches(features, chosen, order, loader):
+    for batch in batches(features, chosen, order, workers):
         used += batch.region.nbytes + batch.global_feature.nbytes
     return time.perf_counter() - started, used
 
@@ -97,7 +96,7 @@ def written(folder: str, maps: dict[str, NDArray[np.float16]], options: StoreCon
 
 
 def main() -> None:
-    """Print a line for each way to lie on disk, and for each loader."""
+    """Print a line for each way to lie on disk, and for each number of threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2 * SHARD_ROWS)
     images: int = parser.parse_args().images
@@ -107,21 +106,19 @@ def main() -> None:
     for name, group in stored:
         with tempfile.TemporaryDirectory() as folder:
             features = written(folder, maps, StoreConfig(name=name, row_group_rows=group))
-            epoch(features, chosen, 0, Loader(0))
+            epoch(features, chosen, 0, workers=0)
             features.counted.clear()
-            seconds, used = epoch(features, chosen, 1, Loader(0))
+            seconds, used = epoch(features, chosen, 1, workers=0)
             size = sum(file.size_bytes for file in features.receipts) / images
             print(
                 f"{name}, row groups of {group}: {features.counted['bytes'] / used:.3f} bytes decompressed per byte "
                 f"used, {len(chosen) / seconds:.0f} images/s, {size / 1e3:.1f} kB an image",
                 flush=True,
             )
-            for loader in _LOADERS if (name, group) == stored[0] else ():
-                seconds, _ = epoch(features, chosen, 1, loader)
-                print(f"  {loader.workers} threads: {len(chosen) / seconds:.0f} images/s", flush=True)
+            for workers in (1, 4) if (name, group) == stored[0] else ():
+                seconds, _ = epoch(features, chosen, 1, workers)
+                print(f"  {workers} threads: {len(chosen) / seconds:.0f} images/s", flush=True)
 
-
-_LOADERS = [Loader(1), Loader(4)]
 
 if __name__ == "__main__":
     main()

@@ -27,12 +27,12 @@ import torch._dynamo  # the optimisers import it at their first step
 from torch import Tensor
 
 from benchmarks.released_step import ReleasedBiAM, released_loss
-from pipeline.inference.computing import start_fabric
 from pipeline.machine.memory import compact
 from pipeline.models.biam import build
 from pipeline.models.losses import ranking_loss
 from pipeline.models.released_keys import load_released_state, released_state
 from pipeline.models.sizes import FeatureSizes
+from pipeline.training.fabric import start_fabric
 from schemas.config import ModelConfig, TrainConfig
 
 IMAGES, SIDE, CHANNELS, GLOBAL, WORD, WIDTH = 32, 14, 512, 4096, 300, 256

@@ -14,7 +14,7 @@ import torch
 from benchmarks.photographs import photographs
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
-from pipeline.inference.predictor import Seer
+from pipeline.inference.predictor import Predictor
 from pipeline.settings.layers import as_toml
 from schemas.config import BackboneConfig, Config, ExtractConfig
 from schemas.datasets import FolderDataset
@@ -50,11 +50,11 @@ def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_de
     row = ImageRow("0", "ok", None, ImageSource(photo.read_bytes()), None)
     by_device, by_pillow = (ready(row, PixelOptions("exif", 10**7, 32, device)).pixels for device in ("cpu", None))
 
-    seer = Seer(CONFIG, spec, torch.nn.Identity(), torch.zeros(1, 1))
-    seen = ready(seer._row(str(photo)), seer._pixel_options())
+    predictor = Predictor(CONFIG, spec, torch.nn.Identity(), torch.zeros(1, 1))
+    opened = ready(predictor._row(str(photo)), predictor._pixel_options())
 
     assert (again["images"], again["equal"], again["problems"]) == (3, 3, [])
     assert spec.preprocess is not None
     assert spec.preprocess.decoder == "torchvision on cpu (upright JPEGs), else pillow"
-    assert np.array_equal(seen.pixels, by_device)
-    assert not np.array_equal(seen.pixels, by_pillow)
+    assert np.array_equal(opened.pixels, by_device)
+    assert not np.array_equal(opened.pixels, by_pillow)

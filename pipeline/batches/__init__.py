@@ -6,9 +6,8 @@
     shards        feature shards: checked against their receipts, read by row group
     selection     which images of a split can be used, and why the others cannot
     order         in which order an epoch visits them
-    loader        who reads: threads, or processes forked or spawned
-    resident      maps kept in the device's memory or the host's where it holds them
+    feature_cache maps kept in the device's memory or the host's where it holds them
     stream        the batches themselves
 
-Numpy in, numpy out, but for maps that are kept: those are torch's, which is imported for them and for processes alone.
+Numpy in, numpy out, but for maps that are cached: those are torch's, which is imported for them alone.
 """

@@ -1,4 +1,4 @@
-"""Maps kept in memory once they have been read, the device's own or the host's, where one of them holds them."""
+"""Maps kept in memory once they have been read: the device's own memory or the host's, where one of them holds them."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from pipeline.batches.loader import Maps
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards, dtype_of
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("biam_pipe.train")
 
-Where = Literal["device", "host"]
+Memory = Literal["device", "host"]
 
 # Of the host's memory that is free; the rest is for windows under way, the model and the page cache.
 _HOST_SHARE = 0.5
@@ -31,8 +30,8 @@ _STEP_IMAGE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Room:
-    """Free memory that maps may take.
+class FreeMemory:
+    """Memory that maps may take.
 
     Attributes:
         host_bytes: of the machine, for one process.
@@ -44,74 +43,80 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images to visit, and their maps where those are kept in memory."""
+class ImageSet:
+    """Images to visit, and their maps in a cache where it has them.
+
+    Attributes:
+        selection: the images.
+        cached: their maps; None where they are read from the shards at each visit.
+    """
 
     selection: Selection
-    kept: "Kept | None" = None
+    cached: "CachedMaps | None" = None
 
     def __len__(self) -> int:
         return len(self.selection)
 
 
-class Store:
-    """Room for the maps of some images on a device; each image is read from its shard once, when it is first wanted."""
+class FeatureCache:
+    """Memory for the maps of some images on a device; each is read from its shard once, when it is first wanted."""
 
     def __init__(self, features: FeatureShards, selection: Selection, device: "torch.device") -> None:
         import torch
 
-        self.key = _key(selection)
-        self.there = np.zeros(len(selection), dtype=np.bool_)
+        self.keys = _keys(selection)
+        self.filled = np.zeros(len(selection), dtype=np.bool_)
         # On a CPU, memory that nobody has written to costs nothing yet.
         self.maps: dict[str, Tensor] = {
-            one.column: torch.empty(
-                (len(selection), *one.shape), dtype=torch.from_numpy(np.empty(0, dtype_of(one))).dtype, device=device
+            spec.column: torch.empty(
+                (len(selection), *spec.shape), dtype=torch.from_numpy(np.empty(0, dtype_of(spec))).dtype, device=device
             )
-            for one in features.model_maps
+            for spec in features.model_maps
         }
 
-    def images(self, selection: Selection) -> Images:
-        """A selection with its place here; without one where the store lacks some of its images."""
-        wanted = _key(selection)
-        at = np.searchsorted(self.key, wanted)
-        there = len(wanted) == 0 or (at[-1] < len(self.key) and np.array_equal(self.key[at], wanted))
-        return Images(selection, Kept(self, at) if there else None)
+    def image_set(self, selection: Selection) -> ImageSet:
+        """A selection with its maps here; without where there is no memory for some of its images."""
+        wanted = _keys(selection)
+        rows = np.searchsorted(self.keys, wanted)
+        complete = len(wanted) == 0 or (rows[-1] < len(self.keys) and np.array_equal(self.keys[rows], wanted))
+        return ImageSet(selection, CachedMaps(self, rows) if complete else None)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The maps of one selection in a store.
+class CachedMaps:
+    """The maps of one selection in a cache.
 
     Attributes:
-        at: int64 [image], places in the store.
+        cache: it may hold those of other images, too.
+        rows: int64 [image], rows of its maps.
     """
 
-    store: Store
-    at: NDArray[np.int64]
+    cache: FeatureCache
+    rows: NDArray[np.int64]
 
     def missing(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some images that have not been read yet."""
-        return images[~self.store.there[self.at[images]]]
+        return images[~self.cache.filled[self.rows[images]]]
 
-    def put(self, images: NDArray[np.int64], maps: Maps) -> None:
+    def put(self, images: NDArray[np.int64], maps: Mapping[str, NDArray[Any]]) -> None:
         """Keep the maps of some images."""
         import torch
 
-        at = self.at[images]
+        rows = self.rows[images]
         for column, values in maps.items():
-            kept = self.store.maps[column]
-            kept[torch.from_numpy(at).to(kept.device)] = torch.from_numpy(values).to(kept.device)
-        self.store.there[at] = True
+            cached = self.cache.maps[column]
+            cached[torch.from_numpy(rows).to(cached.device)] = torch.from_numpy(values).to(cached.device)
+        self.cache.filled[rows] = True
 
     def take(self, images: NDArray[np.int64]) -> "dict[str, Tensor]":
-        """Copies of the maps of some images, by column, in this order, where they are kept."""
+        """Copies of the maps of some images, by column, in this order, on the cache's device."""
         import torch
 
-        at = torch.from_numpy(self.at[images])
-        return {column: kept.index_select(0, at.to(kept.device)) for column, kept in self.store.maps.items()}
+        rows = torch.from_numpy(self.rows[images])
+        return {column: cached.index_select(0, rows.to(cached.device)) for column, cached in self.cache.maps.items()}
 
 
-def room(device: "torch.device", batch_images: int, processes: int) -> Room:
+def free_memory(device: "torch.device", batch_images: int, processes: int) -> FreeMemory:
     """Memory that is free now, without what a step takes.
 
     Args:
@@ -123,13 +128,13 @@ def room(device: "torch.device", batch_images: int, processes: int) -> Room:
 
     host = int(_HOST_SHARE * psutil.virtual_memory().available) // processes
     if device.type != "cuda":
-        return Room(host)
-    free = torch.cuda.mem_get_info(device)[0]
-    return Room(host, max(0, free - _STEP_BYTES - batch_images * _STEP_IMAGE_BYTES))
+        return FreeMemory(host)
+    free_bytes = torch.cuda.mem_get_info(device)[0]
+    return FreeMemory(host, max(0, free_bytes - _STEP_BYTES - batch_images * _STEP_IMAGE_BYTES))
 
 
-def place(sizes_bytes: Sequence[int], free: Room, mode: str) -> tuple[int, Where] | None:
-    """Which of several selections to keep, and where; None keeps none.
+def first_that_fits(sizes_bytes: Sequence[int], free: FreeMemory, mode: str) -> tuple[int, Memory] | None:
+    """Which of several selections to keep in which memory; None keeps none.
 
     Args:
         sizes_bytes: of their maps; the first one that fits is taken, on the device sooner than in the host's memory.
@@ -144,27 +149,26 @@ def place(sizes_bytes: Sequence[int], free: Room, mode: str) -> tuple[int, Where
     return None
 
 
-def keep(
-    features: FeatureShards, candidates: Mapping[str, Selection], free: Room, mode: str, device: "torch.device"
-) -> Store | None:
-    """Room for the maps of the first selection that memory holds, or None where all maps are read again in every epoch.
+def open_cache(
+    features: FeatureShards, candidates: Mapping[str, Selection], free: FreeMemory, mode: str, device: "torch.device"
+) -> FeatureCache | None:
+    """A cache for the first selection whose maps memory holds; None where all maps are read again in every epoch.
 
-    Says which it is, and why.
+    Logs which it is, and why.
 
     Args:
         candidates: by what they are called.
         free: memory for them.
-        mode: see `place`.
+        mode: see `first_that_fits`.
         device: what computes.
     """
     import torch
 
-    image_bytes = sum(prod(one.shape) * dtype_of(one).itemsize for one in features.model_maps)
-    sizes = [image_bytes * len(selection) for selection in candidates.values()]
-    found = place(sizes, free, mode)
-    number, where = found or (0, None)
+    image_bytes = sum(prod(spec.shape) * dtype_of(spec).itemsize for spec in features.model_maps)
+    sizes_bytes = [image_bytes * len(selection) for selection in candidates.values()]
+    number, memory = first_that_fits(sizes_bytes, free, mode) or (0, None)
     name, selection = list(candidates.items())[number]
-    told: dict[Any, str] = {
+    how_read: dict[Memory | None, str] = {
         None: "read from disk in every epoch",
         "host": "kept in memory",
         "device": f"kept in the memory of {device}",
@@ -172,15 +176,15 @@ def keep(
     logger.info(
         "features of %d images (%s, %.2f GB) are %s: there is room for %.2f GB in memory (half of what is free, for "
         "each process)%s, train.feature_cache = %s",
-        *(len(selection), name, sizes[number] / 1e9, told[where], free.host_bytes / 1e9),
+        *(len(selection), name, sizes_bytes[number] / 1e9, how_read[memory], free.host_bytes / 1e9),
         f" and {free.device_bytes / 1e9:.2f} GB on {device} (beside a step)" if device.type == "cuda" else "",
         mode,
     )
-    if where is None:
+    if memory is None:
         return None
-    return Store(features, selection, device if where == "device" else torch.device("cpu"))
+    return FeatureCache(features, selection, device if memory == "device" else torch.device("cpu"))
 
 
-def _key(selection: Selection) -> NDArray[np.int64]:
+def _keys(selection: Selection) -> NDArray[np.int64]:
     """One number an image, ascending as the selection is."""
     return (selection.shard.astype(np.int64) << 32) | selection.row

@@ -56,7 +56,7 @@ def shuffled(block: NDArray[np.int64], rng: np.random.Generator, window_blocks: 
     members = np.split(np.arange(len(block)), np.flatnonzero(np.diff(block)) + 1)
     drawn = rng.permutation(len(members))
     windows = tuple(
-        rng.permutation(np.concatenate([members[one] for one in drawn[start : start + window_blocks]]))
+        rng.permutation(np.concatenate([members[number] for number in drawn[start : start + window_blocks]]))
         for start in range(0, len(drawn), window_blocks)
     )
     return Order(windows, batch_sizes(len(block), batch_images))

@@ -24,7 +24,7 @@ from schemas.features import FeatureSpec
 from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
-    from pipeline.inference.predictor import Seen
+    from pipeline.inference.predictor import ScoredImage
 
 _PICTURE_PX = 640  # the longer side of a heat map picture, where the image is larger
 _SLUG_LETTERS = 60
@@ -124,9 +124,9 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     """
     import torch
 
-    from pipeline.inference.computing import repeatable
+    from pipeline.inference.determinism import repeatable
     from pipeline.inference.model_file import trained_model
-    from pipeline.inference.predictor import Seer
+    from pipeline.inference.predictor import Predictor
     from pipeline.machine.device import resolve_device
     from pipeline.models.sizes import FeatureSizes
 
@@ -143,10 +143,10 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     saved = trained_model(left, FeatureSizes(channels, elements, labels.vectors.shape[1]))
     device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), users_folder(request.out, "predict")
     with repeatable(config.evaluate.seed, config.engine.threads, device):
-        seer = Seer(config, spec, saved.model.to(device), torch.from_numpy(labels.vectors).to(device))
-        seen = enumerate(seer.see(request.images, request.top), start=1)
-        found = [_prediction(one, labels.names, number, pictures) for number, one in seen]
-    return Prediction(model, spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, found)
+        predictor = Predictor(config, spec, saved.model.to(device), torch.from_numpy(labels.vectors).to(device))
+        scored = enumerate(predictor.predict(request.images, request.top), start=1)
+        images = [_prediction(image, labels.names, number, pictures) for number, image in scored]
+    return Prediction(model, spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, images)
 
 
 def _require_model(config: Config, storage: Storage, train: Node) -> None:
@@ -177,7 +177,7 @@ def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
 def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | None) -> _Labels:
     """What is asked for: labels of the data set have their row of the label matrix, other words are looked up."""
     from pipeline.batches.label_space import read_label_space
-    from pipeline.vectors.requested import asked_labels
+    from pipeline.vectors.requested import embed_labels
 
     space = read_label_space(left)
     if asked is None:
@@ -188,7 +188,7 @@ def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | N
     known = dict(zip(space.name, space.vectors, strict=True))
     embed = graph["embed"]
     assert embed.stage.service is not None, "vectors may lie on a data set's own server"
-    others = asked_labels(
+    others = embed_labels(
         [name for name in names if name not in known],
         config.embed,
         embed.kept[None].facts["vectors_sha256"],
@@ -203,18 +203,18 @@ def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | N
     return _Labels(names, vectors, {name: one.words.missing for name, one in others.items() if one.words.missing})
 
 
-def _prediction(seen: "Seen", names: Sequence[str], number: int, pictures: Storage) -> ImagePrediction:
-    """What was seen, with a heat map picture for each of its labels."""
+def _prediction(scored: "ScoredImage", names: Sequence[str], number: int, pictures: Storage) -> ImagePrediction:
+    """What is told of an image, with a heat map picture for each of its labels."""
     from pipeline.reporting.pictures import overlay, png, shrink
 
     labels = []
-    if seen.picture is not None and seen.responses is not None:
-        small = shrink(seen.picture, _PICTURE_PX)
-        for rank, (label, score) in enumerate(zip(seen.best, seen.scores, strict=True)):
-            name = f"{number:04d}-{_slug(Path(seen.path).stem)}-{rank + 1}-{_slug(names[label])}.png"
-            pictures.write(name, png(overlay(small, seen.responses[rank])))
+    if scored.picture is not None and scored.responses is not None:
+        small = shrink(scored.picture, _PICTURE_PX)
+        for rank, (label, score) in enumerate(zip(scored.best, scored.scores, strict=True)):
+            name = f"{number:04d}-{_slug(Path(scored.path).stem)}-{rank + 1}-{_slug(names[label])}.png"
+            pictures.write(name, png(overlay(small, scored.responses[rank])))
             labels.append(LabelScore(names[label], score, pictures.shown(name)))
-    return ImagePrediction(seen.path, seen.status, seen.error, labels)
+    return ImagePrediction(scored.path, scored.status, scored.error, labels)
 
 
 def _slug(text: str) -> str:

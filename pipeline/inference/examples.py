@@ -80,7 +80,7 @@ class Examples:
         wanted = vectors[torch.from_numpy(columns).to(vectors.device)]
         with torch.no_grad():
             maps = model.response_maps(*inputs(batch, vectors.device), wanted)[0].float().cpu().numpy()
-        return [_as_row(index, one) for index, one in zip(self._indices(columns), maps, strict=True)]
+        return [_as_row(index, responses) for index, responses in zip(self._indices(columns), maps, strict=True)]
 
 
 def _as_row(label_index: int, responses: NDArray[np.float32]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from schemas.status import ImageStatus
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScoredImage:
     """An image file and what the model says of it; all but the first three are empty where the status is not `ok`.
 
     Attributes:
@@ -46,7 +46,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Seer:
+class Predictor:
     """A backbone and a model, ready for files.
 
     Attributes:
@@ -61,14 +61,14 @@ class Seer:
     model: nn.Module
     label_vectors: Tensor
 
-    def see(self, paths: Sequence[str], top: int) -> Iterator[Seen]:
+    def predict(self, paths: Sequence[str], top: int) -> Iterator[ScoredImage]:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
         extract = self.config.extract
         backbone = network(self.config.backbone, extract, self.config.engine.threads)
         with mapped(map(self._row, paths), backbone, self._pixel_options(), extract.decode_threads) as batches:
             for batch in batches:
                 for image, maps in batch:
-                    yield self._judged(image, maps, top)
+                    yield self._scored(image, maps, top)
 
     def _row(self, path: str) -> ImageRow:
         file = LocalFile(path, self.config.download.max_bytes)
@@ -93,9 +93,9 @@ class Seer:
         )
 
     @torch.no_grad()
-    def _judged(self, image: ReadyImage, maps: dict[str, NDArray[Any]], top: int) -> Seen:
+    def _scored(self, image: ReadyImage, maps: dict[str, NDArray[Any]], top: int) -> ScoredImage:
         if image.status != ImageStatus.OK:
-            return Seen(image.image_id, str(image.status), image.error)
+            return ScoredImage(image.image_id, str(image.status), image.error)
         device = self.label_vectors.device
         columns = (self.spec.map_with_role(role).column for role in ("region", "global"))
         inputs = [torch.from_numpy(maps[column]).to(device) for column in columns]
@@ -104,7 +104,7 @@ class Seer:
         model: Any = self.model
         wanted = self.label_vectors[torch.from_numpy(best).to(device)]
         responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
-        return Seen(
+        return ScoredImage(
             image.image_id,
             str(image.status),
             picture=image.picture,

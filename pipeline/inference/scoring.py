@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.batches.feature_cache import Images
+from pipeline.batches.feature_cache import ImageSet
 from pipeline.batches.order import sequential
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
@@ -39,18 +39,18 @@ class Scorer:
     batch_images: int
     check: Callable[[int], None]
 
-    def stream(self, images: Images | Selection) -> Generator[tuple[Batch, NDArray[np.float32]]]:
+    def stream(self, images: ImageSet | Selection) -> Generator[tuple[Batch, NDArray[np.float32]]]:
         """Batches of a selection, in its order, each with its scores [image, label].
 
         The model is in evaluation mode meanwhile, and back in its own after.
         """
         training = self.model.training
         self.model.eval()
-        images = images if isinstance(images, Images) else Images(images)
-        order = sequential(images.selection.block, _BLOCKS_AT_ONCE, self.batch_images)
+        image_set = images if isinstance(images, ImageSet) else ImageSet(images)
+        order = sequential(image_set.selection.block, _BLOCKS_AT_ONCE, self.batch_images)
         done = 0
         try:
-            with closing(batches(self.features, images, order)) as stream:
+            with closing(batches(self.features, image_set, order)) as stream:
                 for batch in stream:
                     yield batch, self._scores(batch)
                     done += len(batch)

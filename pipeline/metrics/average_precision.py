@@ -32,21 +32,21 @@ def average_precision(
     for start in range(0, scores.shape[1], _LABELS_AT_ONCE):
         block = slice(start, start + _LABELS_AT_ONCE)
         columns = np.ascontiguousarray(scores[:, block].T), np.ascontiguousarray(codes[:, block].T)
-        result[block] = [of_label(*column) for column in zip(*columns, strict=True)]
+        result[block] = [label_ap(*column) for column in zip(*columns, strict=True)]
     return result
 
 
-def of_label(scores: Float[np.ndarray, " image"], codes: Int8[np.ndarray, " image"]) -> float:
+def label_ap(scores: Float[np.ndarray, " image"], codes: Int8[np.ndarray, " image"]) -> float:
     """AP of one label; NaN where it has no positive image."""
-    return of_ranking(np.sort(scores[codes == LabelCode.PRESENT]), np.sort(scores[codes != LabelCode.UNKNOWN]))
+    return ranking_ap(np.sort(scores[codes == LabelCode.PRESENT]), np.sort(scores[codes != LabelCode.UNKNOWN]))
 
 
-def of_ranking(positive: Float[np.ndarray, " cell"], known: Float[np.ndarray, " cell"]) -> float:
+def ranking_ap(positive: Float[np.ndarray, " cell"], ranked: Float[np.ndarray, " cell"]) -> float:
     """AP of a ranking.
 
     Args:
         positive: the scores of what is right, ascending.
-        known: the scores of all that is ranked, `positive` among them, ascending.
+        ranked: the scores of all that is ranked, `positive` among them, ascending.
 
     Returns:
         NaN where there is nothing right.
@@ -54,11 +54,11 @@ def of_ranking(positive: Float[np.ndarray, " cell"], known: Float[np.ndarray, " 
     if not positive.size:
         return float("nan")
     positives_above = positive.size - np.searchsorted(positive, positive)
-    known_above = known.size - np.searchsorted(known, positive)
-    return float(np.mean(positives_above / known_above))
+    ranked_above = ranked.size - np.searchsorted(ranked, positive)
+    return float(np.mean(positives_above / ranked_above))
 
 
-def of_random_ranking(positives: int, known: int, generator: np.random.Generator) -> float:
+def random_ranking_ap(positives: int, ranked: int, generator: np.random.Generator) -> float:
     """AP of a ranking by random scores without ties.
 
     Such scores give the positives a random set of ranks, each set equally likely, and AP depends on nothing else. So
@@ -69,5 +69,5 @@ def of_random_ranking(positives: int, known: int, generator: np.random.Generator
     """
     if not positives:
         return float("nan")
-    ranks = np.sort(generator.choice(known, positives, replace=False, shuffle=False)) + 1
+    ranks = np.sort(generator.choice(ranked, positives, replace=False, shuffle=False)) + 1
     return float(np.mean(np.arange(1, positives + 1) / ranks))

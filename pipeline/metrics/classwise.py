@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64
 
-from pipeline.metrics.average_precision import of_label, of_random_ranking, of_ranking
+from pipeline.metrics.average_precision import label_ap, random_ranking_ap, ranking_ap
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.score_table import ScoreTable
 from schemas.status import LabelCode
@@ -25,10 +25,10 @@ class ClassWise:
 
     def __init__(self, table: ScoreTable) -> None:
         self._table = table
-        few = table.known_by_label * _FEW < table.num_images
+        knows_few = table.known_by_label * _FEW < table.num_images
         self._cells = [
-            np.flatnonzero(codes).astype(np.int32) if some else slice(None)
-            for codes, some in zip(table.codes, few, strict=True)
+            np.flatnonzero(codes).astype(np.int32) if few else slice(None)
+            for codes, few in zip(table.codes, knows_few, strict=True)
         ]
 
     def average_precisions(
@@ -39,24 +39,24 @@ class ClassWise:
         Each column of scores is read and sorted once, whatever the number of orders: where labels know all their
         images, that is most of the work.
         """
-        found = np.full(orders.shape, np.nan)
+        result = np.full(orders.shape, np.nan)
         label_of = np.argsort(orders, axis=1)  # [order, column of scores] -> the label that gets it
         complete = self._table.known_by_label == self._table.num_images
 
         def rank(columns: range) -> None:
             scores = self._table.columns(columns)
             ascending = computing.sort(scores) if complete[label_of[:, columns.start : columns.stop]].any() else scores
-            for column, own, whole in zip(columns, scores, ascending, strict=True):
+            for column, of_column, ranked in zip(columns, scores, ascending, strict=True):
                 for order, label in enumerate(label_of[:, column]):
                     codes, cells = self._table.codes[label], self._cells[label]
                     if complete[label]:
-                        found[order, label] = of_ranking(np.sort(own[codes == LabelCode.PRESENT]), whole)
+                        result[order, label] = ranking_ap(np.sort(of_column[codes == LabelCode.PRESENT]), ranked)
                     else:
-                        found[order, label] = of_label(own[cells], codes[cells])
+                        result[order, label] = label_ap(of_column[cells], codes[cells])
 
         last = self._table.num_labels
         computing.each(rank, [range(n, min(n + _LABELS_AT_ONCE, last)) for n in range(0, last, _LABELS_AT_ONCE)])
-        return found
+        return result
 
     def random_average_precisions(
         self, generators: Sequence[np.random.Generator], computing: Computing
@@ -65,6 +65,6 @@ class ClassWise:
         counts = list(zip(self._table.positives_by_label.tolist(), self._table.known_by_label.tolist(), strict=True))
 
         def draw(generator: np.random.Generator) -> list[float]:
-            return [of_random_ranking(positives, known, generator) for positives, known in counts]
+            return [random_ranking_ap(positives, known, generator) for positives, known in counts]
 
         return np.array(computing.each(draw, generators))

@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32
 
-Piece = TypeVar("Piece")
-Found = TypeVar("Found")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def sorted_rows(rows: Float32[np.ndarray, "row cell"]) -> Float32[np.ndarray, "row cell"]:
@@ -23,14 +23,14 @@ class Computing:
     """What does the work. None of it changes a figure.
 
     Attributes:
-        threads: pieces at a time, all cores where None; NumPy sorts and gathers without Python's lock.
+        threads: items at a time, all cores where None; NumPy sorts and gathers without Python's lock.
         sort: gives each row ascending; a device may do it.
     """
 
     threads: int | None = None
     sort: Callable[[Float32[np.ndarray, "row cell"]], Float32[np.ndarray, "row cell"]] = sorted_rows
 
-    def each(self, work: Callable[[Piece], Found], pieces: Iterable[Piece]) -> list[Found]:
-        """What the work gives for each piece, in order."""
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Results of a function in the order of the items."""
         with ThreadPoolExecutor(self.threads or os.cpu_count() or 1) as threads:
-            return list(threads.map(work, pieces))
+            return list(threads.map(function, items))

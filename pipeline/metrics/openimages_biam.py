@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from pipeline.metrics.average_precision import of_ranking
+from pipeline.metrics.average_precision import ranking_ap
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.score_table import ScoreTable
 from schemas.errors import PipelineError
@@ -51,9 +51,9 @@ class Pooled:
         self._place = np.empty_like(by_image)  # [cell], label by label -> number of the cell
         self._place[by_image] = np.arange(len(by_image))
         self._positive = table.codes[labels, images][by_image] == LabelCode.PRESENT
-        self._of_label = _starts(np.bincount(labels, minlength=table.num_labels))
+        self._label_starts = _starts(np.bincount(labels, minlength=table.num_labels))
         per_image = np.bincount(images, minlength=table.num_images)
-        self._of_image = _starts(per_image)
+        self._image_starts = _starts(per_image)
         if (pooled := int((per_image.astype(np.float64) ** 2).sum())) > _MOST_POOLED:
             raise PipelineError(
                 f"protocol openimages-biam pools {pooled:,} cells here, expected at most {_MOST_POOLED:,}: it is meant "
@@ -67,11 +67,11 @@ class Pooled:
         """AP of each label's pool, the cells of each label scored as those of the label that an order names."""
         label_of = np.argsort(orders, axis=1)
 
-        def fill(some: slice) -> Float32[np.ndarray, "order cell"]:
-            values = np.empty((len(label_of[some]), len(self._images)), dtype=np.float32)
+        def fill(block: slice) -> Float32[np.ndarray, "order cell"]:
+            values = np.empty((len(label_of[block]), len(self._images)), dtype=np.float32)
             for column in range(self._table.num_labels):
                 (scores,) = self._table.columns(range(column, column + 1))
-                for row, label in enumerate(label_of[some, column]):
+                for row, label in enumerate(label_of[block, column]):
                     cells = self._cells(label)
                     values[row, self._place[cells]] = scores[self._images[cells]]
             return values
@@ -83,37 +83,37 @@ class Pooled:
     ) -> Float[np.ndarray, "draw label"]:
         """AP of each label's pool for one random score matrix a generator, of which only verified cells are drawn."""
 
-        def fill(some: slice) -> Float32[np.ndarray, "order cell"]:
-            return np.stack([one.random(len(self._images), dtype=np.float32) for one in generators[some]])
+        def fill(block: slice) -> Float32[np.ndarray, "order cell"]:
+            return np.stack([generator.random(len(self._images), dtype=np.float32) for generator in generators[block]])
 
         return self._ranked(len(generators), fill, computing)
 
     def _ranked(self, num_orders: int, fill: _Fill, computing: Computing) -> Float[np.ndarray, "order label"]:
         """AP of the pools, for as many orders at a time as fit."""
         at_once = max(1, _HELD_BYTES // max(1, 4 * len(self._images)))
-        found = np.full((num_orders, self._table.num_labels), np.nan)
+        result = np.full((num_orders, self._table.num_labels), np.nan)
         for start in range(0, num_orders, at_once):
-            some = slice(start, start + at_once)
-            values = fill(some)
+            block = slice(start, start + at_once)
+            values = fill(block)
 
-            def rank(label: int, some: slice = some, values: Float32[np.ndarray, "order cell"] = values) -> None:
+            def rank(label: int, block: slice = block, values: Float32[np.ndarray, "order cell"] = values) -> None:
                 pool = self._pool(label)
-                known = np.sort(values[:, pool], axis=1)
+                ranked = np.sort(values[:, pool], axis=1)
                 positive = np.sort(values[:, pool[self._positive[pool]]], axis=1)
-                found[some, label] = [of_ranking(*pair) for pair in zip(positive, known, strict=True)]
+                result[block, label] = [ranking_ap(*scores) for scores in zip(positive, ranked, strict=True)]
 
             computing.each(rank, range(self._table.num_labels))
-        return found
+        return result
 
     def _cells(self, label: int) -> slice:
         """A label's own verified cells, in the order label by label."""
-        return slice(self._of_label[label], self._of_label[label + 1])
+        return slice(self._label_starts[label], self._label_starts[label + 1])
 
     def _pool(self, label: int) -> Int64[np.ndarray, " cell"]:
         """Numbers of all verified cells of the images verified for a label."""
         images = self._images[self._cells(label)]
-        lengths = self._of_image[images + 1] - self._of_image[images]
-        first = self._of_image[images] - (np.cumsum(lengths) - lengths)
+        lengths = self._image_starts[images + 1] - self._image_starts[images]
+        first = self._image_starts[images] - (np.cumsum(lengths) - lengths)
         return np.repeat(first, lengths) + np.arange(lengths.sum())
 
 

@@ -39,8 +39,8 @@ class Baselines:
 
 
 @dataclass(frozen=True)
-class Section:
-    """One section of metrics.json: `zsl`, `gzsl` or `standard`.
+class Evaluation:
+    """The figures of one score matrix beside their baselines: a section of metrics.json (`zsl`, `gzsl` or `standard`).
 
     Attributes:
         measured: the model's figures.
@@ -57,14 +57,14 @@ class Section:
     permuted_map: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """The section as metrics.json holds it."""
+        """As metrics.json holds it."""
         figures = {**self.measured.as_json(), "labels": self.labels}
         return {**figures, "chance": dict(self.chance), "permuted": {"map": self.permuted_map}}
 
 
 def evaluate(
     protocol: str, table: ScoreTable, ks: Sequence[int], baselines: Baselines, computing: Computing | None = None
-) -> Section:
+) -> Evaluation:
     """The figures of a score matrix, with both baselines.
 
     `permuted_map` is the mean over random exchanges in which every label gets another one's scores: the same as
@@ -80,18 +80,17 @@ def evaluate(
     """
     computing = computing or Computing()
     judge = _Judge(table, _ranking(protocol, table), tuple(ks))
-    own = np.arange(table.num_labels)[None]
-    exchanged = [derangement(table.num_labels, one) for one in baselines.generators() if table.num_labels > 1]
-    each, *others = judge.ranking.average_precisions(
-        np.concatenate([own, *(order[None] for order in exchanged)]), computing
+    exchanged = [derangement(table.num_labels, draw) for draw in baselines.generators() if table.num_labels > 1]
+    own, *permuted = judge.ranking.average_precisions(
+        np.concatenate([np.arange(table.num_labels)[None], *(order[None] for order in exchanged)]), computing
     )
     random = judge.ranking.random_average_precisions(baselines.generators(), computing)
-    return Section(
-        measured=judge.measurement(each, judge.hits(computing)),
+    return Evaluation(
+        measured=judge.measurement(own, judge.hits(computing)),
         labels=table.num_labels,
         chance=judge.chance(random, baselines, computing),
         chance_per_label=random.mean(axis=0),
-        permuted_map=float(np.mean([judge.map(other) for other in others])) if others else None,
+        permuted_map=float(np.mean([judge.map(per_label) for per_label in permuted])) if permuted else None,
     )
 
 
@@ -104,8 +103,8 @@ def measure(protocol: str, table: ScoreTable, ks: Sequence[int], computing: Comp
     """
     computing = computing or Computing()
     judge = _Judge(table, _ranking(protocol, table), tuple(ks))
-    (each,) = judge.ranking.average_precisions(np.arange(table.num_labels)[None], computing)
-    return judge.measurement(each, judge.hits(computing))
+    (per_label,) = judge.ranking.average_precisions(np.arange(table.num_labels)[None], computing)
+    return judge.measurement(per_label, judge.hits(computing))
 
 
 def _ranking(protocol: str, table: ScoreTable) -> Ranking:
@@ -141,7 +140,7 @@ class _Judge:
         return table_hits(self.table, max(self.ks), self.ranking.counted_images, computing)
 
     def chance(
-        self, each: Float[np.ndarray, "draw label"], baselines: Baselines, computing: Computing
+        self, per_label: Float[np.ndarray, "draw label"], baselines: Baselines, computing: Computing
     ) -> dict[str, float]:
         """Mean of each figure over random score matrices, of whose labels the AP is given.
 
@@ -160,7 +159,7 @@ class _Judge:
             return random_hits(positives, self.table.num_labels, self.ks, generator)
 
         hits = computing.each(drawn, range(baselines.draws))
-        return mean_figures([self.measurement(*pair) for pair in zip(each, hits, strict=True)])
+        return mean_figures([self.measurement(*draw) for draw in zip(per_label, hits, strict=True)])
 
 
 def derangement(size: int, generator: np.random.Generator) -> Int64[np.ndarray, " size"]:
@@ -174,10 +173,10 @@ def derangement(size: int, generator: np.random.Generator) -> Int64[np.ndarray, 
     return order
 
 
-def combined_map(seen: Float[np.ndarray, " seen"], unseen: Section) -> float:
-    """The mAP over seen labels, of which the AP of each is given, and the unseen ones of a section.
+def combined_map(seen: Float[np.ndarray, " seen"], unseen: Evaluation) -> float:
+    """The mAP over seen labels, of which the AP of each is given, and the unseen ones, which were evaluated alone.
 
-    Where each label ranks by itself it is that of the generalised section exactly.
+    Where each label ranks by itself it is the generalised mAP exactly.
     """
     return float(
         (np.nan_to_num(seen, nan=0.0).sum() + unseen.labels * unseen.measured.map) / (len(seen) + unseen.labels)

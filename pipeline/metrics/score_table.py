@@ -58,11 +58,11 @@ class _File:
                 left, offset = left[written:], offset + written
 
     def read(self, labels: range, images: range) -> Float32[np.ndarray, "label image"]:
-        found = np.empty((len(labels), len(images)), dtype=np.float32)
-        for row, label in zip(found, labels, strict=True):
-            size_bytes = os.preadv(self.descriptor, [row.data], self._offset(label, images.start))
-            assert size_bytes == row.nbytes, "every image was put before"
-        return found
+        columns = np.empty((len(labels), len(images)), dtype=np.float32)
+        for column, label in zip(columns, labels, strict=True):
+            size_bytes = os.preadv(self.descriptor, [column.data], self._offset(label, images.start))
+            assert size_bytes == column.nbytes, "every image was put before"
+        return columns
 
     def _offset(self, label: int, image: int) -> int:
         return (label * self.num_images + image) * _CELL_BYTES
@@ -133,7 +133,7 @@ class ScoreTable:
         first = self._put + sum(map(len, self._held))
         self.codes[:, first : first + len(codes)] = codes.T
         self._held.append(scores)
-        full = sum(one.nbytes for one in self._held) >= _HELD_BYTES
+        full = sum(batch.nbytes for batch in self._held) >= _HELD_BYTES
         if full or first + len(scores) == self.num_images:
             held, self._held = np.concatenate(self._held), []
             self._area.put(self._put, held.T)

@@ -27,7 +27,7 @@ def softmax_attention(query: ByRegion, key: ByRegion, value: ByRegion, dropout: 
     if query.device.type == "cpu" and kept_share(dropout):
         by_image: Tensor = _ByImage.apply(query, key, value, dropout)
         return by_image
-    queries, keys, values = (one.transpose(1, 2) for one in (query, key, value))
+    queries, keys, values = (projected.transpose(1, 2) for projected in (query, key, value))
     return functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout).transpose(1, 2)
 
 
@@ -36,7 +36,7 @@ def sigmoid_attention(query: ByRegion, key: ByRegion, value: ByRegion, dropout: 
 
     Source: BiAM (ICCV 2021), table 4, "RCB w/ sigmoid".
     """
-    queries, keys, values = (one.transpose(1, 2) for one in (query, key, value))
+    queries, keys, values = (projected.transpose(1, 2) for projected in (query, key, value))
     weights = torch.sigmoid(queries @ keys.mT / math.sqrt(query.shape[3]))
     return (drop(weights, dropout) @ values).transpose(1, 2)
 
@@ -67,15 +67,15 @@ class _ByImage(torch.autograd.Function):
         generator = torch.Generator()
         if ctx.dropout:
             generator.set_state(ctx.random_state)
-        gradients = tuple(torch.empty_like(one) for one in ctx.saved_tensors)
+        gradients = tuple(torch.empty_like(projected) for projected in ctx.saved_tensors)
         for image in range(len(gradient)):
-            query, key, value = (one[image].transpose(0, 1) for one in ctx.saved_tensors)
+            query, key, value = (projected[image].transpose(0, 1) for projected in ctx.saved_tensors)
             weights = _weights(query, key)
             kept = draw_kept(tuple(weights.shape), ctx.dropout, weights.device, generator) if ctx.dropout else None
             of_image = gradient[image].transpose(0, 1) / kept_share(ctx.dropout)
-            found = _gradients((query, key, value), weights, kept, of_image)
-            for whole, part in zip(gradients, found, strict=True):
-                whole[image] = part.transpose(0, 1)
+            of_inputs = _gradients((query, key, value), weights, kept, of_image)
+            for of_batch, of_input in zip(gradients, of_inputs, strict=True):
+                of_batch[image] = of_input.transpose(0, 1)
         return (*gradients, None)
 
 

@@ -34,11 +34,11 @@ class BatchNorm(nn.BatchNorm2d):
         normalised, mean, variance, count = _Normalise.apply(
             by_row.reshape(-1, by_row.shape[3]), self.weight, self.bias, self.eps
         )
-        self._remember(mean, variance * count / (count - 1).clamp(min=1))
+        self._update_statistics(mean, variance * count / (count - 1).clamp(min=1))
         return normalised.view(by_row.shape).permute(0, 3, 1, 2)
 
     @torch.no_grad()
-    def _remember(self, mean: PerChannel, variance: PerChannel) -> None:
+    def _update_statistics(self, mean: PerChannel, variance: PerChannel) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

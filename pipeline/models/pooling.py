@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 # Responses worked out at once. On a CPU one image of NUS-WIDE (925 labels x 196 regions), which stays in the cache;
-# elsewhere 256 MiB of float32: 32 images in 1 piece there, and of Open Images (7,186 labels) in 1 too.
+# elsewhere 256 MiB of float32: 32 images in 1 block there, and of Open Images (7,186 labels) in 1 too.
 _CELLS_AT_ONCE = {"cpu": 1 << 18}
 _CELLS_AT_ONCE_ELSEWHERE = 1 << 26
 
@@ -34,7 +34,7 @@ class _TopKScores(torch.autograd.Function):
     ) -> Float[Tensor, "image label"]:
         best = torch.empty(len(regions), len(labels), top_k, dtype=torch.int64, device=regions.device)
         scores = torch.empty(len(regions), len(labels), device=regions.device)
-        for images in _pieces(regions, labels):
+        for images in _image_blocks(regions, labels):
             values, best[images] = (labels @ regions[images]).topk(top_k, dim=2, sorted=False)
             scores[images] = values.float().mean(dim=2)
         ctx.save_for_backward(regions, labels, best)
@@ -47,7 +47,7 @@ class _TopKScores(torch.autograd.Function):
         region_gradient = torch.empty_like(regions)
         label_gradient = torch.zeros(labels.shape, device=labels.device)
         share = (gradient / best.shape[2]).to(regions.dtype)
-        for images in _pieces(regions, labels):
+        for images in _image_blocks(regions, labels):
             slopes = _spread(share[images], best[images], regions.shape[2])
             region_gradient[images] = (slopes.mT @ labels).mT
         for image in range(len(regions)):
@@ -55,7 +55,9 @@ class _TopKScores(torch.autograd.Function):
         return region_gradient, label_gradient.to(labels.dtype), None
 
 
-def _pieces(regions: Float[Tensor, "image joint region"], labels: Float[Tensor, "label joint"]) -> Iterator[slice]:
+def _image_blocks(
+    regions: Float[Tensor, "image joint region"], labels: Float[Tensor, "label joint"]
+) -> Iterator[slice]:
     cells = _CELLS_AT_ONCE.get(regions.device.type, _CELLS_AT_ONCE_ELSEWHERE)
     images = max(1, cells // max(1, len(labels) * regions.shape[2]))
     for start in range(0, len(regions), images):

@@ -44,13 +44,13 @@ def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     ours = {_released_key(key): key for key in model.state_dict()}
     expected = {key: tuple(value.shape) for key, value in released_state(model).items()}
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    actual = {key: tuple(value.shape) for key, value in state.items()}
+    differing = sorted(key for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key))
     if differing:
         key = differing[0]
         raise UsageError(
             f"released weights do not fit the model in {len(differing)} of {len(expected)} tensors, first {key}: "
-            f"found {found.get(key, 'none')}, expected {expected.get(key, 'none')}. Run: biam-pipe show config, "
+            f"found {actual.get(key, 'none')}, expected {expected.get(key, 'none')}. Run: biam-pipe show config, "
             "and compare model.preset, model.channels and the backbone with those of the weights"
         )
     model.load_state_dict({ours[key]: value for key, value in state.items()})

@@ -19,9 +19,9 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import sha256_file
 from pipeline.files.tables import content_hash, write_table
 from pipeline.vectors.embedding import Embedding, embedding
-from pipeline.vectors.reader import read_vectors
+from pipeline.vectors.location import local_file, slug, vectors_file
+from pipeline.vectors.parser import read_vectors
 from pipeline.vectors.rule import alternatives, choose
-from pipeline.vectors.source import local_file, slug, vectors_file
 from schemas.config import Config, EmbedConfig
 from schemas.errors import PipelineError
 from schemas.section import recipe

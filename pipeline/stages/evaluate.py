@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.batches.selection import Selection
     from pipeline.inference.model_file import SavedModel
     from pipeline.inference.scoring import Scorer
-    from pipeline.metrics.protocols import Section
+    from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
 VERSION = 3
@@ -133,7 +133,7 @@ def run(task: Task) -> list[Output]:
         UsageError: no such device.
         IntegrityError: a shard or the model file is damaged.
     """
-    from pipeline.inference.computing import repeatable
+    from pipeline.inference.determinism import repeatable
     from pipeline.machine.device import resolve_device
 
     settings: Settings = task.settings
@@ -206,17 +206,17 @@ def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable
         yield table
 
 
-def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Section]":
+def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Evaluation]":
     """Zero-shot and generalised figures; the standard ones where no label is unseen."""
     from pipeline.inference.scoring import sorted_on
     from pipeline.metrics.computing import Computing
-    from pipeline.metrics.protocols import Baselines, Section, combined_map, evaluate
+    from pipeline.metrics.protocols import Baselines, Evaluation, combined_map, evaluate
 
     config, seen = settings.evaluate, done.space.num_seen
     baselines = Baselines(config.draws, config.seed % 2**64)
     computing = Computing(settings.threads, sorted_on(done.scorer.label_vectors.device))
 
-    def section(name: str, first: int) -> Section:
+    def section(name: str, first: int) -> Evaluation:
         found = evaluate(str(config.protocol), done.table.section(first), config.ks or (), baselines, computing)
         logger.info("%s: mAP %.4f (chance %.4f)", name, found.measured.map, found.chance["map"])
         return found
@@ -231,7 +231,7 @@ def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Section]":
     return sections
 
 
-def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
+def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluation]") -> None:
     test, spec = done.selection, done.scorer.features.spec
     document: dict[str, Any] = {
         "dataset": task.settings.dataset,
@@ -257,7 +257,7 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Section
     task.storage.write(task.path("metrics"), text.encode())
 
 
-def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Section]") -> None:
+def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluation]") -> None:
     """Average precision of every column beside how often it is present and absent."""
     import numpy as np
     import pyarrow as pa

@@ -146,17 +146,18 @@ def run(task: Task) -> list[Output]:
         PipelineError: nothing to learn from, a loss that is not finite, or a stop asked for (after saving).
         IntegrityError: a shard or the checkpoint is damaged.
     """
-    from pipeline.training.ranks import peers
+    from pipeline.training.ranks import other_ranks
 
     settings: Settings = task.settings
-    with peers(_train, task, settings.train.processes):
+    with other_ranks(_train, task, settings.train.processes):
         return _train(task)
 
 
 def _train(task: Task) -> list[Output]:
     """What every process does. Only the first one writes, and its outputs count."""
-    from pipeline.inference.computing import repeatable, start_fabric
+    from pipeline.inference.determinism import repeatable
     from pipeline.machine.device import resolve_device
+    from pipeline.training.fabric import start_fabric
     from pipeline.training.journal import log_file
 
     settings: Settings = task.settings
@@ -185,7 +186,7 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     """What to learn from, cut to the seen labels before any annotation is read."""
     import torch
 
-    from pipeline.batches.feature_cache import Images, keep, room
+    from pipeline.batches.feature_cache import ImageSet, free_memory, open_cache
     from pipeline.batches.label_space import read_label_space
     from pipeline.batches.selection import Selection, select
     from pipeline.batches.shards import open_features
@@ -202,11 +203,11 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     config = settings.train
     candidates = {"train and validation": train.with_others(validation), "train": everything or train}
     candidates |= {"validation": validation} if len(validation) else {}
-    free = room(device, config.batch_images, config.processes)
-    store = keep(features, candidates, free, config.feature_cache, device)
+    free = free_memory(device, config.batch_images, config.processes)
+    cache = open_cache(features, candidates, free, config.feature_cache, device)
 
-    def images(one: Selection) -> Images:
-        return store.images(one) if store else Images(one)
+    def images(selection: Selection) -> ImageSet:
+        return cache.image_set(selection) if cache else ImageSet(selection)
 
     vectors = torch.from_numpy(space.vectors).to(device)
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])

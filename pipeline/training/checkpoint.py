@@ -125,9 +125,9 @@ def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> 
         raise _damaged(storage, path, f"{type(error).__name__}: {error}") from error
 
 
-def _damaged(storage: Storage, path: str, found: str) -> IntegrityError:
+def _damaged(storage: Storage, path: str, damage: str) -> IntegrityError:
     return IntegrityError(
-        f"the checkpoint {storage.shown(path)} is damaged ({found}), expected a whole safetensors file. "
+        f"the checkpoint {storage.shown(path)} is damaged ({damage}), expected a whole safetensors file. "
         "Remove it and run the same command again: training then starts from the first epoch"
     )
 

@@ -14,8 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline.batches.feature_cache import Images
-from pipeline.batches.loader import Loader
+from pipeline.batches.feature_cache import ImageSet
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, shuffled
 from pipeline.batches.selection import Selection
 from pipeline.batches.shards import FeatureShards
@@ -45,9 +44,9 @@ class Material:
     """
 
     features: FeatureShards
-    train: Images
-    validation: Images
-    everything: Images | None
+    train: ImageSet
+    validation: ImageSet
+    everything: ImageSet | None
     label_vectors: Tensor
 
 
@@ -85,8 +84,8 @@ class Loop:
         self.config, self.material, self.learner = config, material, learner
         self.progress, self.hooks, self.fabric = progress, hooks, fabric
         self.fitted = fabric.setup_module(learner.model)
-        epochs, images = config.epochs + config.full_epochs, (material.train, material.everything)
-        steps = [len(batch_sizes(len(one), config.batch_images)) if one else 0 for one in images]
+        epochs, image_sets = config.epochs + config.full_epochs, (material.train, material.everything)
+        steps = [len(batch_sizes(len(image_set), config.batch_images)) if image_set else 0 for image_set in image_sets]
         self.teller = Teller(hooks.record, epochs, config.epochs * steps[0] + config.full_epochs * steps[1])
         self._saved_at = self._epoch_from = time.monotonic()
         self._saved_step = progress.step
@@ -122,16 +121,15 @@ class Loop:
             self.progress.full_from = self.progress.epoch
             self._save()
 
-    def _epoch(self, images: Images, rate: float) -> None:
+    def _epoch(self, images: ImageSet, rate: float) -> None:
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
         self.progress.rate = rate
         self._epoch_from = time.monotonic() - self.progress.seconds
         order = self._order(images.selection).after(self.progress.batch)
-        mine = order.share(self.fabric.global_rank, self.fabric.world_size)
+        share = order.share(self.fabric.global_rank, self.fabric.world_size)
         self.learner.model.train()
-        loader = Loader(self.config.loader_workers)
-        with closing(batches(self.material.features, images, mine, loader)) as stream:
+        with closing(batches(self.material.features, images, share, self.config.loader_workers)) as stream:
             for batch, size in zip(stream, order.sizes, strict=True):
                 self._step(batch, size)
                 self._attend()
@@ -214,9 +212,9 @@ class Loop:
             return
         model, vectors = self.learner.model, self.material.label_vectors
         scorer = Scorer(model, vectors, self.material.features, config.batch_images, self._attend)
-        found = self.fabric.broadcast(validate(scorer, validation, config.selection_k, self.hooks.open_table))
-        score = found[f"f1@{config.selection_k}"]
-        progress.validation = found
+        figures = self.fabric.broadcast(validate(scorer, validation, config.selection_k, self.hooks.open_table))
+        score = figures[f"f1@{config.selection_k}"]
+        progress.validation = figures
         progress.without_better += 1
         if progress.best_score is None or score > progress.best_score:
             progress.best_score, progress.best_epoch, progress.without_better = score, epoch, 0

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 
-from pipeline.batches.feature_cache import Images
+from pipeline.batches.feature_cache import ImageSet
 from pipeline.inference.scoring import Scorer, sorted_on
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.protocols import measure
@@ -12,7 +12,7 @@ from pipeline.metrics.score_table import ScoreTable
 OpenTable = Callable[[int, int], AbstractContextManager[ScoreTable]]
 
 
-def validate(scorer: Scorer, images: Images, selection_k: int, open_table: OpenTable) -> dict[str, float]:
+def validate(scorer: Scorer, images: ImageSet, selection_k: int, open_table: OpenTable) -> dict[str, float]:
     """F1@K and mAP; a label without a positive image counts 0.
 
     Args:
@@ -25,5 +25,5 @@ def validate(scorer: Scorer, images: Images, selection_k: int, open_table: OpenT
         with closing(scorer.stream(images)) as stream:
             for batch, scores in stream:
                 table.append(scores, batch.codes)
-        found = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
-    return {f"f1@{selection_k}": found.topk[selection_k].f1, "map": found.map}
+        measured = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
+    return {f"f1@{selection_k}": measured.topk[selection_k].f1, "map": measured.map}

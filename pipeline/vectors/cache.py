@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.files.storage import Storage
 from pipeline.files.tables import read_hashed_table, write_hashed_table
 from pipeline.net.fetch import cache_folder
-from pipeline.vectors.reader import WordVectors
+from pipeline.vectors.parser import WordVectors
 from schemas.errors import IntegrityError
 
 _SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()))])
@@ -19,7 +19,7 @@ _NAMED_DIGITS = 16
 Vectors = Mapping[str, NDArray[np.float32]]
 
 
-def remembered_vectors(
+def cached_vectors(
     sha256: str, words: Collection[str], read: Callable[[Collection[str]], WordVectors]
 ) -> dict[str, NDArray[np.float32]]:
     """Vectors by word, of those that the file has.
@@ -30,21 +30,21 @@ def remembered_vectors(
         read: gives the vectors of words out of the file; called for those alone that were never looked up in it.
 
     Raises:
-        IntegrityError: what is remembered is damaged; the text says which file to remove.
+        IntegrityError: the cache is damaged; the text says which file to remove.
     """
     storage = Storage(str(cache_folder()))
     path = f"{_FOLDER}/{sha256[:_NAMED_DIGITS]}.words.parquet"
-    known: dict[str, NDArray[np.float32] | None] = {}
+    cached: dict[str, NDArray[np.float32] | None] = {}
     if storage.exists(path):
         if (table := read_hashed_table(storage, path)) is None:
             raise IntegrityError(f"{storage.shown(path)} is no table as it was written, expected one. Remove it")
-        known = dict(zip(table["word"].to_pylist(), map(_vector, table["vector"].to_pylist()), strict=True))
-    if unknown := sorted(set(words) - known.keys()):
-        found = read(unknown).vectors
-        known |= {word: found.get(word) for word in unknown}
-        rows = {"word": list(known), "vector": list(known.values())}
+        cached = dict(zip(table["word"].to_pylist(), map(_vector, table["vector"].to_pylist()), strict=True))
+    if new_words := sorted(set(words) - cached.keys()):
+        vectors = read(new_words).vectors
+        cached |= {word: vectors.get(word) for word in new_words}
+        rows = {"word": list(cached), "vector": list(cached.values())}
         write_hashed_table(storage, path, pa.table(rows, schema=_SCHEMA))
-    return {word: vector for word in words if (vector := known[word]) is not None}
+    return {word: vector for word in words if (vector := cached[word]) is not None}
 
 
 def _vector(values: Iterable[float] | None) -> NDArray[np.float32] | None:

@@ -36,13 +36,14 @@ def alternatives(name: str, overrides: Mapping[str, str]) -> tuple[tuple[str, ..
     return ((whole,), (whole.replace(" ", "-"),), words) if whole else (words,)
 
 
-def choose(groups: tuple[tuple[str, ...], ...], known: Container[str]) -> Words:
-    """The first group that is known as a whole, else what is known of the last."""
+def choose(groups: tuple[tuple[str, ...], ...], vocabulary: Container[str]) -> Words:
+    """The first group that is in the vocabulary as a whole, else what is there of the last."""
     for group in groups:
-        if group and all(word in known for word in group):
+        if group and all(word in vocabulary for word in group):
             return Words(group, ())
     last = groups[-1]
-    return Words(tuple(word for word in last if word in known), tuple(word for word in last if word not in known))
+    found = tuple(word for word in last if word in vocabulary)
+    return Words(found, tuple(word for word in last if word not in vocabulary))
 
 
 def _normalised(name: str) -> str:

@@ -1,8 +1,5 @@
 """Features, annotations and splits become batches: nothing lost, nothing twice, nothing unseen."""
 
-import multiprocessing
-import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -19,9 +16,8 @@ from small_work import Recipe, SmallWork, image_id, make
 
 import pipeline.batches.selection as selecting
 from pipeline.batches.annotations import from_table
-from pipeline.batches.feature_cache import Images, Room, Store, place, room
+from pipeline.batches.feature_cache import FeatureCache, FreeMemory, ImageSet, first_that_fits, free_memory
 from pipeline.batches.label_space import LabelSpace, read_label_space
-from pipeline.batches.loader import Loader
 from pipeline.batches.order import Order, batch_sizes, epoch_rng, sequential, shuffled
 from pipeline.batches.ragged import Ragged
 from pipeline.batches.selection import Selection, Selections, select
@@ -295,71 +291,19 @@ def assert_equal_batches(found: list[Batch], expected: list[Batch]) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
-@pytest.mark.parametrize("resident", [False, True])
-def test_neither_workers_nor_kept_maps_change_order_or_batches(work: SmallWork, workers: int, resident: bool):
+@pytest.mark.parametrize("cached", [False, True])
+def test_neither_workers_nor_cached_maps_change_order_or_batches(work: SmallWork, workers: int, cached: bool):
     features, _ = opened(work)
     selection = selected(work, TRAIN)[TRAIN]
-    images = Store(features, selection, torch.device("cpu")).images(selection) if resident else Images(selection)
+    cache = FeatureCache(features, selection, torch.device("cpu"))
+    images = cache.image_set(selection) if cached else ImageSet(selection)
     for epoch in range(2):
         order = shuffled(selection.block, epoch_rng(0, epoch), 2, 5)
         expected = list(batches(features, selection, order))
-        assert_equal_batches(list(batches(features, images, order, Loader(workers))), expected)
+        assert_equal_batches(list(batches(features, images, order, workers)), expected)
 
 
-# Python 3.12 warns of any fork beside threads; the processes of a loader only read, and take no lock that was held.
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize(("kind", "workers"), [("fork", 1), ("fork", 4), ("spawn", 1), ("spawn", 4)])
-def test_processes_that_read_change_neither_order_nor_batches_nor_random_numbers(
-    work: SmallWork, kind: Any, workers: int
-) -> None:
-    features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    order = shuffled(selection.block, epoch_rng(0, 0), 2, 5).after(2)
-    expected = list(batches(features, selection, order))
-    fresh, _ = opened(work)
-    state = torch.get_rng_state()
-    assert_equal_batches(list(batches(fresh, selection, order, Loader(workers, kind))), expected)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert fresh.files.checked_paths == features.files.checked_paths
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_leaving_early_ends_the_processes_that_read_ahead(work: SmallWork):
-    features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    stream = batches(features, selection, ordered(selection, "shuffled"), Loader(2, "fork"))
-    next(stream)
-    assert len(multiprocessing.active_children()) == 2
-    stream.close()
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_process_that_dies_while_it_reads_is_an_error_that_says_what_to_do(work: SmallWork):
-    features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    stream = batches(features, selection, shuffled(selection.block, epoch_rng(0, 0), 1, 2), Loader(1, "fork"))
-    next(stream)
-    (process,) = multiprocessing.active_children()
-    os.kill(process.pid or 0, signal.SIGKILL)
-    with pytest.raises(PipelineError, match=r"one of 1 processes that read features died .*train.loader=threads"):
-        list(stream)
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_damage_that_a_process_finds_is_told_as_it_is(tmp_path: Path):
-    work = make(tmp_path)
-    features, _ = opened(work)
-    selection = selected(work, TRAIN)[TRAIN]
-    path = Path(work.root, work.receipts["extract"][1].files[0].path)
-    data = path.read_bytes()
-    path.write_bytes(data[:9] + bytes([data[9] ^ 1]) + data[10:])
-    with pytest.raises(IntegrityError, match=r"^/.*features.* is not what its receipt says: sha256 .* expected"):
-        list(batches(features, selection, ordered(selection, "shuffled"), Loader(1, "fork")))
-
-
-def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_cached_is_read_once_and_shared_by_selections(work: SmallWork, monkeypatch: pytest.MonkeyPatch):
     features, _ = opened(work)
     splits = selected(work, TRAIN, VALIDATION)
     everything = splits[TRAIN].with_others(splits[VALIDATION])
@@ -373,41 +317,43 @@ def test_what_is_kept_is_read_once_and_shared_by_selections(work: SmallWork, mon
         return read(shards, shard, row, maps)
 
     monkeypatch.setattr(FeatureShards, "read", counted)
-    store = Store(features, everything, torch.device("cpu"))
+    cache = FeatureCache(features, everything, torch.device("cpu"))
     for selection, wanted in zip(visited, expected, strict=True):
-        assert_equal_batches(list(batches(features, store.images(selection), ordered(selection, "shuffled"))), wanted)
+        assert_equal_batches(
+            list(batches(features, cache.image_set(selection), ordered(selection, "shuffled"))), wanted
+        )
     assert sorted(asked) == sorted(images_of(everything, work))
 
 
-def test_a_store_without_all_images_of_a_selection_keeps_none_of_it(work: SmallWork):
+def test_a_cache_without_all_images_of_a_selection_holds_none_of_it(work: SmallWork):
     features, _ = opened(work)
     splits = selected(work, TRAIN, VALIDATION)
-    store = Store(features, splits[TRAIN], torch.device("cpu"))
-    assert store.images(splits[TRAIN]).kept is not None
-    assert store.images(splits[VALIDATION]).kept is None
-    assert store.images(splits[TRAIN].with_others(splits[VALIDATION])).kept is None
+    cache = FeatureCache(features, splits[TRAIN], torch.device("cpu"))
+    assert cache.image_set(splits[TRAIN]).cached is not None
+    assert cache.image_set(splits[VALIDATION]).cached is None
+    assert cache.image_set(splits[TRAIN].with_others(splits[VALIDATION])).cached is None
 
 
 @pytest.mark.parametrize(
     ("mode", "free", "expected"),
     [
-        ("auto", Room(50, 100), (0, "device")),
-        ("auto", Room(100, 99), (0, "host")),
-        ("auto", Room(99, 80), (1, "device")),
-        ("auto", Room(80, 0), (1, "host")),
-        ("auto", Room(79, 20), (2, "device")),
-        ("auto", Room(19, 19), None),
-        ("host", Room(100, 100), (0, "host")),
-        ("host", Room(19, 100), None),
-        ("never", Room(100, 100), None),
+        ("auto", FreeMemory(50, 100), (0, "device")),
+        ("auto", FreeMemory(100, 99), (0, "host")),
+        ("auto", FreeMemory(99, 80), (1, "device")),
+        ("auto", FreeMemory(80, 0), (1, "host")),
+        ("auto", FreeMemory(79, 20), (2, "device")),
+        ("auto", FreeMemory(19, 19), None),
+        ("host", FreeMemory(100, 100), (0, "host")),
+        ("host", FreeMemory(19, 100), None),
+        ("never", FreeMemory(100, 100), None),
     ],
 )
-def test_what_is_kept_and_where_follows_from_sizes(mode: str, free: Room, expected: tuple[int, str] | None):
-    assert place([100, 80, 20], free, mode) == expected
+def test_what_is_cached_and_where_follows_from_sizes(mode: str, free: FreeMemory, expected: tuple[int, str] | None):
+    assert first_that_fits([100, 80, 20], free, mode) == expected
 
 
 def test_on_a_cpu_there_is_no_device_memory_and_processes_share_that_of_the_host():
-    one, four = (room(torch.device("cpu"), 32, processes) for processes in (1, 4))
+    one, four = (free_memory(torch.device("cpu"), 32, processes) for processes in (1, 4))
     assert one.device_bytes == 0
     assert 0 < four.host_bytes < one.host_bytes / 2
 

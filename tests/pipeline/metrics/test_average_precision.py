@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from pipeline.metrics.average_precision import average_precision, of_random_ranking
+from pipeline.metrics.average_precision import average_precision, random_ranking_ap
 
 
 def slow(scores, codes):
@@ -87,7 +87,7 @@ def test_reference_values(reference):
 def test_random_rankings_have_the_mean_over_all_sets_of_ranks():
     every = [np.mean([(n + 1) / (rank + 1) for n, rank in enumerate(ranks)]) for ranks in combinations(range(6), 2)]
     generator = np.random.default_rng(0)
-    drawn = [of_random_ranking(2, 6, generator) for _ in range(4000)]
+    drawn = [random_ranking_ap(2, 6, generator) for _ in range(4000)]
     assert {round(one, 9) for one in drawn} == {round(one, 9) for one in every}
     assert np.mean(drawn) == pytest.approx(np.mean(every), abs=4 * np.std(every) / np.sqrt(4000))
-    assert np.isnan(of_random_ranking(0, 6, generator))
+    assert np.isnan(random_ranking_ap(0, 6, generator))

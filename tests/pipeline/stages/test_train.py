@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.summary.writer import event_file_writer
 
 from pipeline.engine.task import Task
-from pipeline.inference.computing import repeatable
+from pipeline.inference.determinism import repeatable
 from pipeline.inference.model_file import load_model
 from pipeline.stages import train
 from pipeline.training.checkpoint import Learner, Progress, restore, save

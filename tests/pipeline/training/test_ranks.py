@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from small_work import Recipe, SmallWork, make
 
 from pipeline.engine.task import Task
-from pipeline.inference.computing import start_fabric
 from pipeline.stages import train
-from pipeline.training.ranks import peers
+from pipeline.training.fabric import start_fabric
+from pipeline.training.ranks import other_ranks
 from schemas.config import ModelConfig, TrainConfig
 from schemas.errors import PipelineError, TimeBudgetError, UsageError
 
@@ -67,7 +67,7 @@ def vanish(task: Task) -> None:
 
 
 def beside_one_that_vanishes(task: Task) -> None:
-    with peers(vanish, task, 2):
+    with other_ranks(vanish, task, 2):
         fabric = start_fabric(task.settings.train, torch.device("cpu"))
         for _ in range(1000):
             fabric.all_reduce(torch.ones(1))

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.files.storage import sha256_file
 from pipeline.net.fetch import CACHE_VARIABLE
-from pipeline.vectors.requested import asked_labels
+from pipeline.vectors.requested import embed_labels
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
 
@@ -22,34 +22,34 @@ def vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def asked(path: Path, *names: str, sha256: str | None = None, overrides: Mapping[str, str] | None = None):
+def requested(path: Path, *names: str, sha256: str | None = None, overrides: Mapping[str, str] | None = None):
     config = EmbedConfig(vectors=str(path), overrides=dict(overrides or {}))
-    return asked_labels(names, config, sha256 or sha256_file(path), lambda: nullcontext({}))
+    return embed_labels(names, config, sha256 or sha256_file(path), lambda: nullcontext({}))
 
 
 def test_words_are_looked_up_by_the_rule_of_the_label_matrix(vectors: Path):
-    found = asked(vectors, "Zebra (animal)", "street protest", "night owl", "xyzzy")
+    found = requested(vectors, "Zebra (animal)", "street protest", "night owl", "xyzzy")
     np.testing.assert_allclose(found["Zebra (animal)"].vector, [1, 0])
     np.testing.assert_allclose(found["street protest"].vector, [np.sqrt(0.5), np.sqrt(0.5)], rtol=1e-6)
     assert found["night owl"].words.missing == ("owl",)
     np.testing.assert_allclose(found["night owl"].vector, [0, -1])
     assert found["xyzzy"].vector is None
-    np.testing.assert_allclose(asked(vectors, "xyzzy", overrides={"xyzzy": "night"})["xyzzy"].vector, [0, -1])
+    np.testing.assert_allclose(requested(vectors, "xyzzy", overrides={"xyzzy": "night"})["xyzzy"].vector, [0, -1])
 
 
 def test_words_once_looked_up_are_known_without_the_file_and_others_ask_for_it(vectors: Path):
     sha256 = sha256_file(vectors)
-    first = asked(vectors, "street protest", "xyzzy")
+    first = requested(vectors, "street protest", "xyzzy")
     vectors.unlink()
-    again = asked(vectors, "street protest", "xyzzy", "protest", sha256=sha256)
+    again = requested(vectors, "street protest", "xyzzy", "protest", sha256=sha256)
     np.testing.assert_array_equal(again["street protest"].vector, first["street protest"].vector)
     assert again["xyzzy"].vector is None
     with pytest.raises(PipelineError, match=r"words\.txt"):
-        asked(vectors, "zebra", sha256=sha256)
+        requested(vectors, "zebra", sha256=sha256)
 
 
 def test_vectors_other_than_those_behind_the_label_matrix_are_refused(vectors: Path):
     with pytest.raises(
         PipelineError, match=r"words\.txt has sha256 .*label matrix was made from 0{16}.*biam-pipe train"
     ):
-        asked(vectors, "zebra", sha256="0" * 64)
+        requested(vectors, "zebra", sha256="0" * 64)

@@ -138,9 +138,9 @@ class _Lines:
         # A word with spaces (GloVe 840B has ". . .") is in order but never wanted; two torn lines in one hold numbers.
         return b"" if between else b" ".join(fields)
 
-    def _malformed(self, number: int, found: str) -> PipelineError:
+    def _malformed(self, number: int, got: str) -> PipelineError:
         return PipelineError(
-            f"{self.path}, line {number}: got {found}; expected a word and its numbers, separated by spaces (the "
+            f"{self.path}, line {number}: got {got}; expected a word and its numbers, separated by spaces (the "
             "name of a binary file must end in .bin or .bin.gz). Fetch the file again, or set embed.vectors to another"
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.vectors.reader import read_vectors
+from pipeline.vectors.parser import read_vectors
 from schemas.errors import PipelineError
 
 VECTORS = {"red": (1.0, 0.5, -0.25), "ice-cream": (0.0, 2.0, 1e-3), "été": (3.0, -1.5, 8.0), "nil": (0.0, 0.0, 0.0)}

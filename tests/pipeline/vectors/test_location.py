@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.net.fetch import CACHE_VARIABLE
-from pipeline.vectors.source import PUBLISHED, local_file, slug, vectors_file
+from pipeline.vectors.location import PUBLISHED, local_file, slug, vectors_file
 from schemas.config import EmbedConfig
 from schemas.errors import IntegrityError, PipelineError, UsageError
 

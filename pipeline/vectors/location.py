@@ -78,9 +78,9 @@ def vectors_file(config: EmbedConfig, bases: Mapping[str, str]) -> Iterator[Path
 
 def _served_address(base: str, path: str, bases: Mapping[str, str]) -> str:
     if base not in bases:
-        known = ", ".join(f"{name}:..." for name in sorted(bases)) or "none here"
+        served = ", ".join(f"{name}:..." for name in sorted(bases)) or "none here"
         raise UsageError(
-            f"embed.vectors = '{base}:{path}': no such file, and no data set serves {base!r} (served: {known}). Set "
+            f"embed.vectors = '{base}:{path}': no such file, and no data set serves {base!r} (served: {served}). Set "
             "embed.vectors to a path, an http(s) address or glove-wiki-gigaword-300"
         )
     return f"{bases[base].rstrip('/')}/{path}"

@@ -1,18 +1,11 @@
-"""How torch computes while training and scoring: device, precision, threads, and arithmetic that repeats to the bit."""
+"""Arithmetic of torch that repeats to the bit, in training and in scoring: seed, threads, deterministic kernels."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-from pipeline.machine.device import require_one_each
-from schemas.config import TrainConfig
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @contextmanager
@@ -41,22 +34,3 @@ def repeatable(seed: int, threads: int | None, device: torch.device) -> Iterator
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         deterministic.fill_uninitialized_memory = fill_before
         torch.set_num_threads(threads_before)
-
-
-def start_fabric(config: TrainConfig, device: torch.device) -> "Fabric":
-    """Device, precision and, where there are several processes, the connection to the others.
-
-    Raises:
-        UsageError: more processes than devices.
-    """
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
-
-    several, precision = config.processes > 1, {"fp32": "32-true", "bf16": "bf16-mixed"}[config.precision]
-    require_one_each(device, config.processes)
-    devices: Any = config.processes if several or device.type != "cuda" else [device.index or 0]
-    strategy: Any = DDPStrategy() if several else "auto"
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it writes to stderr by itself
-    fabric = Fabric(accelerator=device.type, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
