@@ -182,6 +182,7 @@ class Inputs:
             data = self._storage.read(file.path)
         except OSError as error:
             raise self._gone(stage, file, error) from error
+        self._compare_size(stage, file, len(data))
         self._compare(stage, file, hashlib.sha256(data).hexdigest())
         return data
 
@@ -264,8 +265,7 @@ class Inputs:
             size_bytes = self._storage.size_bytes(file.path)
         except OSError as error:
             raise self._gone(stage, file, error) from error
-        if size_bytes != file.size_bytes:
-            raise self._damaged(stage, file, f"{size_bytes} bytes, expected {file.size_bytes}")
+        self._compare_size(stage, file, size_bytes)
         return self._storage.local(file.path)
 
     def damaged(self, stage: str, name: str, shard: int | None, found: str) -> IntegrityError:
@@ -290,6 +290,10 @@ class Inputs:
             yield checked
         except TABLE_ERRORS as error:
             raise self.damaged(stage, name, shard, f"it cannot be read as a table ({error})") from error
+
+    def _compare_size(self, stage: str, file: FileReceipt, found: int) -> None:
+        if found != file.size_bytes:
+            raise self._damaged(stage, file, f"{found} bytes, expected {file.size_bytes}")
 
     def _compare(self, stage: str, file: FileReceipt, found: str) -> None:
         if found != file.sha256:

@@ -86,7 +86,7 @@ class _Evaluated:
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings."""
     del sources  # nothing from outside shapes it
-    scoring = _settled(config.evaluate, config.dataset.own_protocol)
+    scoring = settled(config.evaluate, config.dataset.own_protocol)
     return Stage(
         name="evaluate",
         version=VERSION,
@@ -112,7 +112,7 @@ def _require(device: str, scheduler: str | None) -> None:
     require_device(device, "evaluate.device")
 
 
-def _settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:
+def settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:
     """The settings with a protocol and K: where they are null, the data set's own and that protocol's own.
 
     Raises:

@@ -108,15 +108,15 @@ def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> 
     if not storage.exists(path):
         return None
     data = storage.read(path)
-    whole = own_hash.is_whole(data)
-    if whole is None:
-        logger.warning("%s carries no hash of its own: nobody can tell whether it is whole; starting anew", path)
-        return None
-    if not whole:
-        raise _damaged(storage, path, "its bytes are not those of the hash in it")
     try:
         header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")])
         document = json.loads(header["__metadata__"][METADATA_KEY])
+        whole = own_hash.is_whole(data)
+        if whole is None and "hash" not in document:
+            logger.warning("%s carries no hash of its own: nobody can tell whether it is whole; starting anew", path)
+            return None
+        if not whole:
+            raise _damaged(storage, path, "its bytes are not those of the hash in it")
         if document["fingerprint"] != fingerprint:
             return None
         _fill(learner, load(data))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 from small_work import Recipe, SmallWork, image_id, make
+from stage_tasks import sealed
 
 import pipeline.batches.selection as selecting
 from pipeline.batches.annotations import from_table
@@ -23,6 +24,7 @@ from pipeline.batches.ragged import Ragged
 from pipeline.batches.selection import Selection, Selections, select
 from pipeline.batches.shards import FeatureShards, open_features
 from pipeline.batches.stream import Batch, batches
+from pipeline.engine.task import Output
 from pipeline.stores import STORES
 from schemas.config import StoreConfig
 from schemas.errors import IntegrityError, PipelineError
@@ -206,12 +208,11 @@ def test_what_is_trainable_is_decided_by_seen_labels_alone(tmp_path: Path):
 
 def test_tables_of_one_shard_have_to_list_the_same_images(tmp_path: Path):
     work = make(tmp_path)
-    shuffled_receipts = (work.receipts["split"][1], work.receipts["split"][0], *work.receipts["split"][2:])
-    swapped = tuple(
-        receipt.model_copy(update={"shard": shard})
-        for receipt, shard in zip(shuffled_receipts, [0, 1, 2, None], strict=True)
-    )
-    work.receipts["split"] = swapped
+    first, second, *others = work.receipts["split"]
+    task = work.task("split", None, shard=0)
+    task.storage.write(task.path("images"), work.left().read("split", "images", 1))
+    work.receipts["split"] = (*sealed(task, [Output(("images",), rows=20)]), second, *others)
+    assert first != work.receipts["split"][0]
     with pytest.raises(IntegrityError, match="do not list the same images"):
         selected(work, TRAIN)
 
@@ -219,7 +220,7 @@ def test_tables_of_one_shard_have_to_list_the_same_images(tmp_path: Path):
 def test_a_shard_without_annotations_names_the_stage_to_run(tmp_path: Path):
     work = make(tmp_path)
     work.receipts["split"] = work.receipts["split"][1:]
-    with pytest.raises(PipelineError, match=r"split has no shard 0, expected .* Run: biam-pipe split"):
+    with pytest.raises(PipelineError, match=r"split has left nothing of shard-00000 .* Run: biam-pipe split"):
         selected(work, TRAIN)
     work.receipts["extract"] = ()
     with pytest.raises(PipelineError, match=r"no shards of extract .* Run: biam-pipe extract"):

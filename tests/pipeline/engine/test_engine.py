@@ -14,6 +14,7 @@ from pipeline.commands.verify import verify
 from pipeline.engine import cluster
 from pipeline.engine.engine import Engine
 from pipeline.engine.graph import Graph, resolve
+from pipeline.engine.ledger import written
 from pipeline.engine.plan import plan
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.task import Output, Stage, Task
@@ -21,6 +22,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
+from schemas.receipts import Receipt
 
 SQUARES = {"square": OutputFile("{folder}/{shard}.txt")}
 SUM = {"sum": OutputFile("{folder}/sum.json")}
@@ -143,7 +145,7 @@ def test_workers_that_do_not_start_are_an_error_and_not_a_wait(tmp_path: Path, m
 
 def die_for_good(task: Task) -> list[Output]:
     """Ends its worker, and sees that no other starts."""
-    Path(task.root, "broken").touch()
+    (task.storage.scratch("") / "broken").touch()
     os._exit(1)
 
 
@@ -245,7 +247,8 @@ def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_pi
 def test_a_receipt_that_says_something_else_than_the_record_is_named(tmp_path: Path) -> None:
     run(tmp_path, [1, 2, 3])
     receipt = tmp_path / "squares/shard-00002.json"
-    receipt.write_text(receipt.read_text().replace('"rows": 1', '"rows": 9'))
+    said = Receipt.model_validate_json(receipt.read_bytes())
+    receipt.write_bytes(written(said.model_copy(update={"rows": 9})))
     assert verify(Storage(str(tmp_path))).problems == (f"{receipt}: says something else than the stage record",)
 
 

@@ -238,7 +238,7 @@ def test_equal_answers_leave_equal_bytes_and_no_trace_of_the_server(tmp_path: Pa
         with serving() as server:
             task = task_for(tmp_path / attempt, [row(name, ("demo", name)) for name in names], base=server.base)
             (output,) = run(task)
-            files = [task.storage.read(path) for path in output.files]
+            files = [task.storage.read(task.path(name)) for name in output.files]
             port = server.base.rsplit(":", 1)[1].encode()
             assert not any(word in data for data in files for word in (b"127.0.0.1", b":" + port))
         outputs.append(output.content)
@@ -252,7 +252,7 @@ def test_content_is_the_hash_of_id_status_and_bytes(server: FaultServer, tmp_pat
     (output,) = run(task_for(tmp_path, rows, base=server.base))
     sha256 = hashlib.sha256(picture(1)).hexdigest()
     assert output.content == hashlib.sha256(f"a\tok\t{sha256}\nb\tnot_found\t\n".encode()).hexdigest()
-    assert output.files == ("downloads/shard-00003.parquet", "images/shard-00003.parquet")
+    assert output.files == ("downloads", "images")
 
 
 def test_a_shard_in_which_all_fail_is_written_like_any_other(server: FaultServer, tmp_path: Path) -> None:

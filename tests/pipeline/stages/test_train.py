@@ -198,7 +198,7 @@ def test_other_work_does_not_go_on_from_this_checkpoint(tmp_path: Path):
     assert model_bytes(work) == model_bytes(fresh)
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "text"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "text", "progress"])
 def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path, damage: str):
     work = make(tmp_path)
     task = work.task("train", settings())
@@ -207,7 +207,9 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path, damage: s
     path = work.path("train", "checkpoint/last.safetensors")
     data = path.read_bytes()
     flipped = data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
-    path.write_bytes({"flip": flipped, "cut": data[:-9], "text": b"{}" * 40}[damage])
+    further = data.replace(b'step\\": ', b'step\\": 1', 1)
+    damaged = {"flip": flipped, "cut": data[:-9], "text": b"{}" * 40, "progress": further}
+    path.write_bytes(damaged[damage])
     with pytest.raises(IntegrityError, match=r"runs/small/checkpoint/last.safetensors is damaged .* Remove it"):
         train.run(task)
 
