@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/biam-pipe run --dataset demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -22,8 +22,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY)
+docs: $(READY)  # docs/settings.md, and the reference from docstrings in build/reference
 	$(BIN)/python -m docs.settings
+	$(BIN)/pdoc --docformat google --output-directory build/reference pipeline schemas dags cli
 
 clean:
 	rm -rf work build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -9,12 +9,14 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.engine.task import Place
+from pipeline.engine.work import Hear, Told
 from pipeline.machine import stopping
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
@@ -87,12 +89,14 @@ class Pool:
     Args:
         scheduler: address of a user's Dask scheduler; None for the embedded cluster.
         places: where the tasks to come may want to run; the embedded cluster has workers for these only.
+        hear: takes what tasks tell of how far they are, in a thread of Dask's that must not wait.
     """
 
-    def __init__(self, scheduler: str | None, settings: EngineConfig, places: Collection[Place]) -> None:
+    def __init__(self, scheduler: str | None, settings: EngineConfig, places: Collection[Place], hear: Hear) -> None:
         self._scheduler = scheduler
         self._settings = settings
         self._places = places
+        self._hear = hear
         self._stack = ExitStack()
         self._client: Client | None = None
         self._declared: set[str] = set()
@@ -124,14 +128,13 @@ class Pool:
         """Pieces that can run at once."""
         return self._capacity[resource]
 
-    def submit(self, resource: str, name: str, function: Callable[[], Any]) -> "Future":
+    def submit(self, resource: str, name: str, execute: Callable[[Hear], list[Receipt]]) -> "Future":
         """Start a task; of a user's workers without our resources, any will do."""
-        assert self._scheduler or resource in self._resources(), (
-            f"a task for the resource {resource}, which was to get no more"
-        )
+        assert self._scheduler or resource in self._resources(), f"a task for {resource}, which was to get no more"
         client = self._open()
         wanted = {resource: 1} if resource in self._declared else {}
-        return client.submit(function, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
+        work = partial(_in_worker, execute, client.id)
+        return client.submit(work, key=f"{name}-{uuid.uuid4().hex}", resources=wanted, pure=False)
 
     def keep(self, places: Collection[Place]) -> None:
         """Go on with the embedded workers of these places only: each of the others holds 95 MB for nothing."""
@@ -151,6 +154,7 @@ class Pool:
             opened = _connected(self._scheduler) if self._scheduler else _embedded(self._settings, self._places)
             with stopping.sparing_children():
                 self._client = self._stack.enter_context(opened)
+            self._stack.enter_context(_listening(self._client, self._hear))
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
             self._declared = {name for worker in workers for name, amount in worker["resources"].items() if amount}
             if self._scheduler:
@@ -164,6 +168,36 @@ class Pool:
                     offered = int(sum(worker["resources"].get(name, 0) for worker in workers))
                     self._capacity[name] = offered or (0 if name == "GPU" else threads)
         return self._client
+
+
+@contextmanager
+def _listening(client: "Client", hear: Hear) -> Iterator[None]:
+    """Meanwhile, what tasks of this client tell is heard.
+
+    They tell it as events of Dask, under the client's id: a topic of this run alone, which the scheduler forgets some
+    time after the client has gone.
+    """
+    from distributed.client import ClosedClientError
+
+    def take(event: tuple[float, Any]) -> None:
+        _, message = event
+        if not isinstance(message, dict):  # as are those that Dask itself puts there
+            hear(Told(*message))
+
+    client.subscribe_topic(client.id, take)
+    try:
+        yield
+    finally:
+        with suppress(ClosedClientError):  # the scheduler went away
+            client.unsubscribe_topic(client.id)  # or the client would be told that it has gone, and cannot be
+
+
+def _in_worker(execute: Callable[[Hear], list[Receipt]], topic: str) -> list[Receipt]:
+    """Do a task in a Dask worker. What it tells is dropped where nobody is there to take it."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    return execute(lambda told: worker.log_event(topic, tuple(told)))
 
 
 def receipts_of(name: str, future: "Future") -> list[Receipt]:

@@ -21,7 +21,7 @@ from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inp
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
 from pipeline.engine.task import Service, Task
-from pipeline.engine.work import Job, OwnProcess, Progress
+from pipeline.engine.work import Job, OwnProcess, Told
 from pipeline.files import own_hash
 from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
@@ -69,11 +69,13 @@ class Engine:
         self._waiting: dict[str, list[tuple[int, PendingTask]]] = {name: [] for name in self.graph}  # heaps, by stage
         self._under_way: Counter[str] = Counter()  # by stage
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
         self._isolated: set[tuple[str, Shard]] = set()  # tasks whose worker died once
         self._alone: set[str] = set()  # resources in which one of them is under way
-        self._pool = Pool(self.scheduler, self.settings, {node.stage.place for node in self.graph.values()})
+        places = {node.stage.place for node in self.graph.values()}
+        self._pool = Pool(self.scheduler, self.settings, places, self._told.put)
 
     def run(self) -> None:
         """Bring every stage of the graph up to date.
@@ -187,11 +189,12 @@ class Engine:
         node.ledger.forget_record()
         node.recorded = False
         self.ran[node.name] = self.ran.get(node.name, 0) + 1
+        self.progress.update(node.name, len(node.valid), node.expected)
         if (node.name, task.shard) in self._isolated:
             self._alone.add(self._resource(node))
         job = Job(node.stage.run, self._task(node, task), node.ledger.record)
         if node.stage.place == "process":
-            self._process = OwnProcess(job, self._show)
+            self._process = OwnProcess(job, self._told.put)
             arguments = (node, task, self._process.result)
             threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
             return
@@ -239,6 +242,8 @@ class Engine:
             outcome = self._ended.get(timeout=_POLL_S)
         except queue.Empty:
             return
+        finally:
+            self._show_told()
         self._under_way[outcome.node.name] -= 1
         self._alone.discard(self._resource(outcome.node))
         try:
@@ -292,8 +297,13 @@ class Engine:
                 self._process.kill()
         raise stop
 
-    def _show(self, progress: Progress) -> None:
-        self.progress.update(progress.stage, progress.done or 0, progress.total, progress.text)
+    def _show_told(self) -> None:
+        """Show what tasks told meanwhile. Here, so that no thread of Dask's waits for a terminal.
+
+        A task that ended told its last before its receipts came, so nothing is shown after its end.
+        """
+        while not self._told.empty():
+            self.progress.tell(*self._told.get())
 
 
 def write_page(node: Node) -> None:

@@ -1,7 +1,6 @@
 """Runs one task where it is: in a Dask worker's thread, or in a process of its own."""
 
 import contextlib
-import logging
 import multiprocessing
 import os
 import threading
@@ -9,18 +8,38 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from pipeline.engine.ledger import Ledger, seal
 from pipeline.engine.task import Output, Task
 from pipeline.machine import stopping
 from pipeline.machine.environment import environment
 from pipeline.machine.memory import compact
+from pipeline.machine.telling import heard_by, throttled
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
 
 Run = Callable[[Task], list[Output]]
-_LOGGER = "biam_pipe"
+
+
+class Told(NamedTuple):
+    """How far a task under way is, in its own words.
+
+    Attributes:
+        stage: which one it belongs to.
+        done: rows, bytes or steps, as the text says.
+        total: of those, None where it is not known.
+    """
+
+    stage: str
+    done: int
+    total: int | None
+    text: str
+
+
+Hear = Callable[[Told], None]
 
 
 @dataclass(frozen=True)
@@ -35,13 +54,18 @@ class Job:
     task: Task
     record: str
 
-    def execute(self) -> list[Receipt]:
-        """Do the work, then write the receipts: first the shards', last the one without shard."""
+    def execute(self, hear: Hear) -> list[Receipt]:
+        """Do the work, then write the receipts: first the shards', last the one without shard.
+
+        Args:
+            hear: takes what the work tells of how far it is, every half second at most. Must not raise.
+        """
         task = self.task
         ledger = Ledger(task.storage, task.stage, task.folder, self.record)
         ledger.forget(task.shard)
         started_at, started = time.time(), time.perf_counter()
-        outputs = sorted(self.run(task), key=lambda output: output.shard is None)
+        with throttled(lambda *words: hear(Told(task.stage, *words))) as channel, heard_by(channel):
+            outputs = sorted(self.run(task), key=lambda output: output.shard is None)
         seconds = (time.perf_counter() - started) / len(outputs)
         return [self._seal(ledger, output, len(outputs) - 1, started_at, seconds) for output in outputs]
 
@@ -61,25 +85,15 @@ class Job:
         return receipt
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a task is, in its own words."""
-
-    stage: str
-    text: str
-    done: int | None
-    total: int | None
-
-
 class OwnProcess:
     """A process for one task that wants children, signals or a device for itself.
 
     The child dies with its parent: it holds the other end of a pipe that the system closes.
     """
 
-    def __init__(self, job: Job, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, job: Job, hear: Hear) -> None:
         context = multiprocessing.get_context("spawn")
-        self._on_progress = on_progress
+        self._hear = hear
         self._stage = job.task.stage
         self._pipe, child_end = context.Pipe()
         self._process = context.Process(target=_child, args=(job, child_end), name=f"biam-pipe {self._stage}")
@@ -102,8 +116,8 @@ class OwnProcess:
             PipelineError: what the work raised, or that the process died.
         """
         try:
-            while isinstance(message := self._pipe.recv(), Progress):
-                self._on_progress(message)
+            while isinstance(message := self._pipe.recv(), Told):
+                self._hear(message)
         except EOFError as error:
             self._process.join()
             code = self._process.exitcode
@@ -120,14 +134,10 @@ class OwnProcess:
 
 def _child(job: Job, pipe: Connection) -> None:
     threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
-    logger = logging.getLogger(_LOGGER)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(_PipeHandler(pipe, job.task.stage))
     message: list[Receipt] | BaseException
     try:
         with stopping.watching_signals():
-            message = job.execute()
+            message = job.execute(partial(_send, pipe))
     except PipelineError as error:
         message = error
     except Exception as error:  # noqa: BLE001 - the parent raises it again
@@ -142,11 +152,6 @@ def _die_with_parent(pipe: Connection) -> None:
     os._exit(1)
 
 
-class _PipeHandler(logging.Handler):
-    def __init__(self, pipe: Connection, stage: str) -> None:
-        super().__init__()
-        self._pipe, self._stage = pipe, stage
-
-    def emit(self, record: logging.LogRecord) -> None:
-        done, total = getattr(record, "done", None), getattr(record, "total", None)
-        self._pipe.send(Progress(self._stage, record.getMessage(), done, total))
+def _send(pipe: Connection, told: Told) -> None:
+    with contextlib.suppress(OSError):  # the parent is gone: `_die_with_parent` sees to that
+        pipe.send(told)

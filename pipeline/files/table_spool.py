@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.files.storage import TEMPORARY_SUFFIX
+from pipeline.machine.telling import counted, tell
 
 _BATCH_ROWS = 65_536
 _BATCHES_HELD = 2  # rows that follow each other lie in one batch, or in two
@@ -35,6 +36,7 @@ def open_table_spool(folder: Path, tables: Iterator[pa.Table], schema: pa.Schema
                 for batch in table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS):
                     writer.write_batch(batch)
                     starts.append(starts[-1] + batch.num_rows)
+                    tell(starts[-1], None, counted(starts[-1], None, "rows read"))
         file.flush()
         with pa.OSFile(file.name) as whole, pa.ipc.open_file(whole) as reader:
             yield TableSpool(file.name, reader, starts)

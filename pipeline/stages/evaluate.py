@@ -6,7 +6,6 @@ while the stage runs.
 """
 
 import json
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,6 +19,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import write_table
 from pipeline.machine import stopping
 from pipeline.machine.device import require_device
+from pipeline.machine.telling import counted, tell
 from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
 from schemas.section import recipe
@@ -41,8 +41,6 @@ VERSION = 3
 
 # Protocols under which the AP of a label does not depend on the others, so that mAPs of parts give that of the whole.
 _RANKS_LABELS_APART = ("nuswide", "openimages")
-
-logger = logging.getLogger("biam_pipe.evaluate")
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     saved = trained_model(task.inputs, sizes)
 
     def check(images: int) -> None:
-        logger.info("%d/%d images scored", images, len(test), extra={"done": images, "total": len(test)})
+        tell(images, len(test), counted(images, len(test), "images scored"))
         if (why := stopping.reason(task.deadline)) is not None:
             raise why
 
@@ -197,11 +195,11 @@ def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable
 
     folder, most = task.storage.scratch(task.folder), task.settings.evaluate.scores_in_memory_bytes
     if (size_bytes := score_bytes(num_images, num_labels)) > most:
-        logger.info(
-            "%d images x %d labels: %.1f GB of scores are put aside in %s, as they are more than "
-            "evaluate.scores_in_memory_bytes = %.1f GB",
-            *(num_images, num_labels, size_bytes / 1e9, folder, most / 1e9),
+        text = (
+            f"{num_images} images x {num_labels} labels: {size_bytes / 1e9:.1f} GB of scores are put aside in "
+            f"{folder}, as they are more than evaluate.scores_in_memory_bytes = {most / 1e9:.1f} GB"
         )
+        tell(0, num_images, text)
     with open_score_table(folder, num_images, num_labels, most) as table:
         yield table
 
@@ -212,14 +210,13 @@ def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Evaluation]":
     from pipeline.metrics.computing import Computing
     from pipeline.metrics.protocols import Baselines, Evaluation, combined_map, evaluate
 
-    config, seen = settings.evaluate, done.space.num_seen
+    config, seen, images = settings.evaluate, done.space.num_seen, len(done.selection)
     baselines = Baselines(config.draws, config.seed % 2**64)
     computing = Computing(settings.threads, sorted_on(done.scorer.label_vectors.device))
 
     def section(name: str, first: int) -> Evaluation:
-        found = evaluate(str(config.protocol), done.table.section(first), config.ks or (), baselines, computing)
-        logger.info("%s: mAP %.4f (chance %.4f)", name, found.measured.map, found.chance["map"])
-        return found
+        tell(images, images, f"{counted(images, None, 'images scored')}, measuring {name}")
+        return evaluate(str(config.protocol), done.table.section(first), config.ks or (), baselines, computing)
 
     if done.space.num_unseen == 0:
         return {"standard": section("standard", 0)}

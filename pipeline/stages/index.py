@@ -5,7 +5,6 @@ an image that is gone leaves a tombstone, which comes back to life with the imag
 its end. A shard that stays as it was keeps its file.
 """
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.table_spool import TableSpool, open_table_spool
 from pipeline.files.tables import content_hash, write_table
 from pipeline.machine import stopping
+from pipeline.machine.telling import counted, tell
 from schemas.config import Config
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
@@ -37,8 +37,6 @@ VERSION = 2
 
 _SHARD_FILE = re.compile(r"shard-(\d{5,})\.parquet")
 _TOMBSTONE = -1  # in place of a record's number
-
-_LOG = logging.getLogger("biam_pipe.index")
 
 
 # Parts of a shard's content, for stages that read no labels (`Stage.reads`). `files` is the whole index table: a local
@@ -100,13 +98,13 @@ def run(task: Task) -> list[Output]:
         shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
         labels, output = _grow_labels(task, dataset, left_out)
         outputs = [output]
+        rows, total = 0, sum(len(places) for places in shards.values())
         for number, places in sorted(shards.items()):
             if (why := stopping.reason(task.deadline)) is not None:
                 raise why
             outputs.append(_Shard(task, number, places, known=number in known).write(records, labels))
-            _LOG.info(
-                "shard %d/%d", len(outputs) - 1, len(shards), extra={"done": len(outputs) - 1, "total": len(shards)}
-            )
+            rows += len(places)
+            tell(rows, total, counted(rows, total, "rows"))
     return outputs
 
 

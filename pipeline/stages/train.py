@@ -250,12 +250,8 @@ def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") 
     model = MODELS.load(settings.model.name).build(settings.model, sizes)
     model = model.to(device)
     config = settings.train
-    optimizer = torch.optim.Adam(
-        model.parameters(),
-        lr=config.lr,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        fused=device.type != "mps",
+    optimizer = torch.optim.Adam(  # its rate is set at the beginning of every epoch
+        model.parameters(), betas=config.betas, weight_decay=config.weight_decay, fused=device.type != "mps"
     )
     return Learner(model, optimizer)
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from pipeline.machine.telling import counted, tell
 from pipeline.training.checkpoint import Progress
 
 Record = Callable[[str, float, int], None]
 
 logger = logging.getLogger("biam_pipe.train")
 
-# A line of progress at most so often: logs of long runs stay readable, a terminal stays alive.
-_TELL_EVERY_S = 10.0
+_LINE_EVERY_S = 10.0  # so that the log of a long run stays readable
 
 LOG_FILE = "train.log"
 EVENTS = "events.out.tfevents.*"
@@ -58,8 +58,8 @@ def curves(folder: Path, step: int) -> Iterator[Record]:
         writer.close()
 
 
-class Teller:
-    """Says how far a run is: a line at most every ten seconds, one an epoch, and the curves.
+class TrainingLog:
+    """How far a run is: told after every step, a line of the log every ten seconds and every epoch, and the curves.
 
     Args:
         record: keeps a point of a curve: name, value, step.
@@ -69,39 +69,36 @@ class Teller:
 
     def __init__(self, record: Record, epochs: int, total_steps: int) -> None:
         self.record, self._epochs, self._total = record, epochs, total_steps
-        self._told_at, self._images = time.monotonic(), 0
+        self._line_at, self._images = time.monotonic(), 0
 
     def step(self, progress: Progress, images: int, images_left: int) -> None:
         """After a step of so many images; a line where the last one is long ago."""
         self._images += images
-        seconds = time.monotonic() - self._told_at
-        if seconds < _TELL_EVERY_S:
-            return
+        seconds = max(time.monotonic() - self._line_at, 1e-9)
         rate = self._images / seconds
-        logger.info(
-            "epoch %d/%d step %d loss %.4f, %.0f images/s, %s left",
-            progress.epoch + 1,
-            self._epochs,
-            progress.step,
-            progress.loss_sum / max(progress.images, 1),
-            rate,
-            f"{images_left / rate / 60:.0f} min" if rate else "unknown time",
-            extra={"done": progress.step, "total": self._total},
+        text = (
+            f"epoch {progress.epoch + 1}/{self._epochs} step {progress.step} "
+            f"loss {progress.loss_sum / progress.images:.4f}, "
+            f"{rate:.0f} images/s, {images_left / rate / 60:.0f} min left"
         )
-        self._told_at, self._images = time.monotonic(), 0
+        tell(progress.step, self._total, text)
+        if seconds >= _LINE_EVERY_S:
+            logger.info("%s", text)
+            self._line_at, self._images = time.monotonic(), 0
+
+    def validation(self, progress: Progress, images: int, of: int) -> None:
+        """While the validation images are scored."""
+        text = counted(images, of, "validation images scored")
+        tell(progress.step, self._total, f"epoch {progress.epoch + 1}/{self._epochs}: {text}")
 
     def epoch(self, entry: Mapping[str, Any], images: int) -> None:
         """After an epoch, from its entry in the history."""
         validation = entry["validation"] or {}
-        logger.info(
-            "epoch %d/%d loss %.4f%s (%.0f images/s)",
-            entry["epoch"],
-            self._epochs,
-            entry["train_loss"],
-            "".join(f", {name} {value:.4f}" for name, value in validation.items()),
-            images / max(entry["seconds"], 1e-9),
-            extra={"done": entry["step"], "total": self._total},
-        )
+        figures = "".join(f", {name} {value:.4f}" for name, value in validation.items())
+        rate = images / max(entry["seconds"], 1e-9)
+        text = f"epoch {entry['epoch']}/{self._epochs} loss {entry['train_loss']:.4f}{figures} ({rate:.0f} images/s)"
+        tell(entry["step"], self._total, text)
+        logger.info("%s", text)
         self.record("train/lr", entry["lr"], entry["step"])
         for name, value in validation.items():
             self.record(f"validation/{name}", value, entry["step"])

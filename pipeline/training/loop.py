@@ -24,7 +24,7 @@ from pipeline.inference.scoring import Scorer, inputs
 from pipeline.machine import stopping
 from pipeline.models.losses import ranking_loss
 from pipeline.training.checkpoint import Learner, Progress
-from pipeline.training.journal import Record, Teller
+from pipeline.training.journal import Record, TrainingLog
 from pipeline.training.schedule import learning_rate
 from pipeline.training.validation import OpenTable, validate
 from schemas.config import TrainConfig
@@ -86,7 +86,7 @@ class Loop:
         self.fitted = fabric.setup_module(learner.model)
         epochs, image_sets = config.epochs + config.full_epochs, (material.train, material.everything)
         steps = [len(batch_sizes(len(image_set), config.batch_images)) if image_set else 0 for image_set in image_sets]
-        self.teller = Teller(hooks.record, epochs, config.epochs * steps[0] + config.full_epochs * steps[1])
+        self.log = TrainingLog(hooks.record, epochs, config.epochs * steps[0] + config.full_epochs * steps[1])
         self._saved_at = self._epoch_from = time.monotonic()
         self._saved_step = progress.step
         self._advanced = False
@@ -133,7 +133,7 @@ class Loop:
             for batch, size in zip(stream, order.sizes, strict=True):
                 self._step(batch, size)
                 self._attend()
-                self.teller.step(self.progress, size, self._images_left(len(images)))
+                self.log.step(self.progress, size, self._images_left(len(images)))
 
     def _order(self, images: Selection) -> Order:
         config = self.config
@@ -171,7 +171,7 @@ class Loop:
         progress.step += 1
         progress.loss_sum += value * batch_images
         progress.images += batch_images
-        self.teller.record("train/loss", value, progress.step)
+        self.log.record("train/loss", value, progress.step)
 
     def _not_finite(self, value: float) -> PipelineError:
         config, progress = self.config, self.progress
@@ -185,7 +185,7 @@ class Loop:
             f"Run again with a smaller rate: biam-pipe train --set train.{key}={rate:g}{precision}"
         )
 
-    def _attend(self, _: int = 0) -> None:
+    def _attend(self) -> None:
         """Between two batches: stop if asked to, save if due. All processes stop after the same batch.
 
         The deadline counts only once this process has made a step or a validation: with a budget shorter than one
@@ -211,7 +211,12 @@ class Loop:
         if not len(validation) or (epoch % config.validate_every_epochs and epoch != config.epochs):
             return
         model, vectors = self.learner.model, self.material.label_vectors
-        scorer = Scorer(model, vectors, self.material.features, config.batch_images, self._attend)
+
+        def check(images: int) -> None:
+            self.log.validation(progress, images, len(validation))
+            self._attend()
+
+        scorer = Scorer(model, vectors, self.material.features, config.batch_images, check)
         figures = self.fabric.broadcast(validate(scorer, validation, config.selection_k, self.hooks.open_table))
         score = figures[f"f1@{config.selection_k}"]
         progress.validation = figures
@@ -234,7 +239,7 @@ class Loop:
                 "seconds": round(time.monotonic() - self._epoch_from, 3),
             }
         )
-        self.teller.epoch(progress.history[-1], progress.images)
+        self.log.epoch(progress.history[-1], progress.images)
         self._advanced = True
         progress.next_epoch()
         self._save()

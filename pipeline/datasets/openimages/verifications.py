@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.openimages.csv_stream import read_columns
 from pipeline.datasets.openimages.fixed_text import image_numbers
+from pipeline.machine.telling import counted, tell
 from schemas.errors import PipelineError
 
 _COLUMNS = {"ImageID": pa.string(), "LabelName": pa.string(), "Confidence": pa.float64()}
@@ -87,6 +88,7 @@ def _coded(
     path: Path, label_ids: pa.Array, left_out: Counter[str]
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint16]]]:
     """Number of the image, and twice the label's position plus the verdict, of every row."""
+    rows = 0
     for batch in read_columns(path, _COLUMNS):
         numbers, good = image_numbers(batch["ImageID"])
         confidence = batch["Confidence"].fill_null(-1).to_numpy(zero_copy_only=False)
@@ -100,6 +102,8 @@ def _coded(
         labels = pc.index_in(batch["LabelName"], value_set=label_ids).fill_null(-1).to_numpy(zero_copy_only=False)
         codes = np.where(labels < 0, _NO_LABEL, labels * 2 + confidence.astype(np.int32)).astype(np.uint16)
         left_out["verifications of labels outside of the label space"] += int((labels < 0).sum())
+        rows += len(batch)
+        tell(rows, None, counted(rows, None, "human verifications read"))
         yield numbers, codes
 
 

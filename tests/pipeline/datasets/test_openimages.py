@@ -16,6 +16,7 @@ from benchmarks.openimages_files import HEADER, Size, write_files
 from pipeline.datasets import openimages
 from pipeline.datasets.openimages.label_lists import read_mids
 from pipeline.datasets.openimages.verifications import read_verifications
+from pipeline.machine.telling import heard_by
 from schemas.datasets import OpenImagesDataset
 from schemas.errors import PipelineError, UsageError
 
@@ -159,6 +160,14 @@ def test_a_malformed_row_of_images_is_an_error_that_names_the_file(
 ) -> None:
     with pytest.raises(PipelineError, match=f"train-images.csv: {error}"):
         one_row(settings, **fields)
+
+
+def test_verifications_are_told_while_they_are_read(settings: dict[str, Any]) -> None:
+    told = []
+    with heard_by(lambda *words: told.append(words)):
+        rows(settings, splits=("train",))
+    written = len(Path(settings["annotations"]["train"]).read_text().splitlines()) - 1
+    assert told == [(written, None, f"{written} human verifications read")]
 
 
 @pytest.mark.parametrize("row", ["xyz,verification,/m/1,1", "4fa8054781a4c382,verification,/m/1,0.5"])

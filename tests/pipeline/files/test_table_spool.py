@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.files import table_spool
 from pipeline.files.table_spool import open_table_spool
+from pipeline.machine.telling import heard_by
 
 SCHEMA = pa.schema([("name", pa.string()), ("marks", pa.list_(pa.int32()))])
 TABLE = pa.table({"name": [f"n{n}" for n in range(23)], "marks": [[n] * (n % 3) for n in range(23)]}, schema=SCHEMA)
@@ -30,3 +31,9 @@ def test_nothing_is_left_behind_even_after_an_error(tmp_path: Path) -> None:
         assert len(spool) == 0
 
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_rows_are_told_as_they_come(tmp_path: Path) -> None:
+    told = []
+    with heard_by(lambda *words: told.append(words)), open_table_spool(tmp_path, iter([TABLE, TABLE]), SCHEMA):
+        assert told == [(23, None, "23 rows read"), (46, None, "46 rows read")]

@@ -14,6 +14,7 @@ import torch
 from small_work import Recipe, SmallWork, image_id, make
 
 from pipeline.inference.model_file import load_model
+from pipeline.machine.telling import heard_by
 from pipeline.stages import evaluate, train
 from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError, UsageError
@@ -265,14 +266,17 @@ def test_what_is_not_set_is_the_data_sets_own(given: dict[str, Any], own: str, s
     assert (config.protocol, config.ks) == settled
 
 
-def test_scores_put_aside_in_a_file_give_the_same_bytes(work: SmallWork, caplog: pytest.LogCaptureFixture):
+def test_scores_put_aside_in_a_file_give_the_same_bytes(work: SmallWork):
     before = [work.path("evaluate", name).read_bytes() for name in FILES]
     names = {path.name for path in work.path("evaluate", "metrics.json").parent.iterdir()}
-    with caplog.at_level("INFO", logger="biam_pipe"):
+    told = []
+    with heard_by(lambda *words: told.append(words)):
         evaluate.run(work.task("evaluate", settings(scores_in_memory_bytes=1)))
     assert [work.path("evaluate", name).read_bytes() for name in FILES] == before
     assert {path.name for path in work.path("evaluate", "metrics.json").parent.iterdir()} == names
-    assert "10 images x 9 labels: 0.0 GB of scores are put aside in" in caplog.text
+    assert told[0][2].startswith("10 images x 9 labels: 0.0 GB of scores are put aside in")
+    assert [words for words in told[1:] if "scored" in words[2]] == told[1:]
+    assert told[-2:] == [(10, 10, f"10 images scored, measuring {name}") for name in ("zsl", "gzsl")]
 
 
 def test_every_protocol_is_named_in_the_metrics(tmp_path: Path):

@@ -15,6 +15,7 @@ from pipeline import flow
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
+from pipeline.machine.telling import heard_by
 from pipeline.stages import index
 from schemas import tables
 from schemas.config import Config
@@ -85,6 +86,13 @@ def test_tables_have_their_schemas_and_outputs_name_their_files(work: Work) -> N
     assert pq.read_schema(work.root / "index/shard-00000.parquet").equals(tables.INDEX)
     assert pq.read_schema(work.root / "annotations/shard-00000.parquet").equals(tables.ANNOTATIONS)
     assert pq.read_schema(work.root / "labels.parquet").equals(tables.LABELS)
+
+
+def test_rows_are_told_while_they_are_read_and_while_they_are_written(work: Work) -> None:
+    told = []
+    with heard_by(lambda *words: told.append(words)):
+        work.index({"a": "x", "b": "", "c": "y"})
+    assert told == [(3, None, "3 rows read"), (2, 3, "2 of 3 rows"), (3, 3, "3 of 3 rows")]
 
 
 def test_a_second_run_writes_no_file_and_gives_the_same_outputs(work: Work) -> None:

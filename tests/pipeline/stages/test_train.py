@@ -20,6 +20,7 @@ from tensorboard.summary.writer import event_file_writer
 from pipeline.engine.task import Task
 from pipeline.inference.determinism import repeatable
 from pipeline.inference.model_file import load_model
+from pipeline.machine.telling import heard_by
 from pipeline.stages import train
 from pipeline.training.checkpoint import Learner, Progress, restore, save
 from pipeline.training.schedule import learning_rate
@@ -306,11 +307,14 @@ def test_without_validation_images_the_last_weights_are_kept(tmp_path: Path, cap
 
 
 def test_progress_tells_steps_done_and_in_all(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    work = make(tmp_path)
-    with caplog.at_level(logging.INFO, "biam_pipe.train"):
+    work, told = make(tmp_path), []
+    with caplog.at_level(logging.INFO, "biam_pipe.train"), heard_by(lambda *words: told.append(words)):
         train.run(work.task("train", settings()))
-    told = [(record.done, record.total) for record in caplog.records if hasattr(record, "done")]
-    assert told == [(5, 15), (10, 15), (15, 15)]
+    epochs = [record.getMessage() for record in caplog.records if "images/s" in record.getMessage()]
+    assert [(done, total) for done, total, text in told if text in epochs] == [(5, 15), (10, 15), (15, 15)]
+    assert sorted({done for done, *_ in told}) == list(range(1, 16))
+    assert {total for _, total, _ in told} == {15}
+    assert "epoch 1/3 step 2 loss" in told[1][2]
 
 
 @pytest.mark.parametrize(
