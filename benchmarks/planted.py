@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.pipeline.small_work import write
 
 from benchmarks.planted_features import Planted, content, recipe
 from pipeline.stages import evaluate, train
 from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
-from tests.pipeline.small_work import write
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "region": {},

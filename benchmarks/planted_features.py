@@ -12,7 +12,6 @@ a label held out as unseen is made of words that seen labels have. What the feat
 from dataclasses import dataclass
 
 import numpy as np
-
 from tests.pipeline.small_work import Content, Recipe
 
 

@@ -9,6 +9,7 @@ from pipeline.backbones import BACKBONES
 from pipeline.engine.cluster import require_gpu, visible_gpus
 from pipeline.engine.plan import StagePlan
 from pipeline.machine.device import require_device
+from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.features import MapSpec
@@ -40,7 +41,10 @@ def _require_extract_device(name: str) -> None:
         if name not in ("cuda", "cuda:0"):
             raise UsageError(
                 f"setting extract.device: got {name!r}, but each worker of the embedded cluster has one GPU, which it "
-                "calls cuda:0; expected cuda. Use: --set extract.device=cuda, and CUDA_VISIBLE_DEVICES to choose GPUs"
+                "calls cuda:0;",
+                expected="cuda",
+                hint="CUDA_VISIBLE_DEVICES chooses GPUs. Use:",
+                run=Command(sets={"extract.device": "cuda"}),
             )
     else:
         require_device(name, "extract.device")
@@ -53,14 +57,20 @@ def _require_regions(config: Config) -> None:
     _map(config, maps, "global")
     if model.grid_side is not None and model.grid_side > side:
         raise UsageError(
-            f"setting model.grid_side: got {model.grid_side}, but the region map has {side} x {side} regions; expected "
-            f"at most {side}. Use: --set model.grid_side={side}"
+            "setting model.grid_side:",
+            got=f"{model.grid_side}, but the region map has {side} x {side} regions",
+            expected=f"at most {side}",
+            hint="Use:",
+            run=Command(sets={"model.grid_side": side}),
         )
     regions = (model.grid_side or side) ** 2
     if model.classification == "region" and model.top_k > regions:
         raise UsageError(
-            f"setting model.top_k: got {model.top_k}, but there are {regions} regions; expected at most {regions}. "
-            f"Use: --set model.top_k={regions}"
+            "setting model.top_k:",
+            got=f"{model.top_k}, but there are {regions} regions",
+            expected=f"at most {regions}",
+            hint="Use:",
+            run=Command(sets={"model.top_k": regions}),
         )
 
 
@@ -73,7 +83,10 @@ def _map(config: Config, maps: Collection[MapSpec], role: str) -> MapSpec:
     found = next((one for one in maps if one.role == role), None)
     if found is None:
         raise UsageError(
-            f"setting backbone.layers: got {', '.join(one.column for one in maps)}, and none of them is a {role} map, "
-            f"which the model {config.model.name} reads; expected one at least. Use: --set 'backbone.layers=[]'"
+            "setting backbone.layers:",
+            got=f"{', '.join(one.column for one in maps)}, and none of them is a {role} map",
+            expected=f"one at least, which the model {config.model.name} reads",
+            hint="Use:",
+            run=Command(sets={"backbone.layers": []}),
         )
     return found

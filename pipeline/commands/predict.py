@@ -18,6 +18,7 @@ from pipeline.backbones import BACKBONES, weights
 from pipeline.engine.graph import Graph, Node
 from pipeline.engine.task import Task
 from pipeline.files.storage import Storage, users_folder
+from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError, problem_json
 from schemas.features import FeatureSpec
@@ -157,8 +158,9 @@ def _require_model(config: Config, storage: Storage, train: Node) -> None:
     others = sorted(path.parent.name for path in storage.local("runs").glob("*/model.safetensors"))
     there = f"; of other settings there are: {', '.join(others)}" if others else ""
     raise PipelineError(
-        f"predict: no model was trained with these settings (none in {storage.local(train.folder)}{there}), expected "
-        f"one. Run: biam-pipe train --dataset {config.dataset.name}"
+        f"predict: no model was trained with these settings (none in {storage.local(train.folder)}{there})",
+        expected="one",
+        run=Command("train", dataset=config.dataset.name),
     )
 
 

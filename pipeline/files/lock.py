@@ -76,14 +76,15 @@ def writing(root: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         opened = (root / _FILE).open("a+")
     except OSError as error:
-        raise PipelineError(f"cannot write in {root}: {error.strerror}. Use another --work") from error
+        raise PipelineError(f"cannot write in {root}: {error.strerror}", hint="Use another --work") from error
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise PipelineError(
-                f"{root} is being written by {_holder(file.read())}. Wait for it, stop it, or use another --work"
+                f"{root} is being written by {_holder(file.read())}",
+                hint="Wait for it, stop it, or use another --work",
             ) from error
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))

@@ -10,6 +10,7 @@ from pipeline.engine.task import Task
 from pipeline.files.tables import read_table
 from pipeline.images.ready import ImageRow
 from pipeline.images.source import ImageSource
+from schemas.command import Command
 from schemas.errors import IntegrityError, PipelineError
 from schemas.receipts import Receipt
 from schemas.status import ImageStatus
@@ -46,8 +47,9 @@ def _bodies(task: Task, downloads: Receipt) -> Iterator[tuple[str, bytes | None]
     path = task.storage.local(downloads.files[1].path)
     if downloads.pruned or not path.exists():
         raise PipelineError(
-            f"{task.stage}: no images of {task.shard_name} at {path}, expected them. Run: biam-pipe download --dataset "
-            f"{_dataset(task)}"
+            f"{task.stage}: no images of {task.shard_name} at {path}",
+            expected="them",
+            run=Command("download", dataset=_dataset(task)),
         )
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
@@ -60,8 +62,9 @@ def _bodies(task: Task, downloads: Receipt) -> Iterator[tuple[str, bytes | None]
 
 def _mixed_up(task: Task, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{task.stage}: {task.shard_name} of {_dataset(task)} does not hold together: {found}; expected the same "
-        f"images in index, downloads and images. Run: biam-pipe verify --dataset {_dataset(task)}"
+        f"{task.stage}: {task.shard_name} of {_dataset(task)} does not hold together: {found};",
+        expected="the same images in index, downloads and images",
+        run=Command("verify", dataset=_dataset(task)),
     )
 
 
