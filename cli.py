@@ -12,6 +12,8 @@ import typer
 
 from pipeline.commands import console
 from pipeline.settings.options import JsonOption, Where, with_common_options
+from schemas.command import Command
+from schemas.errors import PipelineError, problem_json
 
 if TYPE_CHECKING:
     from pipeline.flow import Prediction, Result, Verified
@@ -215,11 +217,12 @@ def convert_command(
         sets = flow.import_settings(config, found, to, out)
         _run(replace(where, sets=[*where.sets, *sets]), as_json, "extract")
         if not as_json:
-            _print([console.with_options_given(console.training_line(config.dataset.name, sets), sys.argv[1:])])
+            _print([console.training_line(config.dataset.name, sets, _given())])
         return
     made = flow.convert(config, where.work, flow.Conversion(to, config.dataset, config.store, out, quiet=as_json))
-    lines = (console.with_options_given(line, sys.argv[1:]) for line in console.conversion_lines(made))
-    _print_json(asdict(made)) if as_json else _print(lines)
+    if isinstance(made.next_step, Command):
+        made = replace(made, next_step=str(made.next_step.with_options(_given())))
+    _print_json(asdict(made)) if as_json else _print(console.conversion_lines(made))
 
 
 def _add_list(name: str) -> None:
@@ -251,8 +254,6 @@ def show_config_command(where: Where, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point: the exit codes of the contract, and errors as text."""
-    from schemas.errors import PipelineError
-
     debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
     try:
         # The option's value is optional, which click cannot say of one that typer declares.
@@ -260,7 +261,7 @@ def main() -> None:
     except PipelineError as error:
         if debug:
             raise
-        _fail(error, error.exit_code, as_json)
+        _fail(error, as_json)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:  # `biam-pipe status | head`
@@ -269,7 +270,8 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _fail(f"unexpected {type(error).__name__}: {error}. Run again with --debug for a traceback", 1, as_json)
+        unexpected = f"unexpected {type(error).__name__}: {error}"
+        _fail(PipelineError(unexpected, hint="Run again with --debug for a traceback"), as_json)
 
 
 def _run(
@@ -291,17 +293,30 @@ def _run(
 
 def _tell(found: "Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
     """Print what a command came to. A problem is raised to be told, too; in JSON it is told already."""
-    _print_json(found.as_json()) if as_json else _print(lines)
-    if found.problem is not None:
-        raise SystemExit(found.problem.exit_code) if as_json else found.problem
+    problem = found.problem
+    _print_json(found.as_json() | _problem_json(problem)) if as_json else _print(lines)
+    if problem is not None:
+        raise SystemExit(problem.exit_code) if as_json else problem
 
 
-def _fail(error: object, code: int, as_json: bool) -> None:
-    text = console.with_options_given(str(error), sys.argv[1:])
+def _fail(error: PipelineError, as_json: bool) -> None:
+    told = _problem_json(error)
     if as_json:
-        _print_json({"error": text, "exit_code": code})
-    print(f"biam-pipe: {text}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(code)
+        _print_json(told)
+    print(f"biam-pipe: {told['error']}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(error.exit_code)
+
+
+def _problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
+    """What JSON says of a problem, its next command with the options that the user gave; else it meant others."""
+    if problem is not None and problem.run is not None:
+        problem.run = problem.run.with_options(_given())
+    return problem_json(problem)
+
+
+def _given() -> Command:
+    """The command that the user gave."""
+    return Command.parse(sys.argv[1:])
 
 
 def _print(lines: Iterable[str]) -> None:

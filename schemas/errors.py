@@ -1,6 +1,6 @@
 """The exceptions a user can meet, and the exit code of each.
 
-PipelineError            1    the text says what, what was found, what was expected, what to run next
+PipelineError            1    what; what was got or found, and expected; what to do; the command to run next
 |- UsageError            2    the command, a setting or a name is wrong
 |- TooManyFailedError    3    finished, but more images were quarantined than the settings allow
 |- IntegrityError        4    a shard or a file does not have the bytes its receipt says
@@ -11,11 +11,55 @@ PipelineError            1    the text says what, what was found, what was expec
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from schemas.command import Command
+
+Fact = str | int | None
+
 
 class PipelineError(Exception):
-    """An error that the command line prints as it is, without a traceback."""
+    """An error that the command line prints as one text, without a traceback.
+
+    "store.name: got 'x', expected one of: hdf5, parquet. Run: biam-pipe show stores", or
+    "extract is not up to date (found 0 pieces, expected 3). Run: biam-pipe extract --dataset demo".
+
+    Args:
+        what: what is wrong: a sentence, or with a colon at its end what the facts are of.
+        got: what the user gave.
+        found: what there is; of `got` and `found` one at most.
+        expected: in its place.
+        hint: what to do, a sentence; with a colon at its end it leads to the command.
+        run: the command to run next.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: Fact = None,
+        found: Fact = None,
+        expected: Fact = None,
+        hint: str | None = None,
+        run: Command | None = None,
+    ) -> None:
+        super().__init__(what)  # all else travels between processes in `__dict__`
+        self.what, self.got, self.found, self.expected, self.hint, self.run = what, got, found, expected, hint, run
+
+    def __str__(self) -> str:
+        told = (("got", self.got), ("found", self.found), ("expected", self.expected))
+        facts = ", ".join(f"{word} {fact}" for word, fact in told if fact is not None)
+        text = self.what
+        if facts and text.endswith((":", ";")):
+            text = f"{text} {facts}"
+        elif facts:
+            text = f"{text}, {facts}" if self.found is None else f"{text} ({facts})"
+        if self.hint is not None:
+            text = f"{text}. {self.hint}"
+        command = str(self.run or "")
+        if command and not text.endswith(":"):
+            text = f"{text}. Run:"
+        return f"{text} {command}" if command else text.removesuffix(":")
 
 
 class UsageError(PipelineError):
@@ -49,13 +93,21 @@ class InterruptedRunError(PipelineError):
 
 
 def problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
-    """What a command's JSON says of how it ends."""
-    return {"error": str(problem) if problem else None, "exit_code": problem.exit_code if problem else 0}
+    """What a command's JSON says of how it ends; all null where there is no problem."""
+    if problem is None:
+        return {"error": None, "got": None, "expected": None, "next_command": None, "exit_code": 0}
+    return {
+        "error": str(problem),
+        "got": problem.found if problem.got is None else problem.got,
+        "expected": problem.expected,
+        "next_command": str(problem.run) if problem.run is not None else None,
+        "exit_code": problem.exit_code,
+    }
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}")
+    nearest = f"Did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}", hint=f"{nearest}Known: {', '.join(names)}")

@@ -487,7 +487,17 @@ def test_the_code_of_the_readme_reads_a_shard(tmp_path: Path, monkeypatch: pytes
     assert np.array_equal(names["regions"], regions.reshape(14, 14, 512))
 
 
-def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings(tmp_path: Path) -> None:
+def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and_runs(tmp_path: Path) -> None:
+    (tmp_path / "biam-pipe.toml").write_text(SMALL)
     given = "--work 'other work' --set dataset.num_images=40"
-    told = Shell(tmp_path)(f"extract --only --dataset demo {given}", code=1).stderr
-    assert f"Run: biam-pipe index --dataset demo {given}\n" in told
+    told = Shell(tmp_path).json(f"extract --only --dataset demo {given}", code=1)
+    assert told["next_command"] == f"biam-pipe index --dataset demo {given}"
+    assert told["error"].endswith(f" (found 0 pieces, expected an index first). Run: {told['next_command']}")
+    assert (told["got"], told["expected"]) == ("0 pieces", "an index first")
+    assert f"Run: {told['next_command']}\n" in Shell(tmp_path)(f"extract --only --dataset demo {given}", code=1).stderr
+    assert Shell(tmp_path).ran(told["next_command"].removeprefix("biam-pipe ")) == {"index": 1}
+
+
+def test_the_next_command_after_a_wrong_setting_is_the_same_with_a_right_one(shell: Shell) -> None:
+    told = shell.json("plan --set model.top_k=1000 --set train.epochs=0 --dataset demo", code=2)
+    assert told["next_command"] == "biam-pipe plan --json --dataset demo --set model.top_k=1000 --set train.epochs=40"

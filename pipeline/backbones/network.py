@@ -20,6 +20,7 @@ from pipeline.backbones.on_cpu import on_cpu
 from pipeline.backbones.tapped import TappedNetwork
 from pipeline.machine.device import cores, first_line, is_out_of_memory, resolve_device
 from pipeline.machine.memory import keep_freed_memory
+from schemas.command import Command
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import PipelineError
 from schemas.features import MapSpec
@@ -140,8 +141,9 @@ class Network:
         except BackendCompilerFailed as error:
             first = str(error.__cause__ or error).strip().splitlines()[0]
             raise PipelineError(
-                f"extract.compile: torch cannot compile the network here ({first}). Install a C++ compiler, or run "
-                "with --set extract.compile=false"
+                f"extract.compile: torch cannot compile the network here ({first})",
+                hint="Install a C++ compiler, or run with:",
+                run=Command(sets={"extract.compile": False}),
             ) from error
 
     def _stored(self, values: torch.Tensor, one: MapSpec) -> torch.Tensor:
@@ -155,8 +157,9 @@ class Network:
         """Make batches smaller than one of `size`, for which memory was too small."""
         if size == 1:
             raise PipelineError(
-                f"extract: {self.device} has not enough memory for one image ({first_line(error)}), expected some "
-                "hundred MB. Close other programs, or set extract.device to another"
+                f"extract: {self.device} has not enough memory for one image ({first_line(error)})",
+                expected="some hundred MB",
+                hint="Close other programs, or set extract.device to another",
             ) from error
         if self.batch_images == size:  # another lane may have halved it by now
             self.batch_images = size // 2

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError, unknown_name
 from schemas.features import MapSpec
@@ -53,7 +54,7 @@ class Offer:
             if column not in self.layers:
                 raise unknown_name(f"layer of {self.backbone} in backbone.layers", column, self.layers)
         if len(set(chosen)) < len(chosen):
-            raise UsageError(f"backbone.layers = {', '.join(chosen)}: got a layer twice, expected each once")
+            raise UsageError(f"backbone.layers = {', '.join(chosen)}:", got="a layer twice", expected="each once")
         return chosen
 
     def maps(self, config: BackboneConfig) -> tuple[MapSpec, ...]:
@@ -64,7 +65,9 @@ class Offer:
         """
         if config.input_px < self.smallest_px:
             raise UsageError(
-                f"backbone.input_px = {config.input_px}: {self.backbone} needs at least {self.smallest_px}"
+                f"backbone.input_px = {config.input_px}: {self.backbone} needs at least {self.smallest_px}",
+                hint="Use:",
+                run=Command(sets={"backbone.input_px": self.smallest_px}),
             )
         return tuple(self._map(column, config.input_px) for column in self.columns(config))
 

@@ -13,6 +13,7 @@ from pipeline.backbones.weights_file import SETTING, read, refused
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.storage import sha256_file
 from pipeline.net.fetch import cache_folder, fetch
+from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError
 
@@ -114,15 +115,19 @@ def _seed(config: BackboneConfig) -> int | None:
         return None
     text = config.weights.removeprefix(RANDOM)
     if not (text.isascii() and text.isdigit() and int(text) < _SEED_LIMIT):
-        raise UsageError(f"{SETTING} = {config.weights!r}: expected a number after {RANDOM!r}, for example random:0")
+        raise UsageError(
+            f"{SETTING} = {config.weights!r}:", expected=f"a number after {RANDOM!r}, for example {RANDOM}0"
+        )
     return int(text)
 
 
 def _require(published: Published | None, config: BackboneConfig) -> Published:
     if published is None:
         raise UsageError(
-            f"{SETTING} = {DEFAULT!r}: backbone {config.name!r} has no published weights, expected a path or a seed. "
-            f"Run with --set {SETTING}={RANDOM}0"
+            f"{SETTING} = {DEFAULT!r}: backbone {config.name!r} has no published weights",
+            expected="a path or a seed",
+            hint="Run with:",
+            run=Command(sets={SETTING: f"{RANDOM}0"}),
         )
     return published
 

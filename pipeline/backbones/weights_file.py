@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
 
+from schemas.command import Command
 from schemas.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _HEADS = ("head.",)  # of the training alone
 def refused(path: str | Path, got: str, expected: str) -> PipelineError:
     """The error for a file that gives a backbone no weights."""
     return PipelineError(
-        f"{SETTING} = {path}: got {got}, expected {expected}. Run: biam-pipe extract --set {SETTING}=PATH of another"
+        f"{SETTING} = {path}:", got=got, expected=expected, run=Command("extract", sets={SETTING: "PATH"})
     )
 
 

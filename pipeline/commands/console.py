@@ -1,11 +1,10 @@
 """What a person reads of what a command came to: lines and tables. What a program reads is the JSON of the command."""
 
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas.command import Command
 from schemas.readable import rough_duration_text, size_text
 
 if TYPE_CHECKING:
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from pipeline.commands.status import WorkStatus
     from pipeline.engine.plan import StagePlan
     from pipeline.files.lock import Writer
-
-_SET = r" --set (?:'[^']*'|\S+)"
-_COMMAND = re.compile(rf"(?<=: )(biam-pipe [a-z]+(?: --dataset [\w-]+)?)((?:{_SET})*)")  # as error texts write it
 
 
 def result_lines(result: "Result") -> Iterator[str]:
@@ -128,9 +124,10 @@ def conversion_lines(made: "Converted") -> Iterator[str]:
     yield f"next: {made.next_step}"
 
 
-def training_line(dataset: str, sets: Sequence[str]) -> str:
-    """What one does with features that were taken in with these settings."""
-    return f"next: biam-pipe train --dataset {dataset} {' '.join(f'--set {shlex.quote(pair)}' for pair in sets)}"
+def training_line(dataset: str, sets: Sequence[str], given: Command) -> str:
+    """What one does with features that were taken in with these settings, after the command that the user gave."""
+    command = Command("train", dataset=dataset, sets=dict(text.split("=", 1) for text in sets))
+    return f"next: {command.with_options(given)}"
 
 
 def prediction_lines(prediction: "Prediction") -> Iterator[str]:
@@ -143,28 +140,6 @@ def prediction_lines(prediction: "Prediction") -> Iterator[str]:
         yield f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector"
     if prediction.random_weights and prediction.problem is None:
         yield f"{prediction.weights} weights: the scores show that the pipeline works, not what is in the pictures"
-
-
-def with_options_given(text: str, arguments: Sequence[str]) -> str:
-    """The text, each command in it with the work folder and the settings that the user gave; else it meant others.
-
-    Of a setting that was given more than once the last counts, and none that the command itself sets.
-    """
-    given: dict[str, str] = {}
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if option in ("--work", "--config", "--set"):
-            given[_key(option, value)] = f" {option} {shlex.quote(value)}"
-
-    def whole(command: re.Match[str]) -> str:
-        own = {_key("--set", setting.partition("--set ")[2].lstrip("'")) for setting in re.findall(_SET, command[2])}
-        return "".join([command[1], *(text for key, text in given.items() if key not in own), command[2]])
-
-    return _COMMAND.sub(whole, text)
-
-
-def _key(option: str, value: str) -> str:
-    """What an option sets, the same for all that override each other."""
-    return value.partition("=")[0].strip() if option == "--set" else option
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pipeline.machine.ahead import ahead
 from pipeline.machine.device import cores
 from pipeline.machine.stopping import watching_signals
 from pipeline.stores import STORES
+from schemas.command import Command
 from schemas.config import Config, StoreConfig
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError, UsageError, unknown_name
@@ -49,7 +50,7 @@ class Converted:
         made: those of them that were made now; the others stood already.
         rows: images in them.
         size_bytes: of all.
-        next_step: what one does with it.
+        next_step: what one does with it; of a form, how it is read.
     """
 
     to: str
@@ -58,7 +59,7 @@ class Converted:
     made: int
     rows: int
     size_bytes: int
-    next_step: str
+    next_step: Command | str
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,29 @@ class Conversion:
     def __post_init__(self) -> None:
         if not self.to:
             raise UsageError(
-                f"convert: got no TO, expected a store ({', '.join(STORES)}), a form ({', '.join(FORMS)}) or --from "
-                f"FILE. Run: biam-pipe convert {next(name for name in STORES if name != self.store.name)}"
+                "convert:",
+                got="no TO",
+                expected=f"a store ({', '.join(STORES)}), a form ({', '.join(FORMS)}) or --from FILE",
+                run=Command("convert", (next(name for name in STORES if name != self.store.name),)),
             )
         if self.to not in (*STORES, *FORMS):
             raise unknown_name("store or form", self.to, (*STORES, *FORMS))
         if self.to == self.store.name:
             raise UsageError(
-                f"convert: the features are in the store {self.to} already (store.name). To convert from another: "
-                f"--set store.name={next(name for name in STORES if name != self.to)}"
+                f"convert: the features are in the store {self.to} already (store.name)",
+                hint="To convert from another:",
+                run=Command(sets={"store.name": next(name for name in STORES if name != self.to)}),
             )
         if self.to in FORMS and self.out is None:
-            raise UsageError(f"convert: {self.to} wants a folder for its files: --out DIR")
+            raise UsageError(
+                f"convert: {self.to} wants a folder for its files: --out DIR",
+                run=Command("convert", (self.to, "--out", self.to)),
+            )
         if self.to not in FORMS and self.out is not None:
-            raise UsageError(f"convert: {self.to} wants no --out: it has its place in the work folder")
+            raise UsageError(
+                f"convert: {self.to} wants no --out: it has its place in the work folder",
+                run=Command("convert", (self.to,)),
+            )
 
 
 def import_settings(config: Config, files: Sequence[str], to: str, out: Path | None) -> list[str]:
@@ -148,8 +158,10 @@ def _require_complete(graph: Graph, stages: Iterable[str], dataset: str) -> None
         if not graph[name].complete:
             expected = graph[name].expected
             raise PipelineError(
-                f"convert: {name} is not up to date (found {len(graph[name].valid)} pieces, expected "
-                f"{'an index first' if expected is None else expected}). Run: biam-pipe {name} --dataset {dataset}"
+                f"convert: {name} is not up to date",
+                found=f"{len(graph[name].valid)} pieces",
+                expected="an index first" if expected is None else expected,
+                run=Command(name, dataset=dataset),
             )
 
 
@@ -182,7 +194,7 @@ def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: Progre
         made=len(made - {None}),
         rows=sum(receipt.rows for receipt in numbered),
         size_bytes=sum(file.size_bytes for receipt in numbered for file in receipt.files),
-        next_step=f"biam-pipe train --dataset {storage.name} --set store.name={options.name}",
+        next_step=Command("train", dataset=storage.name, sets={"store.name": options.name}),
     )
 
 
@@ -233,8 +245,10 @@ class _Files:
         others = [name for name in self.storage.sizes(".") if name.endswith(_SUFFIXES) and name not in jobs]
         if others:
             raise UsageError(
-                f"convert: {self.storage.shown(min(others))} is none of the {len(jobs)} files of this conversion "
-                f"(found {len(others)} such, expected 0). Remove what is old, or use another --out"
+                f"convert: {self.storage.shown(min(others))} is none of the {len(jobs)} files of this conversion",
+                found=f"{len(others)} such",
+                expected=0,
+                hint="Remove what is old, or use another --out",
             )
 
     def standing(self, name: str) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ from pipeline.commands.status import StageStatus, line
 from pipeline.commands.verify import Verification
 from pipeline.engine.graph import Graph, inputs_of
 from pipeline.files.storage import Storage
+from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import IntegrityError, PipelineError, TooManyFailedError, problem_json
+from schemas.errors import IntegrityError, PipelineError, TooManyFailedError
 from schemas.receipts import status_counts
 from schemas.status import ImageStatus
 
@@ -38,14 +39,13 @@ class Result:
     problem: PipelineError | None
 
     def as_json(self) -> dict[str, Any]:
-        """The result as JSON values."""
+        """The result as JSON values, but for the problem."""
         return {
             "work": self.root,
             "stages": [{**asdict(line), "ran": self.ran.get(line.name, 0)} for line in self.stages],
             "metrics": self.metrics,
             "report": self.report,
             "random_weights": self.random_weights,
-            **problem_json(self.problem),
         }
 
 
@@ -67,22 +67,24 @@ class Verified:
         """What makes the exit code differ from 0."""
         if self.files.problems:
             return IntegrityError(
-                f"files gone, without receipt or not as theirs says: {len(self.files.problems)}. Remove what is left "
-                f"of them, then run with their settings: biam-pipe run --dataset {self.dataset}"
+                f"files gone, without receipt or not as theirs says: {len(self.files.problems)}",
+                hint="Remove what is left of them, then run with their settings:",
+                run=Command("run", dataset=self.dataset),
             )
         if self.again and self.again.problems:
             return IntegrityError(
                 f"{len(self.again.problems)} of {self.again.images} images give other features than those that are "
-                f"stored. Other libraries or another device? See: biam-pipe plan --dataset {self.dataset}"
+                "stored",
+                hint="Other libraries or another device? See:",
+                run=Command("plan", dataset=self.dataset),
             )
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """The same as JSON values, but for the problem."""
         return {
             **asdict(self.files),
             "reextracted": asdict(self.again) if self.again else None,
-            **problem_json(self.problem),
         }
 
 
@@ -120,8 +122,9 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
         return None
     return TooManyFailedError(
         f"{failed} of {images} images failed ({failed / images:.1%}; extract.max_failed_fraction is "
-        f"{config.extract.max_failed_fraction:.1%}): {_counted(counts)}. "
-        f"See: biam-pipe status --dataset {config.dataset.name}"
+        f"{config.extract.max_failed_fraction:.1%}): {_counted(counts)}",
+        hint="See:",
+        run=Command("status", dataset=config.dataset.name),
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.backbones import BACKBONES, weights
 from pipeline.engine.graph import Graph, Node, inputs_of
 from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
+from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError, problem_json
 from schemas.features import FeatureSpec
@@ -156,8 +157,9 @@ def _require_model(config: Config, storage: Storage, train: Node) -> None:
     others = [folder.rpartition("/")[2] for folder, names in storage.folders() if "model.safetensors" in names]
     there = f"; of other settings there are: {', '.join(others)}" if others else ""
     raise PipelineError(
-        f"predict: no model was trained with these settings (none in {storage.shown(train.folder)}{there}), expected "
-        f"one. Run: biam-pipe train --dataset {config.dataset.name}"
+        f"predict: no model was trained with these settings (none in {storage.shown(train.folder)}{there})",
+        expected="one",
+        run=Command("train", dataset=config.dataset.name),
     )
 
 

@@ -40,5 +40,7 @@ def deadline(time_budget: str | None) -> float | None:
         return None
     number, unit = time_budget[:-1], time_budget[-1:]
     if unit not in _UNITS_S or not number.replace(".", "", 1).isdigit():
-        raise UsageError(f"--time-budget wants a number and one of s, m, h, d, got {time_budget!r}. Example: 50m")
+        raise UsageError(
+            "--time-budget wants a number and one of s, m, h, d", got=repr(time_budget), hint="Example: 50m"
+        )
     return time.time() + float(number) * _UNITS_S[unit]

@@ -9,6 +9,7 @@ from functools import partial
 from pipeline.engine.ledger import is_record, ledgers
 from pipeline.files.storage import Storage
 from pipeline.machine.device import cores
+from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.receipts import FileReceipt, Receipt
 
@@ -43,7 +44,9 @@ def verify(storage: Storage) -> Verification:
     audits = [ledger.audit() for ledger in ledgers(storage)]
     if not audits:
         raise PipelineError(
-            f"verify: no receipt in {storage.root}, expected one at least. Run: biam-pipe run --dataset {storage.name}"
+            f"verify: no receipt in {storage.root}",
+            expected="one at least",
+            run=Command("run", dataset=storage.name),
         )
     receipts = [receipt for found, _ in audits for receipt in found]
     files = [file for receipt in receipts for file in receipt.files if not file.pruned]

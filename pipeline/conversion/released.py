@@ -20,6 +20,7 @@ from pipeline.files.inputs import Inputs
 from pipeline.machine.ahead import ahead
 from pipeline.machine.device import cores
 from pipeline.stores.hdf5 import sink
+from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.released import FEATURES, LABELS, key
 from schemas.status import ImageSplit, ImageStatus, LabelRole
@@ -96,8 +97,9 @@ def write(path: Path, features: FeatureShards, part: str) -> int:
         for one in done:
             if one.key + FEATURES in file:
                 raise PipelineError(
-                    f"convert: two images are named {one.key!r} in a released file, where '/' becomes '_'; expected "
-                    "one. Rename one of them: this data set does not fit that form"
+                    f"convert: two images are named {one.key!r} in a released file, where '/' becomes '_';",
+                    expected="one",
+                    hint="Rename one of them: this data set does not fit that form",
                 )
             shape = (channels, regions)
             stored = file.create_dataset(
@@ -108,7 +110,9 @@ def write(path: Path, features: FeatureShards, part: str) -> int:
             file[f"{one.key}{LABELS}_{labels.num_unseen}"] = one.codes[labels.num_seen :]
             written += 1
     if not written:
-        raise PipelineError(f"convert: no {part} image has features, expected at least 1. See: biam-pipe status")
+        raise PipelineError(
+            f"convert: no {part} image has features", expected="at least 1", hint="See:", run=Command("status")
+        )
     return written
 
 

@@ -63,6 +63,8 @@ def _existing(key: str, text: str) -> Path:
     path = Path(text).expanduser()
     if not path.is_file():
         raise UsageError(
-            f"{key}: no file {text!r} (seen from {Path.cwd()}); expected a path or an address. Check the setting"
+            f"{key}: no file {text!r} (seen from {Path.cwd()});",
+            expected="a path or an address",
+            hint="Check the setting",
         )
     return path.resolve()

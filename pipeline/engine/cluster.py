@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline.engine.task import Place
 from pipeline.engine.work import Hear, Told
 from pipeline.machine import stopping
+from schemas.command import AGAIN
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
@@ -74,8 +75,8 @@ def require_gpu(offered: int) -> None:
     """
     if not offered:
         raise PipelineError(
-            "a stage wants a GPU (extract.device=cuda), and no worker has one. Set extract.device=cpu, or start a "
-            "worker that offers it: dask worker ADDRESS --resources GPU=1"
+            "a stage wants a GPU (extract.device=cuda), and no worker has one",
+            hint="Set extract.device=cpu, or start a worker that offers it: dask worker ADDRESS --resources GPU=1",
         )
 
 
@@ -160,8 +161,10 @@ class Pool:
             if self._scheduler:
                 if not workers:
                     raise PipelineError(
-                        f"the Dask cluster at {self._scheduler} has no workers (found 0, expected at least 1). "
-                        f"Start one: dask worker {self._scheduler}"
+                        f"the Dask cluster at {self._scheduler} has no workers",
+                        found=0,
+                        expected="at least 1",
+                        hint=f"Start one: dask worker {self._scheduler}",
                     )
                 threads = sum(worker["nthreads"] for worker in workers)
                 for name in self._capacity:
@@ -213,15 +216,18 @@ def receipts_of(name: str, future: "Future") -> list[Receipt]:
         receipts: list[Receipt] = future.result()
     except KilledWorker as error:
         raise WorkerDiedError(
-            f"{name}: its worker process died (out of memory, or a library crashed). Run the same command again"
+            f"{name}: its worker process died (out of memory, or a library crashed)",
+            hint="Run the same command again:",
+            run=AGAIN,
         ) from error
     except (NoValidWorkerError, NoWorkerError) as error:
         raise PipelineError(
-            f"{name}: its worker process died, and no other could be started. Is the machine short of memory, "
-            "processes or open files? Run the same command again"
+            f"{name}: its worker process died, and no other could be started",
+            hint="Is the machine short of memory, processes or open files? Run the same command again:",
+            run=AGAIN,
         ) from error
     except CancelledError as error:
-        raise PipelineError(f"{name}: the cluster went away. Run the same command again") from error
+        raise PipelineError(f"{name}: the cluster went away", hint="Run the same command again:", run=AGAIN) from error
     return receipts
 
 
@@ -250,8 +256,9 @@ def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Cl
             client = Client(stack.enter_context(cluster), set_as_default=False)
         except (AssertionError, OSError, RuntimeError, TimeoutError) as error:  # which of them is chance
             raise PipelineError(
-                f"the worker processes did not start within {_START_S:g} s ({type(error).__name__}). Is the machine "
-                "short of memory, processes or open files? Run the same command again"
+                f"the worker processes did not start within {_START_S:g} s ({type(error).__name__})",
+                hint="Is the machine short of memory, processes or open files? Run the same command again:",
+                run=AGAIN,
             ) from error
         yield stack.enter_context(client)
 
@@ -268,7 +275,9 @@ def _connected(address: str) -> Iterator["Client"]:
     try:
         client = Client(address, set_as_default=False, timeout="5s")
     except (OSError, TimeoutError, ValueError) as error:
-        raise PipelineError(f"no Dask scheduler answers at {address} ({error}). Start one: dask scheduler") from error
+        raise PipelineError(
+            f"no Dask scheduler answers at {address} ({error})", hint="Start one: dask scheduler"
+        ) from error
     with client:
         yield client
 

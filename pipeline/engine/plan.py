@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, reader_of
 from pipeline.engine.ledger import library_versions
+from schemas.command import Command
 from schemas.errors import PipelineError
 
 
@@ -72,13 +73,14 @@ def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, d
     if line.again_rows and (reader := reader_of(node, graph)) is not None:
         raise PipelineError(
             f"{stage} --only: files of {line.name} were dropped after use, and {reader.name} needs them again: "
-            f"{line.again_rows} rows, {line.again_bytes / 1e6:,.1f} MB. "
-            f"Run: biam-pipe {reader.name} --dataset {dataset}"
+            f"{line.again_rows} rows, {line.again_bytes / 1e6:,.1f} MB",
+            run=Command(reader.name, dataset=dataset),
         )
     raise PipelineError(
-        f"{stage} --only: {line.name} is not up to date (found {line.done} tasks, expected "
-        f"{'an index first' if node.expected is None else node.expected}). "
-        f"Run: biam-pipe {line.name} --dataset {dataset}"
+        f"{stage} --only: {line.name} is not up to date",
+        found=f"{line.done} tasks",
+        expected="an index first" if node.expected is None else node.expected,
+        run=Command(line.name, dataset=dataset),
     )
 
 

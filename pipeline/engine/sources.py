@@ -62,6 +62,6 @@ class Sources:
                 self._learnt = True
         except OSError as error:
             raise PipelineError(
-                f"cannot read the file {path}: {error.strerror}, expected a file. Check {setting}"
+                f"cannot read the file {path}: {error.strerror}", expected="a file", hint=f"Check {setting}"
             ) from error
         return str(known["sha256"])

@@ -18,6 +18,7 @@ from pipeline.machine import stopping
 from pipeline.machine.environment import environment
 from pipeline.machine.memory import compact
 from pipeline.machine.telling import heard_by, throttled
+from schemas.command import AGAIN
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
 
@@ -123,7 +124,9 @@ class OwnProcess:
             code = self._process.exitcode
             cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
             raise PipelineError(
-                f"{self._stage}: its process died ({cause}). Out of memory? Run the same command again"
+                f"{self._stage}: its process died ({cause})",
+                hint="Out of memory? Run the same command again:",
+                run=AGAIN,
             ) from error
         self._pipe.close()
         self._process.join()

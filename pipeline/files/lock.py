@@ -83,15 +83,15 @@ def writing(storage: Storage) -> Iterator[None]:
         storage.local("").mkdir(parents=True, exist_ok=True)
         opened = storage.local(_FILE).open("a+", errors="replace")
     except OSError as error:
-        raise PipelineError(f"cannot write in {storage.root}: {error.strerror}. Use another --work") from error
+        raise PipelineError(f"cannot write in {storage.root}: {error.strerror}", hint="Use another --work") from error
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise PipelineError(
-                f"{storage.root} is being written by {_holder(file.read())}. Wait for it, stop it, or use another "
-                "--work"
+                f"{storage.root} is being written by {_holder(file.read())}",
+                hint="Wait for it, stop it, or use another --work",
             ) from error
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.files import own_hash
+from schemas.command import AGAIN
 from schemas.errors import PipelineError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -78,7 +79,9 @@ class Storage:
         except OSError as error:
             if error.errno in _FULL:
                 raise PipelineError(
-                    f"{_FULL[error.errno]}: cannot write {target}. Free space, run the same command"
+                    f"{_FULL[error.errno]}: cannot write {target}",
+                    hint="Free space, run the same command:",
+                    run=AGAIN,
                 ) from error
             raise
         finally:
@@ -172,14 +175,16 @@ def users_folder(folder: Path, command: str) -> Storage:
         PipelineError: nothing can be written there.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{command}: --out wants a folder, and {folder} is a file. Use another --out")
+        raise UsageError(f"{command}: --out wants a folder, and {folder} is a file", hint="Use another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise PipelineError(
-            f"{command}: cannot write in {folder} ({error.strerror}), expected a folder. Use another --out"
+            f"{command}: cannot write in {folder} ({error.strerror})",
+            expected="a folder",
+            hint="Use another --out",
         ) from error
     return Storage(str(folder))
 

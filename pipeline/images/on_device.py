@@ -17,6 +17,7 @@ from pipeline.images import decode
 from pipeline.images.decode import Orientation
 from pipeline.images.header import PILLOW_ERRORS, opened
 from pipeline.machine.device import first_line, is_out_of_memory
+from schemas.command import Command
 from schemas.errors import PipelineError
 
 _END = b"\xff\xd9"
@@ -94,8 +95,9 @@ def decode_on_device(jpegs: Sequence[bytes], size_px: int, device: str) -> list[
             ]
         if is_out_of_memory(error):
             raise PipelineError(
-                f"extract: {device} has not enough memory to decode one image ({first_line(error)}). Close other "
-                "programs, or set extract.decoder to pillow"
+                f"extract: {device} has not enough memory to decode one image ({first_line(error)})",
+                hint="Close other programs, or run with:",
+                run=Command(sets={"extract.decoder": "pillow"}),
             ) from error
         return [None]
 
@@ -128,8 +130,10 @@ def require_decoder(device: str) -> None:
         _squares([buffer.getvalue()], 8, device)
     except RuntimeError as error:
         raise PipelineError(
-            f"extract.decoder: torchvision decodes no JPEG on {device} here ({first_line(error)}), expected it to. "
-            "Install a torchvision that does, or run with --set extract.decoder=pillow"
+            f"extract.decoder: torchvision decodes no JPEG on {device} here ({first_line(error)})",
+            expected="it to",
+            hint="Install a torchvision that does, or run with:",
+            run=Command(sets={"extract.decoder": "pillow"}),
         ) from error
 
 

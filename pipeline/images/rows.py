@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pipeline.files.inputs import Inputs, shard_name
 from pipeline.images.ready import ImageRow
 from pipeline.images.source import ImageSource
+from schemas.command import Command
 from schemas.errors import IntegrityError
 from schemas.status import ImageStatus
 
@@ -45,6 +46,7 @@ def _bodies(inputs: Inputs, shard: int) -> Iterator[tuple[str, bytes | None]]:
 
 def _mixed_up(inputs: Inputs, shard: int, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{shard_name(shard)} of {inputs.dataset} does not hold together: {found}; expected the same images in index, "
-        f"downloads and images. Run: biam-pipe verify --dataset {inputs.dataset}"
+        f"{shard_name(shard)} of {inputs.dataset} does not hold together: {found};",
+        expected="the same images in index, downloads and images",
+        run=Command("verify", dataset=inputs.dataset),
     )

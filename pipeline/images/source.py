@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.images.problem import ImageProblem
+from schemas.command import Command
 from schemas.errors import IntegrityError
 from schemas.status import ImageStatus
 
@@ -37,8 +38,9 @@ class ImageSource:
         if self.data is not None:
             if self.sha256 is not None and (digest := hashlib.sha256(self.data).hexdigest()) != self.sha256:
                 raise IntegrityError(
-                    f"an image in the images shard has sha256 {digest[:_SHOWN_DIGITS]}..., expected "
-                    f"{self.sha256[:_SHOWN_DIGITS]}... as the downloads shard says. Run: biam-pipe verify"
+                    f"an image in the images shard has sha256 {digest[:_SHOWN_DIGITS]}...",
+                    expected=f"{self.sha256[:_SHOWN_DIGITS]}... as the downloads shard says",
+                    run=Command("verify"),
                 )
             return self.data
         assert self.path is not None, "an image without bytes has a file"

@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from schemas.command import Command
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,15 +35,23 @@ def resolve_device(name: str, key: str) -> "torch.device":
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(
-            f"{key}: torch knows no device {name!r}, expected auto, cpu, cuda or cuda:N. Use: --set {key}=auto"
+            f"{key}: torch knows no device {name!r}",
+            expected="auto, cpu, cuda or cuda:N",
+            hint="Use:",
+            run=Command(sets={key: "auto"}),
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"{key}: device {name!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices here. "
-            f"Use: --set {key}=auto"
+            f"{key}: device {name!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices here",
+            hint="Use:",
+            run=Command(sets={key: "auto"}),
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError(f"{key}: device 'mps' asked for, but torch finds none here. Use: --set {key}=auto")
+        raise UsageError(
+            f"{key}: device 'mps' asked for, but torch finds none here",
+            hint="Use:",
+            run=Command(sets={key: "auto"}),
+        )
     return device
 
 
@@ -69,8 +78,9 @@ def require_one_each(device: "torch.device", processes: int) -> None:
     found = torch.cuda.device_count() if device.type == "cuda" else 1
     if processes > found:
         raise UsageError(
-            f"train.processes is {processes}, but torch sees {found} {device.type} devices; expected at most as many. "
-            f"Run: biam-pipe train --set train.processes={found}"
+            f"train.processes is {processes}, but torch sees {found} {device.type} devices;",
+            expected="at most as many",
+            run=Command("train", sets={"train.processes": found}),
         )
 
 

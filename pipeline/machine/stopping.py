@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
+from schemas.command import AGAIN
 from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
 
 _signalled = threading.Event()
@@ -48,7 +49,7 @@ def reason(deadline: float | None) -> PipelineError | None:
         deadline: `time.time()` at which the time budget ends.
     """
     if _signalled.is_set():
-        return InterruptedRunError("interrupted; the same command goes on from here")
+        return InterruptedRunError("interrupted; the same command goes on from here:", run=AGAIN)
     if deadline is not None and time.time() >= deadline:
-        return TimeBudgetError("time budget used up; the same command goes on from here")
+        return TimeBudgetError("time budget used up; the same command goes on from here:", run=AGAIN)
     return None

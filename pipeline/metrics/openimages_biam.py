@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from pipeline.metrics.average_precision import ranking_ap
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.score_table import ScoreTable
+from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.status import LabelCode
 
@@ -56,9 +57,9 @@ class Pooled:
         self._image_starts = _starts(per_image)
         if (pooled := int((per_image.astype(np.float64) ** 2).sum())) > _MOST_POOLED:
             raise PipelineError(
-                f"protocol openimages-biam pools {pooled:,} cells here, expected at most {_MOST_POOLED:,}: it is meant "
-                "for labels of which few cells are verified. Run: biam-pipe evaluate --set "
-                "evaluate.protocol=openimages"
+                f"protocol openimages-biam pools {pooled:,} cells here",
+                expected=f"at most {_MOST_POOLED:,}: it is meant for labels of which few cells are verified",
+                run=Command("evaluate", sets={"evaluate.protocol": "openimages"}),
             )
 
     def average_precisions(

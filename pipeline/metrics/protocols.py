@@ -18,6 +18,7 @@ from pipeline.metrics.measurement import (
 from pipeline.metrics.ranking import Ranking
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import Hits, random_hits, table_hits
+from schemas.command import Command
 from schemas.errors import PipelineError
 
 
@@ -111,8 +112,10 @@ def _ranking(protocol: str, table: ScoreTable) -> Ranking:
     module = PROTOCOLS.load(protocol)
     if not table.codes.size:
         raise PipelineError(
-            f"nothing to evaluate: {table.num_images} images x {table.num_labels} labels; expected at least one of "
-            "each. Run: biam-pipe split, with a larger split.test_fraction or more labels"
+            f"nothing to evaluate: {table.num_images} images x {table.num_labels} labels;",
+            expected="at least one of each",
+            hint="With a larger split.test_fraction or more labels, run:",
+            run=Command("split"),
         )
     ranking: Ranking = module.ranking(table)
     return ranking

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Int8, Int64
 
+from schemas.command import AGAIN, Command
 from schemas.errors import PipelineError
 from schemas.status import LabelCode
 
@@ -127,8 +128,10 @@ class ScoreTable:
         # The sum is finite just when all cells are; float64 cannot overflow on float32 cells.
         if not np.isfinite(scores.sum(dtype=np.float64)):
             raise PipelineError(
-                f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores of a batch are not finite; expected "
-                "numbers. Run: biam-pipe train, with a smaller train.lr"
+                f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores of a batch are not finite;",
+                expected="numbers",
+                hint="With a smaller train.lr, run:",
+                run=Command("train"),
             )
         first = self._put + sum(map(len, self._held))
         self.codes[:, first : first + len(codes)] = codes.T
@@ -174,8 +177,9 @@ def open_score_table(folder: Path, num_images: int, num_labels: int, memory_byte
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise PipelineError(
-            f"the disk is full: cannot put {score_bytes(num_images, num_labels):,} bytes of scores aside in {folder}. "
-            "Free space, or set evaluate.scores_in_memory_bytes to more, and run the same command"
+            f"the disk is full: cannot put {score_bytes(num_images, num_labels):,} bytes of scores aside in {folder}",
+            hint="Free space, or set evaluate.scores_in_memory_bytes to more, and run the same command:",
+            run=AGAIN,
         ) from error
 
 

@@ -21,6 +21,7 @@ from pipeline.models.compared_blocks import CrissCross, NonLocal
 from pipeline.models.norm import BatchNorm
 from pipeline.models.pooling import top_k_scores
 from pipeline.models.sizes import FeatureSizes
+from schemas.command import Command
 from schemas.config import ModelConfig
 from schemas.errors import UsageError
 
@@ -113,16 +114,18 @@ class BiAM(nn.Module):
             return by_channel
         if self.grid_side > min(height, width):
             raise UsageError(
-                f"model.grid_side is {self.grid_side}, but the region map has {height} x {width} regions; expected at "
-                f"most {min(height, width)}. Run: biam-pipe train --set model.grid_side={min(height, width)}"
+                f"model.grid_side is {self.grid_side}, but the region map has {height} x {width} regions;",
+                expected=f"at most {min(height, width)}",
+                run=Command("train", sets={"model.grid_side": min(height, width)}),
             )
         return functional.adaptive_avg_pool2d(by_channel, self.grid_side)
 
     def _check_top_k(self, regions: int) -> None:
         if self.top_k > regions:
             raise UsageError(
-                f"model.top_k is {self.top_k}, but the region map has {regions} regions; expected at most {regions}. "
-                f"Run: biam-pipe train --set model.top_k={regions}"
+                f"model.top_k is {self.top_k}, but the region map has {regions} regions;",
+                expected=f"at most {regions}",
+                run=Command("train", sets={"model.top_k": regions}),
             )
 
 

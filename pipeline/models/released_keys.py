@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from schemas.command import Command
 from schemas.errors import UsageError
 
 # ours -> the released one's
@@ -49,9 +50,11 @@ def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     if differing:
         key = differing[0]
         raise UsageError(
-            f"released weights do not fit the model in {len(differing)} of {len(expected)} tensors, first {key}: "
-            f"found {actual.get(key, 'none')}, expected {expected.get(key, 'none')}. Run: biam-pipe show config, "
-            "and compare model.preset, model.channels and the backbone with those of the weights"
+            f"released weights do not fit the model in {len(differing)} of {len(expected)} tensors, first {key}:",
+            found=str(actual.get(key, "none")),
+            expected=str(expected.get(key, "none")),
+            hint="Compare model.preset, model.channels and the backbone with those of the weights. Run:",
+            run=Command("show", ("config",)),
         )
     model.load_state_dict({ours[key]: value for key, value in state.items()})
 
@@ -60,7 +63,8 @@ def _released_key(key: str) -> str:
     prefix, _, name = key.rpartition(".")
     if prefix not in _PREFIXES:
         raise UsageError(
-            f"the released code of BiAM has no part {prefix!r}, expected some of: {', '.join(_PREFIXES)}. "
-            "Its weights are those of model.region_attention = 'self' and model.region_norm = 'none'"
+            f"the released code of BiAM has no part {prefix!r}",
+            expected=f"some of: {', '.join(_PREFIXES)}",
+            hint="Its weights are those of model.region_attention = 'self' and model.region_norm = 'none'",
         )
     return f"{_PREFIXES[prefix]}.{name}"

@@ -47,7 +47,7 @@ def configuration(
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(explain(error)) from error
+        raise explain(error) from error
 
 
 def as_toml(config: Config) -> str:
@@ -131,7 +131,8 @@ def _file_layer(file: Path | None) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: {error}") from error
     loose = [key for key, value in layer.items() if not isinstance(value, dict)]
     if loose:
-        raise UsageError(f"{path}: {loose[0]!r} stands outside a section. Sections: {', '.join(Config.model_fields)}")
+        sections = ", ".join(Config.model_fields)
+        raise UsageError(f"{path}: {loose[0]!r} stands outside a section", hint=f"Sections: {sections}")
     return layer
 
 
@@ -150,7 +151,7 @@ def _set_layer(sets: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and section and name):
-            raise UsageError(f"--set wants section.key=value, got {text!r}. Example: --set train.lr=0.0002")
+            raise UsageError("--set wants section.key=value", got=repr(text), hint="Example: --set train.lr=0.0002")
         nested: Any = _value(value.strip())
         for part in reversed(name.split(".")):
             nested = {part: nested}
@@ -173,4 +174,4 @@ def _only_dataset(work: Path) -> str:
     if len(found) == 1:
         return found[0]
     here = f"{work} holds {', '.join(found)}" if found else f"{work} holds none"
-    raise UsageError(f"no data set chosen: {here}. Use --dataset NAME with one of: {', '.join(DAGS)}")
+    raise UsageError(f"no data set chosen: {here}", hint=f"Use --dataset NAME with one of: {', '.join(DAGS)}")

@@ -1,15 +1,14 @@
 """What is wrong with a setting, in words: which one, what it got, what it may be, and what to type."""
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
+from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import unknown_name
+from schemas.errors import UsageError, unknown_name
 
 Schema = Mapping[str, Any]
 _KINDS = {
@@ -37,8 +36,8 @@ _BOUNDS = {
 }
 
 
-def explain(error: ValidationError) -> str:
-    """The first thing wrong, with what would be right."""
+def explain(error: ValidationError) -> UsageError:
+    """The error of the first thing wrong, with what would be right."""
     first = error.errors()[0]
     place, told = first["loc"], first.get("ctx", {}).get("error")  # `told` is a text of `schemas`
     if first["type"] == "extra_forbidden":
@@ -46,33 +45,33 @@ def explain(error: ValidationError) -> str:
     if place[-1] == "[key]":
         return _unknown(place[:-1])
     if told is not None and len(place) == 1:  # several settings that do not go together: the text names them
-        return str(told)
+        return UsageError(str(told))
     key = _key(place)
     if told is not None:
-        return f"setting {key}: {told}"
+        return UsageError(f"setting {key}: {told}")
     schema, default = _allowed(place)
-    text = f"setting {key}: got {first['input']!r}, expected {_expected(schema)}"
+    what, got, expected = f"setting {key}:", repr(first["input"]), _expected(schema)
     if default is None and "anyOf" not in schema:  # a key that the user made up
-        return text
-    return f"{text}. Use: --set {shlex.quote(f'{key}={default if isinstance(default, str) else json.dumps(default)}')}"
+        return UsageError(what, got=got, expected=expected)
+    return UsageError(what, got=got, expected=expected, hint="Use:", run=Command(sets={key: default}))
 
 
-def _renamed(key: str, value: object) -> str | None:
-    """What became of a setting that is no more, also where its whole section is; None where there was none such."""
+def _renamed(key: str, value: object) -> UsageError | None:
+    """The error about a setting that is no more, also where its whole section is; None where there was none such."""
     keys = [key, *(f"{key}.{name}" for name in value)] if isinstance(value, dict) else [key]
-    return next((f"unknown setting {key!r}. {_NOW[key]}" for key in keys if key in _NOW), None)
+    return next((UsageError(f"unknown setting {key!r}", hint=_NOW[key]) for key in keys if key in _NOW), None)
 
 
-def _unknown(place: Sequence[int | str]) -> str:
+def _unknown(place: Sequence[int | str]) -> UsageError:
     key = _key(place)
     if len(place) == 1:
-        return str(unknown_name("section", key, Config.model_fields))
+        return unknown_name("section", key, Config.model_fields)
     schema = _allowed(place[:-1])[0]
     names = schema["properties"] if "properties" in schema else schema["propertyNames"]["enum"]
     known = [f"{_key(place[:-1])}.{name}" for name in names]
     near = get_close_matches(key, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown setting {key!r}.{hint} Known: {', '.join(known)}"
+    nearest = f"Did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown setting {key!r}", hint=f"{nearest}Known: {', '.join(known)}")
 
 
 def _key(place: Sequence[int | str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from schemas.command import Command
 from schemas.errors import IntegrityError
 from schemas.features import FeatureSpec
 
@@ -75,6 +76,9 @@ def damage_named(path: Path, *more: type[Exception]) -> Iterator[None]:
         yield
     except (*_DAMAGE, *more) as error:
         raise IntegrityError(
-            f"{path}: got a file that cannot be read ({error}), expected a whole feature shard. "
-            "Run: biam-pipe verify, then remove the file and run biam-pipe extract"
+            f"{path}:",
+            got=f"a file that cannot be read ({error})",
+            expected="a whole feature shard",
+            hint="See what else is damaged with biam-pipe verify, then remove the file and run:",
+            run=Command("extract"),
         ) from error

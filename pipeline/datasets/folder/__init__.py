@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipeline.datasets.folder.label_file import read_labels, read_unseen
 from pipeline.datasets.folder.scan import Folder, LocalFile, key_of, local_file, require_distinct
 from pipeline.datasets.label import Label
+from schemas.command import Command
 from schemas.datasets import FolderDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.status import LabelRole
@@ -48,8 +49,10 @@ def sources(config: FolderDataset) -> tuple[str, ...]:
     """
     if not config.folders and config.labels is None:
         raise UsageError(
-            "data set 'folder': neither folders nor labels are configured; expected one of them. Set dataset.folders "
-            '= ["PATH"] in biam-pipe.toml, or --set \'dataset.folders=["PATH"]\''
+            "data set 'folder': neither folders nor labels are configured;",
+            expected="one of them",
+            hint='Set dataset.folders = ["PATH"] in biam-pipe.toml, or use:',
+            run=Command(sets={"dataset.folders": ["PATH"]}),
         )
     named = {"labels": config.labels, "unseen": config.unseen}
     return tuple(str(_file(key, text)) for key, text in named.items() if text is not None)
@@ -111,8 +114,10 @@ def _images(config: FolderDataset) -> list[_Image]:
     images += [_named(config, folders, image_id) for image_id in _annotations(config) if image_id not in there]
     if not images:
         raise PipelineError(
-            f"data set 'folder': no image in folders {list(config.folders)} and labels {config.labels}; found 0, "
-            "expected at least 1. Check dataset.folders and dataset.labels"
+            f"data set 'folder': no image in folders {list(config.folders)} and labels {config.labels};",
+            found=0,
+            expected="at least 1",
+            hint="Check dataset.folders and dataset.labels",
         )
     return images[: config.limit]
 
@@ -140,6 +145,8 @@ def _file(key: str, text: str) -> Path:
     path = Path(text).expanduser()
     if local_file(text, path).size_bytes is None or path.is_dir():
         raise UsageError(
-            f"dataset.{key}: no file {text!r} (seen from {Path.cwd()}); expected a text file. Check the setting"
+            f"dataset.{key}: no file {text!r} (seen from {Path.cwd()});",
+            expected="a text file",
+            hint="Check the setting",
         )
     return path.resolve()

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from schemas.command import AGAIN
 from schemas.errors import PipelineError
 
 _HEADER = ["image", "labels"]
@@ -69,7 +70,9 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PipelineError(f"cannot read {path}: {error.strerror}. Make it readable, or name another") from error
+        raise PipelineError(
+            f"cannot read {path}: {error.strerror}", hint="Make it readable, or name another"
+        ) from error
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise _malformed(path, line, "a NUL byte", "UTF-8 text")
@@ -86,5 +89,9 @@ def _count(columns: int) -> str:
 
 def _malformed(path: Path, line: int, found: str, expected: str) -> PipelineError:
     return PipelineError(
-        f"{path}, line {line}: found {found}, expected {expected}. Mend the line and run the same command again"
+        f"{path}, line {line}:",
+        found=found,
+        expected=expected,
+        hint="Mend the line and run the same command again:",
+        run=AGAIN,
     )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.command import AGAIN, Command
 from schemas.errors import PipelineError, UsageError
 
 FileKey = tuple[int, int]  # device and inode
@@ -48,8 +49,10 @@ class Folder:
         found = _stat(path)
         if not text or found is None or not stat.S_ISDIR(found.st_mode):
             raise UsageError(
-                f"dataset.folders: no folder {str(path)!r} (seen from {Path.cwd()}); expected the path of a folder, or "
-                "prefix=path. Set it: --set 'dataset.folders=[\"PATH\"]'"
+                f"dataset.folders: no folder {str(path)!r} (seen from {Path.cwd()});",
+                expected="the path of a folder, or prefix=path",
+                hint="Set it:",
+                run=Command(sets={"dataset.folders": ["PATH"]}),
             )
         path = path.resolve()
         _require_utf8(str(path))
@@ -90,8 +93,9 @@ def require_distinct(files: Sequence[LocalFile]) -> None:
     for file in files:
         if file.image_id in paths:
             raise PipelineError(
-                f"two files have the image id {file.image_id!r}: {paths[file.image_id]} and {file.path}; expected each "
-                'once. Give one folder a prefix: dataset.folders = ["PATH", "PREFIX=PATH"]'
+                f"two files have the image id {file.image_id!r}: {paths[file.image_id]} and {file.path};",
+                expected="each once",
+                hint='Give one folder a prefix: dataset.folders = ["PATH", "PREFIX=PATH"]',
             )
         paths[file.image_id] = file.path
 
@@ -114,7 +118,8 @@ def _names(folder: Path) -> list[str]:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise PipelineError(
-            f"cannot read the folder {folder}: {error.strerror}. Make it readable, or take it out of dataset.folders"
+            f"cannot read the folder {folder}: {error.strerror}",
+            hint="Make it readable, or take it out of dataset.folders",
         ) from error
     for name in names:
         _require_utf8(str(folder / name))
@@ -127,7 +132,9 @@ def _require_utf8(path: str) -> None:
         path.encode()
     except UnicodeEncodeError as error:
         raise PipelineError(
-            f"a file name is not UTF-8: {os.fsencode(path)!r}. Rename it, then run the same command again"
+            f"a file name is not UTF-8: {os.fsencode(path)!r}",
+            hint="Rename it, then run the same command again:",
+            run=AGAIN,
         ) from error
 
 

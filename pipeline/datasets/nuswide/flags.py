@@ -53,8 +53,10 @@ def read_ones(path: Path, num_columns: int, num_rows: int, image_list: Path) -> 
         found += len(flags)
     if found != num_rows:
         raise PipelineError(
-            f"{path}: found {found} lines, expected {num_rows}, one for each image of {image_list}. Extract both "
-            "archives again"
+            f"{path}:",
+            found=f"{found} lines",
+            expected=f"{num_rows}, one for each image of {image_list}",
+            hint="Extract both archives again",
         )
     return Ones(*(np.concatenate([np.zeros(0, dtype=np.int64), *arrays]) for arrays in (rows, columns)))
 
@@ -82,7 +84,9 @@ def _blocks(path: Path, num_columns: int) -> Iterator[NDArray[np.uint8]]:
                 yield _parsed(path, b"".join(lines), line, num_columns)
                 line += len(lines)
     except OSError as error:
-        raise PipelineError(f"cannot read {path}: {error.strerror}. Make it readable, or extract it again") from error
+        raise PipelineError(
+            f"cannot read {path}: {error.strerror}", hint="Make it readable, or extract it again"
+        ) from error
 
 
 def _parsed(path: Path, text: bytes, first_line: int, num_columns: int) -> NDArray[np.uint8]:
@@ -109,4 +113,4 @@ def _word(text: bytes, at: int) -> str:
 
 
 def _malformed(path: Path, line: int, found: str, expected: str) -> PipelineError:
-    return PipelineError(f"{path}, line {line}: found {found}, expected {expected}. Extract its archive again")
+    return PipelineError(f"{path}, line {line}:", found=found, expected=expected, hint="Extract its archive again")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.datasets.official import official_file
+from schemas.command import AGAIN, Command
 from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
 
@@ -54,8 +55,9 @@ def url_file(config: NusWideDataset) -> Path | None:
     path = Path(config.urls).expanduser()
     if not path.is_file():
         raise UsageError(
-            f"dataset.urls: no file {config.urls!r} (seen from {Path.cwd()}); expected {_URLS} of {_PAGE}. "
-            "Check the setting"
+            f"dataset.urls: no file {config.urls!r} (seen from {Path.cwd()});",
+            expected=f"{_URLS} of {_PAGE}",
+            hint="Check the setting",
         )
     return path.resolve()
 
@@ -71,9 +73,9 @@ def image_folder(config: NusWideDataset) -> Path | None:
     path = Path(config.images).expanduser()
     if not path.is_dir():
         raise UsageError(
-            f"dataset.images: no folder {config.images!r} (seen from {Path.cwd()}); expected the folder that holds "
-            "actor/0002_174174086.jpg or actor_0002_174174086.jpg. Check the setting, or leave it out to fetch images "
-            f"by {_URLS}"
+            f"dataset.images: no folder {config.images!r} (seen from {Path.cwd()});",
+            expected="the folder that holds actor/0002_174174086.jpg or actor_0002_174174086.jpg",
+            hint=f"Check the setting, or leave it out to fetch images by {_URLS}",
         )
     return path.resolve()
 
@@ -86,23 +88,28 @@ def require_places(config: NusWideDataset) -> None:
     """
     if image_folder(config) is None and url_file(config) is None:
         raise UsageError(
-            f"data set 'nuswide': dataset.images is not set and there is no {_URLS} in {config.root}; expected one of "
-            "them. Set the folder of images: --set dataset.images=PATH, or the file of addresses "
-            f"({_PAGE}): --set dataset.urls=PATH"
+            f"data set 'nuswide': dataset.images is not set and there is no {_URLS} in {config.root};",
+            expected="one of them",
+            hint=f"Set the file of addresses ({_PAGE}) with --set dataset.urls=PATH, or the folder of images:",
+            run=Command(sets={"dataset.images": "PATH"}),
         )
 
 
 def _root(config: NusWideDataset) -> Path:
     if config.root is None:
         raise UsageError(
-            "data set 'nuswide': dataset.root is not set; expected the folder of the extracted archives ImageList, "
-            f"NUS_WID_Tags, ConceptsList, Groundtruth and {_URLS}, from {_PAGE}. Set it: --set dataset.root=PATH"
+            "data set 'nuswide': dataset.root is not set;",
+            expected="the folder of the extracted archives ImageList, NUS_WID_Tags, ConceptsList, Groundtruth and "
+            f"{_URLS}, from {_PAGE}",
+            hint="Set it:",
+            run=Command(sets={"dataset.root": "PATH"}),
         )
     path = Path(config.root).expanduser()
     if not path.is_dir():
         raise UsageError(
-            f"dataset.root: no folder {config.root!r} (seen from {Path.cwd()}); expected the folder of the extracted "
-            f"archives of {_PAGE}. Check the setting"
+            f"dataset.root: no folder {config.root!r} (seen from {Path.cwd()});",
+            expected=f"the folder of the extracted archives of {_PAGE}",
+            hint="Check the setting",
         )
     return path.resolve()
 
@@ -124,8 +131,10 @@ def _required(config: NusWideDataset, name: str) -> Path:
     if found is None:
         archive = name.partition("/")[0]
         raise UsageError(
-            f"dataset.root: no file {name} below {root}; expected it from the archive {archive} of {_PAGE}. "
-            f"Extract the archive into {root}, then run the same command again"
+            f"dataset.root: no file {name} below {root};",
+            expected=f"it from the archive {archive} of {_PAGE}",
+            hint=f"Extract the archive into {root}, then run the same command again:",
+            run=AGAIN,
         )
     return found
 

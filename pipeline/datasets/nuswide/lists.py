@@ -7,6 +7,8 @@ from pathlib import Path
 
 from schemas.errors import PipelineError
 
+_ANEW = "Extract its archive again"
+
 Addresses = tuple[tuple[str, str], ...]  # (size, address), best first
 
 _URL_COLUMNS = ("large", "middle", "small", "original")
@@ -24,10 +26,10 @@ def read_names(path: Path) -> tuple[str, ...]:
     """
     names = tuple(line.strip() for line in _lines(path) if line.strip())
     if not names:
-        raise PipelineError(f"{path}: found no names, expected one a line. Extract its archive again")
+        raise PipelineError(f"{path}:", found="no names", expected="one a line", hint=_ANEW)
     if len(set(names)) < len(names):
         twice = next(name for number, name in enumerate(names) if name in names[:number])
-        raise PipelineError(f"{path}: found {twice!r} twice, expected each name once. Extract its archive again")
+        raise PipelineError(f"{path}:", found=f"{twice!r} twice", expected="each name once", hint=_ANEW)
     return names
 
 
@@ -43,8 +45,10 @@ def read_image_ids(path: Path) -> list[str]:
             image_id = _image_id(line)
             if image_id is None:
                 raise PipelineError(
-                    f"{path}, line {number}: found {line.strip()!r}, expected a folder and a file such as "
-                    r"actor\0002_174174086.jpg. Extract its archive again"
+                    f"{path}, line {number}:",
+                    found=repr(line.strip()),
+                    expected=r"a folder and a file such as actor\0002_174174086.jpg",
+                    hint=_ANEW,
                 )
             ids.append(image_id)
     return ids
@@ -82,8 +86,10 @@ def read_addresses(
                 found[image_id] = addresses
     if not read:
         raise PipelineError(
-            f"{path}: found no line with an image (of {malformed} lines), expected lines such as "
-            r"C:\ImageData\Flickr\actor\0001_2124494179.jpg 2124494179 http://... Check dataset.urls"
+            f"{path}:",
+            found=f"no line with an image (of {malformed} lines)",
+            expected=r"lines such as C:\ImageData\Flickr\actor\0001_2124494179.jpg 2124494179 http://..",
+            hint="Check dataset.urls",
         )
     left_out["lines of the URL file without an image"] += malformed
     return found
@@ -113,10 +119,14 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise PipelineError(f"cannot read {path}: {error.strerror}. Make it readable, or extract it again") from error
+        raise PipelineError(
+            f"cannot read {path}: {error.strerror}", hint="Make it readable, or extract it again"
+        ) from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise PipelineError(
-            f"{path}, line {line}: found the byte 0x{error.object[error.start]:02x}, expected UTF-8 text. Extract its "
-            "archive again"
+            f"{path}, line {line}:",
+            found=f"the byte 0x{error.object[error.start]:02x}",
+            expected="UTF-8 text",
+            hint=_ANEW,
         ) from error

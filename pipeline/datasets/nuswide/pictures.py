@@ -59,7 +59,8 @@ def _pictures(folder: Path, depth: int) -> Iterator[Picture]:
             known = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise PipelineError(
-            f"cannot read the folder {folder}: {error.strerror}. Make it readable, or set dataset.images to another"
+            f"cannot read the folder {folder}: {error.strerror}",
+            hint="Make it readable, or set dataset.images to another",
         ) from error
     for entry in known:
         if entry.is_file():

@@ -43,11 +43,12 @@ def paths(files: tuple[str, ...]) -> tuple[Path, ...]:
     for given, path in zip(files, found, strict=True):
         if not path.is_file():
             raise UsageError(
-                f"dataset.features: no file {given!r} (seen from {Path.cwd()}); expected an HDF5 file such as "
-                "nus_wide_train.h5. Check the setting"
+                f"dataset.features: no file {given!r} (seen from {Path.cwd()});",
+                expected="an HDF5 file such as nus_wide_train.h5",
+                hint="Check the setting",
             )
     if len({path.name for path in found}) < len(found):
-        raise UsageError("dataset.features: two files have the same name, expected different ones. Rename one")
+        raise UsageError("dataset.features: two files have the same name", expected="different ones", hint="Rename one")
     return found
 
 
@@ -65,13 +66,15 @@ def found_file(path: Path, num_seen: int, num_unseen: int) -> FoundFile:
             labelled = next((name for name in names if name + LABELS in file), None)
             width = 0 if labelled is None else len(file[labelled + LABELS])
     except OSError as error:
-        raise PipelineError(f"{path}: cannot be read as HDF5 ({error}). Copy the file again") from error
+        raise PipelineError(f"{path}: cannot be read as HDF5 ({error})", hint="Copy the file again") from error
     splits: dict[int, Split] = {num_seen: "train", num_seen + num_unseen: "test"}
     if not names or width not in splits:
         raise PipelineError(
-            f"{path}: found {len(names)} images with {width} labels, expected datasets such as "
-            f"actor_0002_174174086.jpg{FEATURES} and {LABELS} with {num_seen} labels (train) or "
-            f"{num_seen + num_unseen} (test). Is it a file of another data set?"
+            f"{path}:",
+            found=f"{len(names)} images with {width} labels",
+            expected=f"datasets such as actor_0002_174174086.jpg{FEATURES} and {LABELS} with {num_seen} labels (train) "
+            f"or {num_seen + num_unseen} (test)",
+            hint="Is it a file of another data set?",
         )
     return FoundFile(path, names, splits[width])
 

@@ -23,6 +23,7 @@ from pipeline.datasets.openimages.csv_stream import read_columns
 from pipeline.datasets.openimages.fixed_text import image_numbers, md5_digits
 from pipeline.datasets.openimages.label_lists import label_space
 from pipeline.datasets.openimages.verifications import Verifications, read_verifications
+from schemas.command import Command
 from schemas.datasets import OpenImagesDataset
 from schemas.errors import PipelineError
 from schemas.tables import LOCATION, RECORDS
@@ -71,8 +72,9 @@ def records(config: OpenImagesDataset, left_out: Counter[str]) -> Iterator[pa.Ta
             yield _records(config, split, batch, verified, label_ids)
         if not rows:
             raise PipelineError(
-                f"{_images_file(config, split)[1]}: no image of the subset {split!r}, expected some. "
-                f"Check dataset.{_images_file(config, split)[0]}"
+                f"{_images_file(config, split)[1]}: no image of the subset {split!r}",
+                expected="some",
+                hint=f"Check dataset.{_images_file(config, split)[0]}",
             )
 
 
@@ -101,8 +103,9 @@ def _annotations(config: OpenImagesDataset, split: OfficialSplit) -> tuple[str, 
 def _of_split(files: Mapping[OfficialSplit, str], key: str, split: OfficialSplit) -> str:
     if split not in files:
         raise PipelineError(
-            f"dataset.{key} names no file for the split {split!r} (named: {', '.join(files) or 'none'}). "
-            f"Set dataset.{key}.{split}, or leave the split out of dataset.splits"
+            f"dataset.{key} names no file for the split {split!r} (named: {', '.join(files) or 'none'})",
+            hint="Leave the split out of dataset.splits, or use:",
+            run=Command(sets={f"dataset.{key}.{split}": "PATH"}),
         )
     return files[split]
 
@@ -133,8 +136,10 @@ def _records(
     if not good.all():
         row = batch.slice(int(np.argmin(good)), 1).select(["ImageID", "Rotation"]).to_pylist()[0]
         raise PipelineError(
-            f"{_images_file(config, split)[1]}: found the row {row}, expected an ImageID of 16 hex digits and a "
-            "Rotation of 0, 90, 180, 270 or none. Fetch the file again"
+            f"{_images_file(config, split)[1]}:",
+            found=f"the row {row}",
+            expected="an ImageID of 16 hex digits and a Rotation of 0, 90, 180, 270 or none",
+            hint="Fetch the file again",
         )
     positive, negative = verified.lists(numbers, label_ids)
     columns = {

@@ -34,6 +34,7 @@ def read_columns(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.
             yield from reader
         except (pa.ArrowException, EOFError, OSError, UnicodeDecodeError) as error:
             raise PipelineError(
-                f"{path}: {' '.join(str(error).split())}; expected a CSV with the columns {', '.join(columns)}. "
-                "Fetch the file again"
+                f"{path}: {' '.join(str(error).split())};",
+                expected=f"a CSV with the columns {', '.join(columns)}",
+                hint="Fetch the file again",
             ) from error

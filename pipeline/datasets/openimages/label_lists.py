@@ -36,8 +36,9 @@ def label_space(descriptions: Path, seen: Path, unseen: Path, chosen: Path) -> l
         roles[mids[int(line)]] = LabelRole.UNSEEN
     if nameless := [mid for mid in roles if mid not in names]:
         raise PipelineError(
-            f"{descriptions}: no name of {len(nameless)} labels, {nameless[0]} first; expected one for each of "
-            f"{len(roles)}. Check dataset.class_descriptions"
+            f"{descriptions}: no name of {len(nameless)} labels, {nameless[0]} first;",
+            expected=f"one for each of {len(roles)}",
+            hint="Check dataset.class_descriptions",
         )
     return [Label(mid, names[mid], role) for mid, role in roles.items()]
 
@@ -54,7 +55,8 @@ def read_mids(path: Path) -> list[str]:
             found = [str(mid) for mid in mids.ravel()]
     except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, TypeError, IndexError, KeyError) as error:
         raise PipelineError(
-            f"{path}: not a pickled array of MIDs ({error}). Fetch it again, or check dataset.unseen_labels"
+            f"{path}: not a pickled array of MIDs ({error})",
+            hint="Fetch it again, or check dataset.unseen_labels",
         ) from error
     return found
 
@@ -86,7 +88,7 @@ def _lines(path: Path) -> list[str]:
     lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if len(set(lines)) != len(lines):
         again = next(line for line in lines if lines.count(line) > 1)
-        raise PipelineError(f"{path}: {again!r} stands there twice, expected each line once. Fetch it again")
+        raise PipelineError(f"{path}: {again!r} stands there twice", expected="each line once", hint="Fetch it again")
     return lines
 
 
@@ -96,8 +98,8 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PipelineError(f"{path}: byte {error.start} is not UTF-8 text. Fetch it again") from error
+        raise PipelineError(f"{path}: byte {error.start} is not UTF-8 text", hint="Fetch it again") from error
 
 
 def _malformed(path: Path, line: int, found: str, expected: str) -> PipelineError:
-    return PipelineError(f"{path}, line {line}: found {found}, expected {expected}. Fetch it again")
+    return PipelineError(f"{path}, line {line}:", found=found, expected=expected, hint="Fetch it again")

@@ -65,7 +65,7 @@ def read_verifications(path: Path, label_ids: pa.Array, left_out: Counter[str]) 
         PipelineError: the file is malformed.
     """
     if len(label_ids) >= _NO_LABEL >> 1:
-        raise PipelineError(f"{len(label_ids)} labels; expected fewer than {_NO_LABEL >> 1}")
+        raise PipelineError(f"{len(label_ids)} labels;", expected=f"fewer than {_NO_LABEL >> 1}")
     parts = list(_coded(path, label_ids, left_out))
     numbers = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.uint64)
     codes = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.uint16)
@@ -96,8 +96,10 @@ def _coded(
         if not good.all():
             row = batch.slice(int(np.argmin(good)), 1).to_pylist()[0]
             raise PipelineError(
-                f"{path}: found the row {row}, expected an ImageID of 16 hex digits and the Confidence 0 or 1. "
-                "Fetch the file again"
+                f"{path}:",
+                found=f"the row {row}",
+                expected="an ImageID of 16 hex digits and the Confidence 0 or 1",
+                hint="Fetch the file again",
             )
         labels = pc.index_in(batch["LabelName"], value_set=label_ids).fill_null(-1).to_numpy(zero_copy_only=False)
         codes = np.where(labels < 0, _NO_LABEL, labels * 2 + confidence.astype(np.int32)).astype(np.uint16)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pipeline.commands.console import metric_lines, status_lines, training_line, with_options_given
+from pipeline.commands.console import metric_lines, status_lines, training_line
 from pipeline.commands.status import WorkStatus
 from pipeline.files.lock import Writer
+from schemas.command import Command
 
 SECTION: dict[str, Any] = {
     "map": 0.5, "f1@3": 0.25, "labels": 3, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None},
@@ -31,18 +32,9 @@ def test_status_says_who_writes_and_who_died() -> None:
     assert len(list(status_lines(WorkStatus((), None)))) == 1
 
 
-def test_the_command_after_features_were_taken_in_names_their_data_set_and_files() -> None:
-    told = training_line("nuswide", ['dataset.features=["my files/train.h5"]', "store.name=hdf5"])
-    assert told == (
-        "next: biam-pipe train --dataset nuswide --set 'dataset.features=[\"my files/train.h5\"]' --set store.name=hdf5"
+def test_the_next_command_after_taking_in_features_has_each_setting_once_as_it_counts() -> None:
+    given = Command.parse(["convert", "--from", "a.h5", "--set", "store.name=hdf5", "--set", "train.lr=0.5"])
+    assert training_line("nuswide", ['dataset.features=["my files/a.h5"]', "store.name=parquet"], given) == (
+        "next: biam-pipe train --dataset nuswide --set train.lr=0.5 "
+        "--set 'dataset.features=[\"my files/a.h5\"]' --set store.name=parquet"
     )
-
-
-def test_a_command_in_a_text_has_each_setting_once_as_it_counts() -> None:
-    given = ["--set", "store.name=hdf5", "--set", "train.lr=0.5", "--work", "w 2", "--set", "store.name=parquet"]
-    told = with_options_given("Run: biam-pipe extract --dataset demo. Else", given)
-    assert (
-        told == "Run: biam-pipe extract --dataset demo --set store.name=parquet --set train.lr=0.5 --work 'w 2'. Else"
-    )
-    told = with_options_given("next: biam-pipe train --dataset demo --set 'store.name=hdf5'", given)
-    assert told == "next: biam-pipe train --dataset demo --set train.lr=0.5 --work 'w 2' --set 'store.name=hdf5'"
