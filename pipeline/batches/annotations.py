@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.batches.ragged import Ragged
+from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.status import LabelCode
 
@@ -86,8 +87,10 @@ def _columns(lists: pa.ChunkedArray, column_of: NDArray[np.int32]) -> Ragged:
     indices = flat.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
     if len(indices) and not (indices.min() >= 0 and indices.max() < len(column_of)):
         raise PipelineError(
-            f"annotations name label index {int(indices.max())}, expected 0 to {len(column_of) - 1} (labels.parquet). "
-            "Remove the folders index and annotations, then: biam-pipe index"
+            f"annotations name label index {int(indices.max())}",
+            expected=f"0 to {len(column_of) - 1} (labels.parquet)",
+            hint="Remove the folders index and annotations, then:",
+            run=Command("index"),
         )
     columns = Ragged.from_lengths(lengths, column_of[indices])
     return columns.where(columns.values >= 0)

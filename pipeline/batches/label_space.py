@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.files.inputs import Inputs
+from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
 
@@ -77,8 +78,9 @@ def read_label_space(inputs: Inputs) -> LabelSpace:
     for row in rows:
         if row["label_index"] not in vectors:
             raise PipelineError(
-                f"label {row['name']!r} (index {row['label_index']}) has no row in the label matrix, expected one for "
-                "each label with a role. Run: biam-pipe embed"
+                f"label {row['name']!r} (index {row['label_index']}) has no row in the label matrix",
+                expected="one for each label with a role",
+                run=Command("embed", dataset=inputs.dataset),
             )
     last = max(labels["label_index"].to_pylist(), default=-1)
     return _arranged(rows, roles, vectors, np.full(1 + last, -1, dtype=np.int32))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.batches.annotations import Annotations, from_table
 from pipeline.batches.label_space import LabelSpace
 from pipeline.batches.shards import FeatureShards
+from schemas.command import AGAIN
 from schemas.errors import IntegrityError
 from schemas.status import ImageSplit, ImageStatus
 
@@ -155,8 +156,10 @@ def _same_images(path: str, ids: list[str], tables: Mapping[str, pa.Table]) -> N
     for other, table in tables.items():
         if table.column("image_id").to_pylist() != ids:
             raise IntegrityError(
-                f"{path} and {other} do not list the same images ({len(ids)} and {table.num_rows} rows), expected the "
-                "same in the same order. Remove both and run the same command again; they are then made anew"
+                f"{path} and {other} do not list the same images ({len(ids)} and {table.num_rows} rows)",
+                expected="the same in the same order",
+                hint="Remove both and run the same command again; they are then made anew:",
+                run=AGAIN,
             )
 
 

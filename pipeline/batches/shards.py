@@ -24,6 +24,7 @@ from pipeline.stores import STORES
 from pipeline.stores.batch import dtype_of
 from pipeline.stores.content import ROWS, RowsHash
 from pipeline.stores.reader import Reader
+from schemas.command import Command
 from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, MapSpec
 
@@ -82,8 +83,10 @@ class FeatureShards:
         except KeyError:
             has = ", ".join(f"{one.column} ({one.role})" for one in self.spec.maps)
             raise PipelineError(
-                f"the features have no map with role {role!r}, found {has}. "
-                "Extract with a backbone that gives one: biam-pipe extract --set backbone.name=..."
+                f"the features have no map with role {role!r}",
+                found=has,
+                hint="Extract with a backbone that gives one:",
+                run=Command("show", ("backbones",)),
             ) from None
 
     def rows(self, position: int) -> ShardRows:

@@ -121,8 +121,9 @@ def import_settings(config: Config, files: Sequence[str], to: str, out: Path | N
     """
     if "features" not in type(config.dataset).model_fields:
         raise UsageError(
-            f"convert: --from takes in features of the data set nuswide, got {config.dataset.name} (--dataset, or the "
-            f"section [dataset] of the configuration). Run: biam-pipe convert --dataset nuswide --from {files[0]}"
+            "convert: --from takes in features of the data set nuswide",
+            got=f"{config.dataset.name} (--dataset, or the section [dataset] of the configuration)",
+            run=Command("convert", ("--from", files[0]), dataset="nuswide"),
         )
     if out is not None:
         raise UsageError("convert: --from wants no --out: features that are taken in go to the work folder")

@@ -170,8 +170,10 @@ def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
     if found != spec.weights_sha256:
         raise PipelineError(
             f"predict: the backbone's weights have sha256 {found[:16]}..., the features were made with "
-            f"{spec.weights_sha256[:16]}... ({spec.weights}); expected the same. Set backbone.weights to those, or "
-            "run: biam-pipe train"
+            f"{spec.weights_sha256[:16]}... ({spec.weights});",
+            expected="the same",
+            hint="Set backbone.weights to those, or run:",
+            run=Command("train", dataset=config.dataset.name),
         )
     return spec
 

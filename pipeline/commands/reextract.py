@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine.graph import Graph, inputs_of
 from pipeline.engine.plan import plan
+from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError
 from schemas.status import ImageStatus
@@ -62,8 +63,9 @@ def reextract(graph: Graph, config: Config, count: int, seed: int) -> Reextracti
     node, tolerance = graph["extract"], TOLERANCE[config.extract.precision]
     if not any(shard is not None for shard in node.valid):
         raise PipelineError(
-            f"verify --reextract: no features of these settings in {node.ledger.storage.shown(node.folder)}, expected "
-            f"at least one shard. Run: biam-pipe extract --dataset {config.dataset.name}"
+            f"verify --reextract: no features of these settings in {node.ledger.storage.shown(node.folder)}",
+            expected="at least one shard",
+            run=Command("extract", dataset=config.dataset.name),
         )
     left = {name: graph[name].receipts() for name in ("index", "download", "extract")}
     features = open_features(inputs_of(graph, "verify --reextract", left))

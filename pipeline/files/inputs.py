@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.files.storage import Storage
 from pipeline.files.tables import TABLE_ERRORS, parsed_row, parsed_table
+from schemas.command import Command
 from schemas.errors import IntegrityError, PipelineError
 from schemas.receipts import FileReceipt, Receipt
 
@@ -126,8 +127,9 @@ class Inputs:
         if not self.has(stage, shard):
             what = "of the whole data set" if shard is None else f"of {shard_name(shard)}"
             raise PipelineError(
-                f"{self._reader}: {stage} has left nothing {what} in {self._where(stage)}, expected its receipt. "
-                f"Run: biam-pipe {stage} --dataset {self._storage.name}"
+                f"{self._reader}: {stage} has left nothing {what} in {self._where(stage)}",
+                expected="its receipt",
+                run=self._made_by(stage),
             )
         return self._stages[stage].by_shard[shard]
 
@@ -140,8 +142,10 @@ class Inputs:
         found = {receipt.shard: receipt for receipt in self.receipts(stage) if receipt.shard is not None}
         if not found:
             raise PipelineError(
-                f"{self._reader}: no shards of {stage} in {self._where(stage)} (found 0, expected at least 1). "
-                f"Run: biam-pipe {stage} --dataset {self._storage.name}"
+                f"{self._reader}: no shards of {stage} in {self._where(stage)}",
+                found=0,
+                expected="at least 1",
+                run=self._made_by(stage),
             )
         return dict(sorted(found.items()))
 
@@ -156,13 +160,15 @@ class Inputs:
         file = next((file for file in receipt.files if file.path == path), None)
         if file is None:
             raise PipelineError(
-                f"{self._reader}: the receipt of {stage} names no {path}, expected one of its files. "
-                f"Run: biam-pipe {stage} --dataset {self._storage.name}"
+                f"{self._reader}: the receipt of {stage} names no {path}",
+                expected="one of its files",
+                run=self._made_by(stage),
             )
         if file.pruned:
             raise PipelineError(
-                f"{self._reader}: {self._storage.shown(path)} was dropped on purpose (its receipt says pruned), "
-                f"expected the file. Run: biam-pipe {stage} --dataset {self._storage.name}"
+                f"{self._reader}: {self._storage.shown(path)} was dropped on purpose (its receipt says pruned)",
+                expected="the file",
+                run=self._made_by(stage),
             )
         return file
 
@@ -214,8 +220,10 @@ class Inputs:
             difference = str(error)
         if difference is not None:
             raise IntegrityError(
-                f"{self._storage.shown(path)} is no table of {self._reader} ({difference}), expected one. Remove it "
-                f"and run: biam-pipe {self._reader} --dataset {self._storage.name}"
+                f"{self._storage.shown(path)} is no table of {self._reader} ({difference})",
+                expected="one",
+                hint="Remove it and run:",
+                run=self._made_by(self._reader),
             )
         return table
 
@@ -293,22 +301,27 @@ class Inputs:
 
     def _compare_size(self, stage: str, file: FileReceipt, found: int) -> None:
         if found != file.size_bytes:
-            raise self._damaged(stage, file, f"{found} bytes, expected {file.size_bytes}")
+            raise self._damaged(stage, file, f"{found} bytes", file.size_bytes)
 
     def _compare(self, stage: str, file: FileReceipt, found: str) -> None:
         if found != file.sha256:
             digits = next(end for end in (_SHOWN_DIGITS, len(found)) if found[:end] != file.sha256[:end])
-            raise self._damaged(stage, file, f"sha256 {found[:digits]}..., expected {file.sha256[:digits]}...")
+            raise self._damaged(stage, file, f"sha256 {found[:digits]}...", f"{file.sha256[:digits]}...")
 
     def _gone(self, stage: str, file: FileReceipt, error: OSError) -> IntegrityError:
         gone = isinstance(error, FileNotFoundError)
         return self._damaged(stage, file, "there is no such file" if gone else f"it cannot be read ({error.strerror})")
 
-    def _damaged(self, stage: str, file: FileReceipt, found: str) -> IntegrityError:
+    def _damaged(self, stage: str, file: FileReceipt, found: str, expected: str | int | None = None) -> IntegrityError:
         return IntegrityError(
-            f"{self._storage.shown(file.path)} is not what its receipt says: {found}. Remove it and run: biam-pipe "
-            f"{stage} --dataset {self._storage.name}"
+            f"{self._storage.shown(file.path)} is not what its receipt says: {found}",
+            expected=expected,
+            hint="Remove it and run:",
+            run=self._made_by(stage),
         )
+
+    def _made_by(self, stage: str) -> Command:
+        return Command(stage, dataset=self._storage.name)
 
     def _where(self, stage: str) -> str:
         return self._storage.shown(self._stages[stage].folder if stage in self._stages else "")

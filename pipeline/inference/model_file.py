@@ -14,6 +14,7 @@ from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage
 from pipeline.models import MODELS
 from pipeline.models.sizes import FeatureSizes
+from schemas.command import Command
 from schemas.config import ModelConfig
 from schemas.errors import IntegrityError, PipelineError
 
@@ -67,8 +68,10 @@ def load_model(path: Path) -> SavedModel:
         config, sizes = ModelConfig(**document["model"]), FeatureSizes(**document["sizes"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
-            f"{path} is no model of ours ({type(error).__name__}: {error}), expected what biam-pipe train writes. "
-            "Remove it and run: biam-pipe train"
+            f"{path} is no model of ours ({type(error).__name__}: {error})",
+            expected="what biam-pipe train writes",
+            hint="Remove it and run:",
+            run=Command("train"),
         ) from error
     model: nn.Module = MODELS.load(config.name).build(config, sizes)
     model.load_state_dict(weights)
@@ -90,7 +93,8 @@ def trained_model(inputs: Inputs, sizes: FeatureSizes) -> SavedModel:
     saved = load_model(path)
     if saved.sizes != sizes:
         raise PipelineError(
-            f"{path} was trained for {saved.sizes}, the features and label vectors are {sizes}; "
-            "expected the same. Run: biam-pipe train"
+            f"{path} was trained for {saved.sizes}, the features and label vectors are {sizes};",
+            expected="the same",
+            run=Command("train", dataset=inputs.dataset),
         )
     return saved

@@ -82,7 +82,8 @@ class Predictor:
         if preprocess is None:
             raise PipelineError(
                 "predict: the model's features were not made here, and nobody knows how their images were prepared "
-                f"({self.spec.origin}); expected features from biam-pipe extract"
+                f"({self.spec.origin});",
+                expected="features from biam-pipe extract",
             )
         return PixelOptions(
             preprocess.orientation,

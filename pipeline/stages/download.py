@@ -28,6 +28,7 @@ from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
 from pipeline.net.answer import is_placeholder
 from pipeline.net.image_shard import ImageShard, open_shard
+from schemas.command import Command
 from schemas.config import Config, DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
 from schemas.section import recipe
@@ -168,8 +169,9 @@ def _require_bases(task: Task, rows: Sequence[Row]) -> None:
     if unknown := sorted(relative - set(task.bases)):
         raise PipelineError(
             f"download: images of {shard_name(task.shard)} lie at {unknown[0]!r}, whose address is not known (known: "
-            f"{', '.join(sorted(task.bases)) or 'none'}). Run it with the --dataset "
-            "that the index belongs to, or index again: biam-pipe index"
+            f"{', '.join(sorted(task.bases)) or 'none'})",
+            hint="Run it with the --dataset that the index belongs to, or index again:",
+            run=Command("index"),
         )
 
 

@@ -22,6 +22,7 @@ from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.location import local_file, slug, vectors_file
 from pipeline.vectors.parser import read_vectors
 from pipeline.vectors.rule import alternatives, choose
+from schemas.command import Command
 from schemas.config import Config, EmbedConfig
 from schemas.errors import PipelineError
 from schemas.section import recipe
@@ -97,8 +98,10 @@ def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, Embedding
         names = ", ".join(repr(label["name"]) for label in without[:_SHOWN_LABELS])
         more = ", ..." if len(without) > _SHOWN_LABELS else ""
         raise PipelineError(
-            f"embed: {len(without)} {kind} of {len(listed)} have no word in {config.vectors}: {names}{more}; expected "
-            "one at least. Leave them out with --set embed.missing=drop, or name other words under [embed.overrides]"
+            f"embed: {len(without)} {kind} of {len(listed)} have no word in {config.vectors}: {names}{more};",
+            expected="one at least",
+            hint="Name other words under [embed.overrides], or leave them out:",
+            run=Command(sets={"embed.missing": "drop"}),
         )
 
 

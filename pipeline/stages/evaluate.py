@@ -20,6 +20,7 @@ from pipeline.files.tables import write_table
 from pipeline.machine import stopping
 from pipeline.machine.device import require_device
 from pipeline.machine.telling import counted, tell
+from schemas.command import Command
 from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
 from schemas.section import recipe
@@ -165,8 +166,10 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     test = selections[ImageSplit.TEST]
     if len(test) == 0:
         raise PipelineError(
-            f"evaluate: no test images (found 0 of {test.expected} in the split; failed {dict(test.failed)}), expected "
-            "at least 1. Run: biam-pipe evaluate --set split.test_fraction=0.2"
+            "evaluate: no test images",
+            found=f"0 of {test.expected} in the split; failed {dict(test.failed)}",
+            expected="at least 1",
+            run=Command("evaluate", dataset=task.inputs.dataset, sets={"split.test_fraction": 0.2}),
         )
     sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1])
     saved = trained_model(task.inputs, sizes)

@@ -26,6 +26,7 @@ from pipeline.machine.device import require_device
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
 from pipeline.stores.content import ContentHash, spec_content
+from schemas.command import Command
 from schemas.config import BackboneConfig, Config, ExtractConfig, StoreConfig
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec, PreprocessSpec
@@ -121,7 +122,10 @@ def _require_device(name: str, scheduler: str | None) -> None:
     if name not in ("cuda", "cuda:0"):
         raise UsageError(
             f"setting extract.device: got {name!r}, but each worker of the embedded cluster has one GPU, which it "
-            "calls cuda:0; expected cuda. Use: --set extract.device=cuda, and CUDA_VISIBLE_DEVICES to choose GPUs"
+            "calls cuda:0;",
+            expected="cuda",
+            hint="CUDA_VISIBLE_DEVICES chooses GPUs. Use:",
+            run=Command(sets={"extract.device": "cuda"}),
         )
 
 

@@ -27,6 +27,7 @@ from pipeline.files.table_spool import TableSpool, open_table_spool
 from pipeline.files.tables import content_hash, write_table
 from pipeline.machine import stopping
 from pipeline.machine.telling import counted, tell
+from schemas.command import AGAIN
 from schemas.config import Config
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
@@ -188,8 +189,9 @@ def _distinct_ids(task: Task, records: TableSpool) -> pa.ChunkedArray:
         times = pc.struct_field(counts, "counts")
         worst = counts[pc.index(times, pc.max(times)).as_py()]
         raise PipelineError(
-            f"data set {name!r} lists the image {worst['values']} {worst['counts']} times; expected each id once. "
-            "Mend the list that it is read from"
+            f"data set {name!r} lists the image {worst['values']} {worst['counts']} times;",
+            expected="each id once",
+            hint="Mend the list that it is read from",
         )
     return ids
 
@@ -284,8 +286,9 @@ def _label_indices(names: pa.Array, labels: pa.Array) -> pa.Array:
     if indices.null_count:
         stray = named.filter(indices.is_null())[0].as_py()
         raise PipelineError(
-            f"an image bears the label {stray!r}, which is not among the {len(labels)} labels of its data set. "
-            "If its files changed just now, run the same command again"
+            f"an image bears the label {stray!r}, which is not among the {len(labels)} labels of its data set",
+            hint="If its files changed just now, run the same command again:",
+            run=AGAIN,
         )
     lengths = pc.list_value_length(names).fill_null(0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())

@@ -13,6 +13,7 @@ from pipeline.reporting.images import images
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
 from pipeline.reporting.page import Page, render
 from pipeline.reporting.ran import facts, libraries, stage_totals
+from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError
 from schemas.status import ImageSplit
@@ -84,8 +85,9 @@ def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Ima
         if len(html) <= MAX_BYTES:
             return html
     raise PipelineError(
-        f"report: the page has {len(html):,} bytes with {len(rows)} examples of {_SIDES_PX[-1]} px, expected at most"
-        f" {MAX_BYTES:,}. Run: biam-pipe report --set evaluate.examples={len(rows) // 2}"
+        f"report: the page has {len(html):,} bytes with {len(rows)} examples of {_SIDES_PX[-1]} px",
+        expected=f"at most {MAX_BYTES:,}",
+        run=Command("report", sets={"evaluate.examples": len(rows) // 2}),
     )
 
 
@@ -161,7 +163,9 @@ def _row(inputs: Inputs, stage: str, name: str, example: dict[str, Any]) -> dict
     if found["image_id"] != example["image_id"]:
         raise IntegrityError(
             f"report: row {example['row']} of {inputs.file(stage, name, example['shard']).path} is "
-            f"{found['image_id']!r}, expected {example['image_id']!r}. Run: biam-pipe verify"
+            f"{found['image_id']!r}",
+            expected=repr(example["image_id"]),
+            run=Command("verify", dataset=inputs.dataset),
         )
     return found
 

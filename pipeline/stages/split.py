@@ -16,6 +16,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import content_hash, write_table
+from schemas.command import Command
 from schemas.config import Config, SplitConfig
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
@@ -111,7 +112,8 @@ def _roles(task: Task) -> Output:
     if missing := [label.label_id for label in labels if label.label_id not in index_of]:
         raise PipelineError(
             f"split: the label {missing[0]!r} is not among the {len(index_of)} labels of the index; the data set has "
-            "changed since it was indexed. Run: biam-pipe index"
+            "changed since it was indexed",
+            run=Command("index", dataset=task.inputs.dataset),
         )
     roles = sorted((index_of[label.label_id], str(label.role)) for label in labels)
     table = pa.Table.from_pylist([{"label_index": i, "role": role} for i, role in roles], schema=LABEL_ROLES)

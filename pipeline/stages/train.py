@@ -21,6 +21,7 @@ from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.machine.device import require_device
 from pipeline.models import MODELS
+from schemas.command import Command
 from schemas.config import Config, ModelConfig, TrainConfig
 from schemas.errors import PipelineError, UsageError
 from schemas.features import MapSpec
@@ -104,14 +105,20 @@ def _require(config: Config, scheduler: str | None) -> None:
     _map(config, maps, "global")
     if model.grid_side is not None and model.grid_side > side:
         raise UsageError(
-            f"setting model.grid_side: got {model.grid_side}, but the region map has {side} x {side} regions; expected "
-            f"at most {side}. Use: --set model.grid_side={side}"
+            "setting model.grid_side:",
+            got=f"{model.grid_side}, but the region map has {side} x {side} regions",
+            expected=f"at most {side}",
+            hint="Use:",
+            run=Command(sets={"model.grid_side": side}),
         )
     regions = (model.grid_side or side) ** 2
     if model.classification == "region" and model.top_k > regions:
         raise UsageError(
-            f"setting model.top_k: got {model.top_k}, but there are {regions} regions; expected at most {regions}. "
-            f"Use: --set model.top_k={regions}"
+            "setting model.top_k:",
+            got=f"{model.top_k}, but there are {regions} regions",
+            expected=f"at most {regions}",
+            hint="Use:",
+            run=Command(sets={"model.top_k": regions}),
         )
     require_device(config.train.device, "train.device", config.train.processes)
 
@@ -125,8 +132,11 @@ def _map(config: Config, maps: Collection[MapSpec], role: str) -> MapSpec:
     found = next((spec for spec in maps if spec.role == role), None)
     if found is None:
         raise UsageError(
-            f"setting backbone.layers: got {', '.join(spec.column for spec in maps)}, and none of them is a {role} "
-            f"map, which the model {config.model.name} reads; expected one at least. Use: --set 'backbone.layers=[]'"
+            "setting backbone.layers:",
+            got=f"{', '.join(spec.column for spec in maps)}, and none of them is a {role} map",
+            expected=f"one at least, which the model {config.model.name} reads",
+            hint="Use:",
+            run=Command(sets={"backbone.layers": []}),
         )
     return found
 
@@ -224,20 +234,20 @@ def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") 
         logger.info("%s: %d of %d images%s", name, len(images), images.expected, f" (left out: {out})" if out else "")
     if len(space) == 0:
         raise PipelineError(
-            f"train: no seen label with a vector (found 0 seen labels, {len(space.without_vector)} labels without a "
-            "vector), expected at least 1. Check the list of unseen labels and the vectors, then: biam-pipe split, "
-            "biam-pipe embed"
+            "train: no seen label with a vector",
+            found=f"0 seen labels, {len(space.without_vector)} labels without a vector",
+            expected="at least 1",
+            hint="Check the list of unseen labels and the vectors, then run:",
+            run=Command("embed"),
         )
     if len(train) == 0:
         all_failed = 0 < train.expected == sum(train.failed.values())
         raise PipelineError(
-            f"train: no images to learn from (found 0 of {train.expected} in the split; failed {dict(train.failed)}, "
-            f"left out {dict(train.left_out)}), expected at least 1 with a positive seen label. "
-            + (
-                "See what failed and why: biam-pipe status"
-                if all_failed
-                else "Label more images or make the other splits smaller: biam-pipe split --set split.test_fraction=0.1"
-            )
+            "train: no images to learn from",
+            found=f"0 of {train.expected} in the split; failed {dict(train.failed)}, left out {dict(train.left_out)}",
+            expected="at least 1 with a positive seen label",
+            hint="See what failed and why:" if all_failed else "Label more images or make the other splits smaller:",
+            run=Command("status") if all_failed else Command("split", sets={"split.test_fraction": 0.1}),
         )
 
 

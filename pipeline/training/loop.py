@@ -27,6 +27,7 @@ from pipeline.training.checkpoint import Learner, Progress
 from pipeline.training.journal import Record, TrainingLog
 from pipeline.training.schedule import learning_rate
 from pipeline.training.validation import OpenTable, validate
+from schemas.command import Command
 from schemas.config import TrainConfig
 from schemas.errors import PipelineError, UsageError
 
@@ -145,8 +146,9 @@ class Loop:
         )
         if min(order.sizes) < self.fabric.world_size:
             raise UsageError(
-                f"train.processes is {self.fabric.world_size}, but a batch has {min(order.sizes)} images; expected at "
-                f"least one for each. Run: biam-pipe train --set train.processes={min(order.sizes)}"
+                f"train.processes is {self.fabric.world_size}, but a batch has {min(order.sizes)} images;",
+                expected="at least one for each",
+                run=Command("train", sets={"train.processes": min(order.sizes)}),
             )
         return order
 

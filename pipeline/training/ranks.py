@@ -12,6 +12,7 @@ from torch import distributed
 from pipeline.engine.task import Task
 from pipeline.machine import stopping
 from pipeline.machine.environment import environment
+from schemas.command import AGAIN
 from schemas.errors import PipelineError
 
 _END_WITHIN_S = 30.0  # after the last step, which all take together
@@ -51,8 +52,10 @@ def other_ranks(work: Callable[[Task], Any], task: Task, processes: int) -> Iter
             process.join(_TELL_WITHIN_S)
             if process.exitcode:
                 raise PipelineError(
-                    f"train: process {rank} of {processes} died (exit code {process.exitcode}), expected all to go on. "
-                    "Out of memory? Run the same command again; it goes on from the last checkpoint"
+                    f"train: process {rank} of {processes} died (exit code {process.exitcode})",
+                    expected="all to go on",
+                    hint="Out of memory? Run the same command again; it goes on from the last checkpoint:",
+                    run=AGAIN,
                 ) from error
         raise
     finally:

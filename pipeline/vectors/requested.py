@@ -10,6 +10,7 @@ from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.location import vectors_file
 from pipeline.vectors.parser import WordVectors, read_vectors
 from pipeline.vectors.rule import alternatives, choose
+from schemas.command import Command
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
 
@@ -38,7 +39,9 @@ def _read(config: EmbedConfig, sha256: str, bases: Bases, words: Collection[str]
     with bases() as addresses, vectors_file(config, addresses) as path:
         if (actual := sha256_file(path)) != sha256:
             raise PipelineError(
-                f"embed.vectors: {path} has sha256 {actual[:16]}..., the label matrix was made from {sha256[:16]}...; "
-                "expected the same. Set embed.vectors to that file, or run: biam-pipe train"
+                f"embed.vectors: {path} has sha256 {actual[:16]}..., the label matrix was made from {sha256[:16]}...;",
+                expected="the same",
+                hint="Set embed.vectors to that file, or run:",
+                run=Command("train"),
             )
         return read_vectors(path, words)
