@@ -44,3 +44,10 @@ def test_the_pipeline_holds_folders_and_the_door_and_no_folder_is_a_drawer() -> 
     folders = {path.parent for path in SOURCES}
     full = {folder.name: count for folder in folders if (count := len(list(folder.glob("[!_]*.py")))) > 16}
     assert not full
+
+
+def test_outside_of_files_nobody_asks_for_a_path_below_a_work_folder() -> None:
+    asking = ("storage.local(", "pictures.local(", "storage.root)", "receipt.files[")
+    outside = [path for path in SOURCES if "pipeline/files" not in path.as_posix()]
+    found = [(path.name, text) for path in outside for text in asking if text in path.read_text()]
+    assert not found

@@ -13,7 +13,7 @@ from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.receipts import FileReceipt, Receipt
 
-_SHARD_FILE = re.compile(r"shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
+_SHARD_FILE = re.compile(r"(?:images-)?shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,18 @@ def _others(storage: Storage, receipts: Iterable[Receipt]) -> dict[str, str | No
             continue
         if _SHARD_FILE.fullmatch(name):
             found[path] = "no receipt names it"
-        elif (whole := storage.is_whole(path)) is not True:
-            found[path] = None if whole is None else "its bytes are not those of the hash in it"
+        elif (problem := _own_problem(storage, path)) != "":
+            found[path] = problem
     return found
+
+
+def _own_problem(storage: Storage, path: str) -> str | None:
+    """What is wrong with a file by the hash that it carries; empty where nothing is, None where it carries none."""
+    try:
+        whole = storage.is_whole(path)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return {True: "", False: "its bytes are not those of the hash in it", None: None}[whole]
 
 
 def _problem(storage: Storage, file: FileReceipt) -> str | None:

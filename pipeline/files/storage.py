@@ -132,10 +132,10 @@ class Storage:
                 yield Path(folder).relative_to(self.root).as_posix(), sorted(names)
 
     def files(self) -> Iterator[str]:
-        """Every committed file below, in order."""
+        """Every file below but hidden ones, in order."""
         for folder, inside, names in os.walk(self.root):
             inside.sort()
-            paths = (Path(folder, name) for name in sorted(names) if not name.endswith(TEMPORARY_SUFFIX))
+            paths = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
             yield from (path.relative_to(self.root).as_posix() for path in paths)
 
     def is_whole(self, path: str) -> bool | None:

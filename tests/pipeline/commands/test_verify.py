@@ -13,6 +13,7 @@ from pipeline.batches.shards import open_features
 from pipeline.commands.verify import verify
 from pipeline.conversion.store import StoreCopy
 from pipeline.engine.ledger import Ledger
+from pipeline.files import own_hash
 from pipeline.files.storage import Storage
 from schemas.config import StoreConfig
 from schemas.errors import IntegrityError
@@ -94,3 +95,17 @@ def test_a_shard_that_no_receipt_names_is_told(tmp_path: Path) -> None:
 
     found = verify(storage)
     assert (found.files, found.problems) == (16, (f"{second}: no receipt names it",))
+
+
+def test_files_with_a_hash_of_their_own_are_compared_and_those_without_are_told(tmp_path: Path) -> None:
+    made = make(tmp_path, Recipe(shards=1, shard_images=4))
+    converted(made)
+    storage = Storage(made.root)
+    storage.write("features/README.md", own_hash.filled(f"a card <!-- {own_hash.BLANK} -->".encode()))
+    storage.write("runs/small/train.log", b"epoch 1")
+    whole = verify(storage)
+    assert (whole.problems, whole.unhashed) == ((), ("runs/small/train.log",))
+
+    storage.write("features/README.md", storage.read("features/README.md").replace(b"a card", b"a kard"))
+    (problem,) = verify(storage).problems
+    assert problem == f"{storage.shown('features/README.md')}: its bytes are not those of the hash in it"
