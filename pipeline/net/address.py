@@ -29,21 +29,17 @@ class Route:
 
     Attributes:
         address: to ask next.
+        networks: that a connection to it may lead into; None for all.
     """
 
-    __slots__ = ("_max_redirects", "_networks", "_typed", "_visited", "address")
+    __slots__ = ("_listed", "_max_redirects", "_visited", "address", "networks")
 
     def __init__(self, address: str, networks: Networks, max_redirects: int, *, typed: bool = False) -> None:
         self.address = address
-        self._networks = networks
+        self.networks = None if typed else networks
+        self._listed = networks
         self._max_redirects = max_redirects
-        self._typed = typed
-        self._visited: list[str] = []
-
-    @property
-    def networks(self) -> Networks | None:
-        """Those that a connection to the address may lead into; None for all."""
-        return None if self._typed and not self._visited else self._networks
+        self._visited: tuple[str, ...] = ()
 
     def refusal(self) -> Answer | None:
         """The answer to an address that is not asked; None where it may be."""
@@ -61,7 +57,7 @@ class Route:
             return self.invalid(f"expected an http(s) address, got the scheme {split.scheme[:16]!r}")
         if not host:
             return self.invalid("an address without a host")
-        if (networks := self.networks) is not None and not networks.may_ask(host):
+        if self.networks is not None and not self.networks.may_ask(host):
             return PRIVATE
         if split.path.rpartition("/")[2].startswith(_PLACEHOLDER_NAME):
             return Answer(ImageStatus.PLACEHOLDER, error="sent to a picture that says that the photo is unavailable")
@@ -86,7 +82,8 @@ class Route:
         """Go on to where the reply redirects; False where it does not."""
         if reply.code not in _REDIRECTS or (location := reply.header(b"location")) is None:
             return False
-        self._visited.append(self.address)
+        self._visited += (self.address,)
+        self.networks = self._listed
         try:
             self.address = urljoin(self.address, location)
         except ValueError:
