@@ -28,6 +28,7 @@ from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
 from pipeline.models import MODELS
+from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from schemas.config import Config
 from schemas.errors import UsageError
@@ -119,7 +120,9 @@ def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verifie
     storage = _storage(config, work)
     files, again = verify_files(storage), None
     if count:
-        again = reextract_images(_graph(config, storage, "extract")[0], config, count, seed)
+        graph, _ = _graph(config, storage, "extract")
+        with fetching(config.download):
+            again = reextract_images(graph, config, count, seed)
     return Verified(config.dataset.name, files, again)
 
 
@@ -127,7 +130,8 @@ def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
     """What the trained model of these settings says of some images; changes nothing in the work folder."""
     storage = _storage(config, work)
     graph, _ = _graph(config, storage, "train")
-    return predict_images(config, storage, graph, request)
+    with fetching(config.download):
+        return predict_images(config, storage, graph, request)
 
 
 def convert(config: Config, work: Path, request: Conversion) -> Converted:
@@ -152,7 +156,8 @@ def _storage(config: Config, work: Path) -> Storage:
 def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = ()) -> tuple[Graph, Sources]:
     """The graph of a stage and all it needs; shards with failed rows that are to be tried again are marked."""
     sources = Sources(storage)
-    every = {stage.name: stage for stage in stages(config, sources)}
+    with fetching(config.download):
+        every = {stage.name: stage for stage in stages(config, sources)}
     wanted, todo = set(), [last]
     while todo:
         name = todo.pop()

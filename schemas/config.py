@@ -31,7 +31,7 @@ from schemas.values import (
 
 
 class DownloadConfig(Section):
-    """How image bytes are fetched and checked."""
+    """How image bytes are fetched and checked, and how weights, word vectors and official lists are fetched."""
 
     requests: Steers[Positive] = 32
     """Requests that one worker has in flight, over all hosts."""
@@ -40,7 +40,9 @@ class DownloadConfig(Section):
     connect_timeout_s: Steers[Seconds] = 10.0
     """Seconds in which a connection to a server has to stand."""
     timeout_s: Steers[Seconds] = 60.0
-    """Seconds that one image may take, with all its attempts, redirects and waits."""
+    """Seconds that one image may take, with all its attempts, redirects and waits; and those for which the connection
+    of a larger file may be silent.
+    """
     attempts: Steers[Positive] = 4
     """Requests for one image at most, the first included. Only passing faults, such as status 503, are tried again."""
     backoff_s: Steers[Seconds] = 0.5
@@ -54,10 +56,11 @@ class DownloadConfig(Section):
     max_pixels: Recipe[Positive] = 100_000_000
     """Pixels that an image may have by its header; one with more gets the status too_many_pixels and is not decoded."""
     user_agent: Steers[str] = "biam-pipe"
-    """What requests for images name as their sender."""
+    """What requests name as their sender."""
     allowed_networks: Steers[Networks] = ()
     """Private and link-local networks that may be asked for images, such as "10.0.0.0/8". All others of that kind are
-    refused, so that no address of a data set reaches into the network around this machine.
+    refused, so that no address of a data set reaches into the network around this machine. An address that stands in
+    the settings is asked wherever it lies, but may not redirect into other networks of that kind.
     """
     placeholder_md5: Steers[Texts] = ("e60b98765d26e34bfbb797c1a5f378f2",)
     """MD5 sums, in hex, of pictures that stand in for an image that is no longer there; such an answer of up to 16 kB

@@ -45,7 +45,7 @@ class Archives:
         self._window = _Window(window_bytes)
         self._archives: dict[str, _Archive] = {}
 
-    async def member(self, address: str, proxy: str | None, name: str, budget_s: float) -> Answer:
+    async def member(self, address: str, name: str, budget_s: float) -> Answer:
         """A member of an archive, once. Never raises for what a server does.
 
         The archive goes on only while somebody waits, and then whatever comes by is kept for others. What has been
@@ -55,13 +55,12 @@ class Archives:
         An archive that ended before its time keeps its fault for as long as the process lives.
 
         Args:
-            proxy: None for a direct connection.
             name: without its folder.
         """
         loop = asyncio.get_running_loop()
         if address not in self._archives:
             self._archives[address] = _Archive(self._config, loop, self._window)
-            body = LongBody(address, proxy, self._config, self._networks)
+            body = LongBody(address, self._config, self._networks)
             work = self._archives[address].read
             threading.Thread(target=work, args=(body,), name="biam-pipe archive", daemon=True).start()
         archive = self._archives[address]

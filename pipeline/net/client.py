@@ -1,30 +1,24 @@
 """Fetches one image address: redirects, caps, retries, one deadline over everything.
 
-Redirects are followed here and not by the http library, whose errors say neither loop nor target. Bodies are taken as
-they are sent: `identity` is asked for, and an encoded body is refused, so that no small answer can unfold into a large
-one. Where a connection may lead is the business of `networks`.
+Bodies are taken as they are sent: `identity` is asked for, and an encoded body is refused, so that no small answer can
+unfold into a large one. Which addresses are asked is the business of `address`.
 """
 
 import asyncio
 import random
-import re
 from functools import lru_cache
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urlsplit
 
+from pipeline.net.address import Route, proxy_for
 from pipeline.net.answer import Answer, is_placeholder, refusal
 from pipeline.net.archives import Archives
-from pipeline.net.faults import INVALID, PRIVATE, answer_to
-from pipeline.net.fetch import proxy_for
+from pipeline.net.faults import answer_to, encoded
 from pipeline.net.networks import Networks
 from pipeline.net.transfers import Reply, Transfers
 from schemas.config import DownloadConfig
 from schemas.status import PASSING, ImageStatus
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PLACEHOLDER_NAME = "photo_unavailable"  # Flickr sends there for a photo that is gone
 _EARLY_S = 0.05  # libcurl counts milliseconds from the moment it is handed a request
-_SAFE = "!#$%&'()*+,/:;=?@[]~"
-_SENDABLE = re.compile(rf"[\w.{re.escape(_SAFE)}-]*", re.ASCII)
 
 
 @lru_cache(maxsize=1)
@@ -85,13 +79,7 @@ class Client:
             address: the archive's, `#`, and the name of the file without its folder.
         """
         archive, _, name = address.rpartition("#")
-        if (refused := self._refused(archive, redirected=False)) is not None:
-            return refused
-        try:
-            sent = _as_sent(archive)
-        except UnicodeError:
-            return Answer(ImageStatus.BAD_ADDRESS, error=INVALID)
-        return await self._archives.member(sent, self._proxy(archive), name, budget_s)
+        return await self._archives.member(archive, name, budget_s)
 
     def _pause_s(self, address: str) -> float:
         """How long the host still wants to be left alone, and a little more, so that not all come back at once."""
@@ -101,52 +89,29 @@ class Client:
         return left_s + self.config.backoff_s * random.random() if left_s > 0 else 0.0
 
     async def _attempt(self, address: str, deadline: float, *, look_up: bool) -> Answer:
-        visited: set[str] = set()
-        while len(visited) <= self.config.max_redirects:
-            if (refused := self._refused(address, redirected=bool(visited))) is not None:
-                return refused
-            visited.add(address)
+        route = Route(address, self._networks, self.config.max_redirects)
+        while (refused := route.refusal()) is None:
+            budget_s = deadline - self._loop.time()
             try:
-                answer = await self._request(address, deadline, look_up=look_up)
+                proxy = self._proxy(route.address)
+                reply = await self._transfers.get(route.as_sent(), proxy, budget_s, look_up=look_up)
             except ValueError:
-                bad = ImageStatus.BAD_REDIRECT if len(visited) > 1 else ImageStatus.BAD_ADDRESS
-                return Answer(bad, error=INVALID)
-            if isinstance(answer, Answer):
-                return answer
-            address = answer
-            if address in visited:
-                return Answer(ImageStatus.BAD_REDIRECT, error="the redirects run in a circle")
-        return Answer(ImageStatus.BAD_REDIRECT, error=f"more than download.max_redirects = {self.config.max_redirects}")
+                return route.invalid()
+            if not route.follow(reply):
+                return self._answer(reply, late=self._loop.time() >= deadline - _EARLY_S)
+        return refused
 
-    def _refused(self, address: str, *, redirected: bool) -> Answer | None:
-        """The answer to an address that is not asked; None where it may be."""
-        bad = ImageStatus.BAD_REDIRECT if redirected else ImageStatus.BAD_ADDRESS
-        try:
-            split = urlsplit(address)
-            host = split.hostname
-        except ValueError:
-            return Answer(bad, error=INVALID)
-        if split.scheme not in ("http", "https"):
-            return Answer(bad, error=f"expected an http(s) address, got the scheme {split.scheme[:16]!r}")
-        if not host:
-            return Answer(bad, error="an address without a host")
-        if not self._networks.may_ask(host):
-            return PRIVATE
-        if split.path.rpartition("/")[2].startswith(_PLACEHOLDER_NAME):
-            return Answer(ImageStatus.PLACEHOLDER, error="sent to a picture that says that the photo is unavailable")
-        return None
-
-    async def _request(self, address: str, deadline: float, *, look_up: bool) -> Answer | str:
-        """One request: an answer, or the address that it redirects to."""
-        budget_s = deadline - self._loop.time()
-        reply = await self._transfers.get(_as_sent(address), self._proxy(address), budget_s, look_up=look_up)
-        if reply.code in _REDIRECTS and (location := reply.header(b"location")) is not None:
-            return _redirect_target(address, location)
+    def _answer(self, reply: Reply, *, late: bool) -> Answer:
         if reply.code and (refused := refusal(reply.code, reply.header(b"retry-after"))) is not None:
             return refused
         if reply.fault:
-            return answer_to(reply, self.config, late=self._loop.time() >= deadline - _EARLY_S)
-        return self._body(reply)
+            return answer_to(reply, self.config, late=late)
+        if (refused := encoded(reply)) is not None:
+            return refused
+        data = reply.body
+        if is_placeholder(data, self.config.placeholder_md5):
+            return Answer(ImageStatus.PLACEHOLDER, error="a picture that download.placeholder_md5 lists")
+        return Answer(ImageStatus.OK, data=data)
 
     def _proxy(self, address: str) -> str | None:
         place = address[: address.find("/", len("https://"))]
@@ -154,34 +119,6 @@ class Client:
             self._proxies[place] = proxy_for(address)
         return self._proxies[place]
 
-    def _body(self, reply: Reply) -> Answer:
-        encoding = (reply.header(b"content-encoding") or "identity").lower()
-        if encoding != "identity":
-            return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding[:16]!r}, expected none")
-        data = reply.body
-        if is_placeholder(data, self.config.placeholder_md5):
-            return Answer(ImageStatus.PLACEHOLDER, error="a picture that download.placeholder_md5 lists")
-        return Answer(ImageStatus.OK, data=data)
-
 
 def _host(address: str) -> str:
     return urlsplit(address).netloc
-
-
-def _as_sent(address: str) -> str:
-    """The address in the characters that a request may hold.
-
-    Raises:
-        UnicodeError: its host name has no IDNA form.
-    """
-    if _SENDABLE.fullmatch(address):
-        return address
-    split = urlsplit(address)
-    return quote(split._replace(netloc=split.netloc.encode("idna").decode()).geturl(), safe=_SAFE)
-
-
-def _redirect_target(address: str, location: str) -> str:
-    try:
-        return urljoin(address, location)
-    except ValueError:
-        return location  # the check of the next address names the fault

@@ -48,3 +48,11 @@ def answer_to(reply: Reply, config: DownloadConfig, *, late: bool) -> Answer:
         return _TRUNCATED if reply.code else _SILENT
     text = f"no connection: {os.strerror(reply.errno).lower()}" if reply.errno else "no connection"
     return Answer(ImageStatus.CONNECTION_ERROR, error=text)
+
+
+def encoded(reply: Reply) -> Answer | None:
+    """The answer to a body that is not sent as it is; None where it is."""
+    encoding = (reply.header(b"content-encoding") or "identity").lower()
+    if encoding == "identity":
+        return None
+    return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding[:16]!r}, expected none")

@@ -1,38 +1,47 @@
 """A file from outside (weights, word vectors, lists), fetched once, whole, and checked.
 
-For few and large files: one connection, resumed after a fault. Images go through `client`.
+For few and large files: one connection, resumed after a fault and by the next process. Images go through `client`.
 """
 
 import fcntl
-import http.client
 import json
-import logging
 import os
-import random
 import re
-import ssl
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.files.storage import sha256_file
 from pipeline.machine import stopping
+from pipeline.machine.telling import counted, tell
+from schemas.config import DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.net.long_body import LongBody
 
 CACHE_VARIABLE = "BIAM_PIPE_CACHE"
 
 _BLOCK_BYTES = 1 << 20
-_SILENCE_S = 60.0  # a large file may take hours; a connection that says nothing for so long is dead
 _HASH = re.compile("[0-9a-fA-F]{8,64}")  # torchvision's file names carry the first 8 digits
-_FAULTS = (URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
 
-_log = logging.getLogger("biam_pipe.fetch")
+_config: ContextVar[DownloadConfig | None] = ContextVar("download", default=None)
+
+
+@contextmanager
+def fetching(config: DownloadConfig) -> Iterator[None]:
+    """In this block, `fetch` in this thread obeys these settings and not the defaults.
+
+    Not an argument of `fetch`: data sets and backbones fetch what they need, and know no settings but their own.
+    """
+    before = _config.set(config)
+    try:
+        yield
+    finally:
+        _config.reset(before)
 
 
 def cache_folder() -> Path:
@@ -46,27 +55,7 @@ def is_web_address(address: str) -> bool:
     return address.lower().startswith(("http://", "https://"))
 
 
-def proxy_for(address: str) -> str | None:
-    """The proxy that the environment names for this address; None for a direct connection.
-
-    Loopback is always direct: the demo's server is there, and no proxy can reach it.
-    """
-    split = urlsplit(address)
-    host = split.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127.") or urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get(split.scheme)
-
-
-def fetch(
-    address: str,
-    target: Path,
-    sha256: str | None = None,
-    *,
-    setting: str = "",
-    attempts: int = 4,
-    backoff_s: float = 1.0,
-) -> Path:
+def fetch(address: str, target: Path, sha256: str | None = None, *, setting: str = "") -> Path:
     """Where the file lies, whole and checked: `target` for a web address, while a local path stays where it is.
 
     A target that is there is not fetched again. Without `sha256` the hash is recorded beside the target at first use
@@ -74,14 +63,15 @@ def fetch(
     others wait. What a killed attempt left is resumed where the server can prove that the file is still the same.
 
     Args:
-        address: http(s) address or local path.
+        address: http(s) address or local path. It stands in the settings or is a default of ours, so that it may lie in
+            a private network; what it redirects to lies in one of `download.allowed_networks`, if not in public.
         sha256: expected hash, or at least its first 8 hex digits.
         setting: key of the setting that may name a local copy instead, for error texts.
-        attempts: for passing faults; the waits between them double from `backoff_s`, with jitter.
 
     Raises:
         PipelineError: there is no such file, or it could not be fetched.
         IntegrityError: its hash is not the expected one.
+        InterruptedRunError: asked to stop; the next call goes on from there.
     """
     if sha256 is not None and not _HASH.fullmatch(sha256):
         raise PipelineError(f"hash of {address}: got {sha256!r}, expected 8 to 64 hex digits of its sha256")
@@ -95,129 +85,90 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_beside(target, ".lock")):
             if not target.exists():
-                transfer = _Transfer(address, _beside(target, ".partial"), _beside(target, ".partial.json"))
-                transfer.complete(attempts, backoff_s, _way_out(target, setting, "Download it by hand to"))
-                transfer.commit(target, record, sha256)
+                partial, state = _beside(target, ".partial"), _beside(target, ".partial.json")
+                with partial.open("ab") as file:
+                    _complete(_Partial(address, file, state), _way_out(target, setting, "Download it by hand to"))
+                _commit(address, partial, target, sha256)
+                state.unlink(missing_ok=True)
                 return target
     _check(target, _expected(sha256, record), f"Remove {target} and {record.name} beside it to have it fetched again")
     return target
 
 
 @dataclass
-class _Transfer:
-    """One file on its way.
+class _Partial:
+    """The bytes of a file on its way.
 
     Attributes:
-        partial: the bytes that came so far.
-        state: which address they came from, and what the server called that version of the file.
+        state: says which address they came from, and what the server called that version of the file.
     """
 
     address: str
-    partial: Path
+    file: BinaryIO
     state: Path
 
-    def complete(self, attempts: int, backoff_s: float, way_out: str) -> None:
-        """Fetch until `partial` is whole, or raise with the way out."""
-        _log.info("fetching %s", self.address)
-        for attempt in range(attempts):
-            try:
-                self._attempt()
-            except _FAULTS as error:
-                if attempt + 1 == attempts or not self._passing(error):
-                    raise PipelineError(f"could not fetch {self.address}: got {_found(error)}. {way_out}") from error
-                time.sleep(backoff_s * 2**attempt * random.uniform(0.5, 1.0))
-            else:
-                return
-
-    def commit(self, target: Path, record: Path, sha256: str | None) -> None:
-        """Check the whole file, record its hash, then let it stand under its name."""
-        try:
-            way_out = f"It came from {self.address} and was thrown away. Correct the expected hash, or remove {record}"
-            digest = _check(self.partial, _expected(sha256, record), way_out)
-        except IntegrityError:
-            self._discard()
-            raise
-        with self.partial.open("rb") as file:
-            os.fsync(file.fileno())
-        record.write_text(digest + "\n")
-        self.partial.rename(target)
-        self.state.unlink(missing_ok=True)
-
-    def _attempt(self) -> None:
-        have, version = self._resumable()
-        opener = _opener(self.address)
-        if have:
-            opener.addheaders += [("Range", f"bytes={have}-"), ("If-Range", version)]
-        with opener.open(self.address, timeout=_SILENCE_S) as response:
-            resumed = response.status == http.client.PARTIAL_CONTENT
-            if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                self._discard()
-                raise http.client.HTTPException("an answer for another range than the one asked for")
-            length = response.headers.get("Content-Length")
-            with self.partial.open("ab" if resumed else "wb") as file:
-                if not resumed:  # after the truncation above, so that old bytes never stand under a new version
-                    self._remember(response.headers)
-                _copy(response, file)
-        size = self.partial.stat().st_size
-        if length is not None and size != (whole := int(length) + (have if resumed else 0)):
-            raise http.client.HTTPException(f"{size} of {whole} bytes")
-
-    def _resumable(self) -> tuple[int, str]:
+    def resumable(self) -> tuple[int, str]:
         """Bytes that need not be fetched again, and the version that they belong to."""
-        if not self.partial.exists() or not self.state.exists():
+        size_bytes = self.file.seek(0, os.SEEK_END)
+        if not size_bytes or not self.state.exists():
             return 0, ""
-        state = json.loads(self.state.read_text())
-        if state["address"] != self.address or not state["version"]:
+        try:
+            state = json.loads(self.state.read_text())
+            address, version = state["address"], state["version"]
+        except (ValueError, KeyError, TypeError):  # torn: nobody can tell what the bytes are of
             return 0, ""
-        return self.partial.stat().st_size, state["version"]
+        return (size_bytes, version) if address == self.address and version else (0, "")
 
-    def _remember(self, headers: Any) -> None:
-        tag = headers.get("ETag", "")
-        # A weak tag does not promise equal bytes, and If-Range must not carry one (RFC 9110, section 13.1.5).
-        version = headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+    def begin(self, version: str) -> None:
+        """Forget all bytes, then remember the version: old bytes never stand under a new one."""
+        self.file.truncate(0)
         self.state.write_text(json.dumps({"address": self.address, "version": version}))
 
-    def _discard(self) -> None:
-        self.partial.unlink(missing_ok=True)
-        self.state.unlink(missing_ok=True)
-
-    def _passing(self, error: Exception) -> bool:
-        if not isinstance(error, HTTPError):
-            return True
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            self._discard()  # killed after the last byte, before the rename: nothing is left to ask for
-            return True
-        return error.code == http.client.TOO_MANY_REQUESTS or error.code >= http.client.INTERNAL_SERVER_ERROR
-
-
-def _opener(address: str) -> urllib.request.OpenerDirector:
-    """Opens http and https and nothing else: urllib's default one also redirects to ftp."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(None if proxy_for(address) else {}),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    opener.addheaders = [("User-Agent", "biam-pipe")]
-    return opener
-
-
-def _found(error: Exception) -> str:
-    if isinstance(error, HTTPError):
-        return f"HTTP {error.code}"
-    return str(error.reason if isinstance(error, URLError) else error) or type(error).__name__
-
-
-def _copy(response: Any, file: Any) -> None:
-    while block := response.read(_BLOCK_BYTES):
-        file.write(block)
+    def look(self) -> None:
+        """Stop where that was asked for."""
         if (why := stopping.reason(None)) is not None:
             raise why
+
+
+def _complete(partial: _Partial, way_out: str) -> None:
+    """Fetch until all bytes are there, or raise with the way out."""
+    from pipeline.net.long_body import BrokenBodyError, LongBody  # libcurl and asyncio, where nothing may be fetched
+    from pipeline.net.networks import Networks
+
+    config = _config.get() or DownloadConfig()
+    networks = Networks(config.allowed_networks)
+    with closing(LongBody(partial.address, config, networks, typed=True, keeper=partial)) as body:
+        try:
+            while block := body.read(_BLOCK_BYTES):
+                partial.file.write(block)
+                tell(body.place, body.size_bytes, f"fetching {counted(body.place, body.size_bytes, 'bytes')}")
+        except BrokenBodyError as error:
+            raise PipelineError(
+                f"could not fetch {partial.address}: got {error}{_circumstances(body, partial)}. {way_out}"
+            ) from error
+
+
+def _circumstances(body: "LongBody", partial: _Partial) -> str:
+    """Where and when the body broke, for the error text."""
+    where = "" if body.address == partial.address else f", redirected to {body.address.partition('?')[0]}"
+    whole = "" if body.size_bytes is None else f" of {body.size_bytes}"
+    return where + (f", after {body.place}{whole} bytes" if body.place else "")
+
+
+def _commit(address: str, partial: Path, target: Path, sha256: str | None) -> None:
+    """Check the whole file, record its hash, then let it stand under its name."""
+    record = _beside(target, ".sha256")
+    try:
+        way_out = f"It came from {address} and was thrown away. Correct the expected hash, or remove {record}"
+        digest = _check(partial, _expected(sha256, record), way_out)
+    except IntegrityError:
+        partial.unlink()
+        _beside(target, ".partial.json").unlink(missing_ok=True)
+        raise
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    record.write_text(digest + "\n")
+    partial.rename(target)
 
 
 def _check(path: Path, expected: str | None, way_out: str) -> str:

@@ -4,12 +4,15 @@ import io
 import math
 import random
 import time
-from typing import NoReturn
+from functools import partial
+from http import HTTPStatus
+from typing import NoReturn, Protocol
 
 import pycurl
 
+from pipeline.net.address import Route, proxy_for
 from pipeline.net.answer import Answer, refusal
-from pipeline.net.faults import answer_to
+from pipeline.net.faults import answer_to, encoded
 from pipeline.net.networks import Networks
 from pipeline.net.transfers import AS_IT_IS, Reply, new_handle, opener
 from schemas.config import DownloadConfig
@@ -17,7 +20,12 @@ from schemas.status import PASSING, ImageStatus
 
 _TURN_S = 0.2  # libcurl looks at its own deadlines at least so often
 _NAP_S = 0.01
-_NO_RESUMPTION = "the archive broke off, and the server does not go on with the same one from there"
+_LENGTH_DIGITS = 18  # of a body whose size is believed
+_NO_RESUMPTION = Answer(
+    ImageStatus.HTTP_ERROR, error="the archive broke off, and the server does not go on with the same one from there"
+)
+_OTHER_RANGE_CODES = (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+_OTHER_RANGE = Answer(ImageStatus.TRUNCATED_BODY, error="an answer for another range than the one asked for")
 
 
 class BrokenBodyError(Exception):
@@ -32,30 +40,69 @@ class BrokenBodyError(Exception):
         self.answer = answer
 
 
+class Keeper(Protocol):
+    """Where a reader keeps the bytes, who can also throw them away and take another version of them."""
+
+    def resumable(self) -> tuple[int, str]:
+        """How many bytes are there, and the version that they belong to, in the server's words and fit for If-Range."""
+
+    def begin(self, version: str) -> None:
+        """Throw away what there is; the first byte of this version comes next. "" where nothing can prove it."""
+
+    def look(self) -> None:
+        """Called at least every 0.2 s; what it raises ends the read."""
+
+
 class LongBody:
     """What lies behind an address, forwards only. A read waits for the network.
 
     Between reads nothing is taken, so that a server sends no more than a few megabytes ahead. A connection is given up
-    where it brings nothing for `download.timeout_s`. After `download.attempts` in a row that brought nothing, reads
+    where it brings nothing for `download.timeout_s`. After `download.attempts` in a row that came no further, reads
     raise BrokenBodyError, and so they do at once for what another attempt would not mend.
 
     Args:
-        proxy: None for a direct connection, which is the one whose address is checked.
+        typed: the address stands in the settings, and may be a private one.
+        keeper: None for a reader that cannot go back: the body ends where another version of it would begin.
+
+    Attributes:
+        size_bytes: of the whole body, as the server announces it.
     """
 
-    def __init__(self, address: str, proxy: str | None, config: DownloadConfig, networks: Networks) -> None:
-        self._address = address
-        self._proxy = proxy
+    def __init__(
+        self,
+        address: str,
+        config: DownloadConfig,
+        networks: Networks,
+        *,
+        typed: bool = False,
+        keeper: Keeper | None = None,
+    ) -> None:
         self._config = config
-        self._networks = networks
+        self._new_route = partial(Route, address, networks, config.max_redirects, typed=typed)
+        self._route = self._new_route()
+        self._keeper = keeper
         self._multi = pycurl.CurlMulti()
         self._handle: pycurl.Curl | None = None
         self._reply = Reply()
+        self._accepted = False  # this connection brings the bytes that were asked for
         self._unread = memoryview(b"")
-        self._taken = self._start = 0  # bytes so far, and before this connection
-        self._etag: str | None = None
-        self._barren = 0  # connections in a row that brought nothing
+        self._taken, self._version = (0, "") if keeper is None else keeper.resumable()
+        self._start = 0  # bytes before this connection
+        self._furthest = self._taken  # before what broke was begun anew
+        self._barren = 0  # connections in a row that came no further
+        self._wait_until_s = 0.0  # in the clock's time
         self._end: Answer | None = None
+        self.size_bytes: int | None = None
+
+    @property
+    def place(self) -> int:
+        """Where the next read begins."""
+        return self._taken - len(self._unread)
+
+    @property
+    def address(self) -> str:
+        """Where redirects have led."""
+        return self._route.address
 
     def read(self, size: int, /) -> bytes:
         """At most so many of the next bytes, at least one; none at the end.
@@ -64,7 +111,7 @@ class LongBody:
             BrokenBodyError: the rest cannot be had.
         """
         while not self._unread and self._end is None:
-            self._turn(self._handle or self._ask())
+            self._step()
         if not self._unread and self._end is not None and self._end.status is not ImageStatus.OK:
             raise BrokenBodyError(self._end)
         block, self._unread = bytes(self._unread[:size]), self._unread[size:]
@@ -83,24 +130,45 @@ class LongBody:
         self._hang_up()
         self._multi.close()
 
-    def _ask(self) -> pycurl.Curl:
-        """A request for what has not been taken yet."""
+    def _step(self) -> None:
+        """Come a little nearer to the next byte."""
+        if self._keeper is not None:
+            self._keeper.look()
+        if (wait_s := self._wait_until_s - time.monotonic()) > 0:
+            time.sleep(min(wait_s, _TURN_S))
+        elif self._handle is not None:
+            self._turn(self._handle)
+        else:
+            self._end = self._ask()
+
+    def _ask(self) -> Answer | None:
+        """Send a request for what has not been taken yet; the answer where none can be sent."""
+        if (refused := self._route.refusal()) is not None:
+            return refused
+        try:
+            address = self._route.as_sent()
+        except UnicodeError:
+            return self._route.invalid()
         reply = self._reply = Reply()
         handle = self._handle = new_handle(self._config)
-        handle.setopt(pycurl.URL, self._address)
-        handle.setopt(pycurl.PROXY, self._proxy or "")
+        proxy = proxy_for(address)
+        handle.setopt(pycurl.URL, address)
+        handle.setopt(pycurl.PROXY, proxy or "")
+        handle.setopt(pycurl.FRESH_CONNECT, True)  # the connection of a hop that may lead anywhere serves no other
         handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)  # byte a second
         handle.setopt(pycurl.LOW_SPEED_TIME, math.ceil(self._config.timeout_s))
         handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
         handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, opener(None if self._proxy else self._networks, reply))
-        self._start = self._taken
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, opener(None if proxy else self._route.networks, reply))
+        if self._keeper is not None and not self._version:
+            self._taken = 0
+        self._start, self._accepted = self._taken, False
         if self._start:
             handle.setopt(pycurl.RANGE, f"{self._start}-")
-            if self._etag:
-                handle.setopt(pycurl.HTTPHEADER, [AS_IT_IS, f"If-Range: {self._etag}"])
+            if self._version:
+                handle.setopt(pycurl.HTTPHEADER, [AS_IT_IS, f"If-Range: {self._version}"])
         self._multi.add_handle(handle)
-        return handle
+        return None
 
     def _turn(self, handle: pycurl.Curl) -> None:
         """Let libcurl work, and take what it brought."""
@@ -114,7 +182,10 @@ class LongBody:
         if not (reply.blocks or whole or broken):
             return
         reply.code = handle.getinfo(pycurl.RESPONSE_CODE)
-        refused = self._refusal() if reply.code else None
+        if self._route.follow(reply):
+            self._hang_up()
+            return
+        refused = self._refusal() if reply.code and not self._accepted else None
         if refused is None:
             self._take()
         if broken:
@@ -129,23 +200,48 @@ class LongBody:
 
     def _refusal(self) -> Answer | None:
         """Why the answer is not the bytes that were asked for; None where it is."""
-        reply = self._reply
-        if self._start and reply.code < 300:
-            first = f"bytes {self._start}-"
-            if reply.code == 206 and (reply.header(b"content-range") or "").startswith(first):
-                return None
-            return Answer(ImageStatus.HTTP_ERROR, error=_NO_RESUMPTION)
-        return refusal(reply.code, reply.header(b"retry-after"))
+        code = self._reply.code
+        goes_on = code == HTTPStatus.PARTIAL_CONTENT and self._start and self._begins_there()
+        if self._start and not goes_on:
+            if self._keeper is None and code < HTTPStatus.MULTIPLE_CHOICES:
+                return _NO_RESUMPTION
+            if self._keeper is not None and code in _OTHER_RANGE_CODES:
+                self._begin("")  # the next connection asks for all of it
+                return _OTHER_RANGE
+            if code == HTTPStatus.OK:
+                self._start = self._taken = 0
+        refused = None if goes_on else refusal(code, self._reply.header(b"retry-after"))
+        if refused is None:
+            refused = encoded(self._reply)
+        if refused is None:
+            self._accept()
+        return refused
+
+    def _begins_there(self) -> bool:
+        return (self._reply.header(b"content-range") or "").startswith(f"bytes {self._start}-")
+
+    def _accept(self) -> None:
+        self._accepted = True
+        length = self._reply.header(b"content-length") or ""
+        known = length.isdecimal() and len(length) <= _LENGTH_DIGITS
+        self.size_bytes = self._start + int(length) if known else None
+        if not self._start:
+            tag = self._reply.header(b"etag") or "W/"
+            # A weak tag does not promise equal bytes, and If-Range must not carry one (RFC 9110, section 13.1.5).
+            self._begin((self._reply.header(b"last-modified") or "") if tag.startswith("W/") else tag)
+
+    def _begin(self, version: str) -> None:
+        self._version = version
+        if self._keeper is not None:
+            self._keeper.begin(version)
 
     def _take(self) -> None:
-        if not self._taken:
-            etag = self._reply.header(b"etag")
-            self._etag = None if etag is None or etag.startswith("W/") else etag  # no weak one may stand in If-Range
         if self._reply.blocks:
             self._unread = memoryview(self._reply.body)
             self._reply.blocks.clear()
             self._taken += len(self._unread)
-            self._barren = 0
+            if self._taken > self._furthest:
+                self._furthest, self._barren = self._taken, 0
 
     def _try_again(self, answer: Answer) -> None:
         """Wait before the next connection, or end it here."""
@@ -155,7 +251,8 @@ class LongBody:
         if last or answer.status not in PASSING:
             self._end = answer
         else:
-            time.sleep(wait_s)
+            self._wait_until_s = time.monotonic() + wait_s
+            self._route = self._new_route()
 
     def _hang_up(self) -> None:
         if self._handle is not None:

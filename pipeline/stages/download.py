@@ -108,7 +108,7 @@ def run(task: Task) -> list[Output]:
     rows = task.inputs.table("index", "index", task.shard).to_pylist()
     _require_bases(task, rows)
     known = _standing(task, rows)
-    if len(known) == len(rows):  # looked at again, and all is as it was: the files stay
+    if known and len(known) == len(rows):  # looked at again, and all is as it was: the files stay
         return [_output(task, rows, list(known.values()), task.inputs.receipt("download", task.shard).facts["bytes"])]
     from pipeline.net import loop
 

@@ -6,7 +6,7 @@ its row, with a vector or without one: nobody reads it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,13 @@ from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import sha256_file
 from pipeline.files.tables import content_hash, write_table
+from pipeline.net.fetch import fetching
 from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.location import local_file, slug, vectors_file
 from pipeline.vectors.parser import read_vectors
 from pipeline.vectors.rule import alternatives, choose
 from schemas.command import Command
-from schemas.config import Config, EmbedConfig
+from schemas.config import Config, DownloadConfig, EmbedConfig
 from schemas.errors import PipelineError
 from schemas.section import recipe
 from schemas.status import LabelRole
@@ -41,6 +42,7 @@ class Settings:
     """What `run` needs."""
 
     embed: EmbedConfig
+    download: DownloadConfig = field(default_factory=DownloadConfig)
 
 
 def stage(config: Config, sources: Sources) -> Stage:
@@ -52,7 +54,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="embed",
         version=VERSION,
         recipe=recipe("embed", config.embed) | {"embed.vectors": vectors},
-        settings=Settings(config.embed),
+        settings=Settings(config.embed, config.download),
         run=run,
         upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
         outputs={"embeddings": OutputFile(f"{{folder}}/{stem}.parquet", EMBEDDINGS)},
@@ -73,7 +75,7 @@ def run(task: Task) -> list[Output]:
     config: EmbedConfig = task.settings.embed
     labels = task.inputs.table("index", "labels").to_pylist()
     groups = [alternatives(label["name"], config.overrides) for label in labels]
-    with vectors_file(config, task.bases) as path:
+    with fetching(task.settings.download), vectors_file(config, task.bases) as path:
         known = read_vectors(path, {word for group in groups for words in group for word in words})
         vectors_sha256 = sha256_file(path)
     rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]

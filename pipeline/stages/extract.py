@@ -23,11 +23,12 @@ from pipeline.images.ready import PixelOptions
 from pipeline.images.rows import image_rows
 from pipeline.inference.mapping import Mapped, mapped
 from pipeline.machine.device import require_device
+from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
 from pipeline.stores.content import ContentHash, spec_content
 from schemas.command import Command
-from schemas.config import BackboneConfig, Config, ExtractConfig, StoreConfig
+from schemas.config import BackboneConfig, Config, DownloadConfig, ExtractConfig, StoreConfig
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec, PreprocessSpec
 from schemas.section import recipe
@@ -45,14 +46,14 @@ class Settings:
     """What `run` needs.
 
     Attributes:
-        max_pixels: an image whose header announces more is not decoded.
+        download: how weights are fetched; an image whose header announces more pixels than it allows is not decoded.
         threads: that compute on a CPU; None for one a core.
     """
 
     backbone: BackboneConfig
     extract: ExtractConfig
     store: StoreConfig
-    max_pixels: int
+    download: DownloadConfig
     threads: int | None = None
 
 
@@ -75,9 +76,7 @@ class _Tally:
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A weights file counts by its name and its hash, whatever its path."""
     backbone = BACKBONES.load(config.backbone.name)
-    settings = Settings(
-        config.backbone, config.extract, config.store, config.download.max_pixels, config.engine.threads
-    )
+    settings = Settings(config.backbone, config.extract, config.store, config.download, config.engine.threads)
     jpeg_device, path = config.extract.jpeg_device, weights.source(config.backbone)
     shaping = recipe("backbone", config.backbone) | recipe("extract", config.extract)
     del shaping["extract.decoder"]  # told by what it stands for
@@ -172,7 +171,8 @@ def run(task: Task) -> list[Output]:
         InterruptedRunError: asked to stop; nothing of the shard stays.
         TimeBudgetError: the time budget is used up; nothing of the shard stays.
     """
-    return [_describe(task) if task.shard is None else _shard(task)]
+    with fetching(task.settings.download):
+        return [_describe(task) if task.shard is None else _shard(task)]
 
 
 def _describe(task: Task) -> Output:
@@ -211,7 +211,9 @@ def _mapped(task: Task, network: "Network") -> AbstractContextManager[Iterator[M
     """The shard's images with their maps, in order."""
     settings: Settings = task.settings
     config = settings.extract
-    pixels = PixelOptions(config.orientation, settings.max_pixels, settings.backbone.input_px, config.jpeg_device)
+    pixels = PixelOptions(
+        config.orientation, settings.download.max_pixels, settings.backbone.input_px, config.jpeg_device
+    )
     assert task.shard is not None, "images come by shards"
     rows = image_rows(task.inputs, task.shard)
     return mapped(rows, network, pixels, config.decode_threads, isolated=task.isolated, deadline=task.deadline)

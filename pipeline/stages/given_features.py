@@ -26,10 +26,11 @@ from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import write_table
 from pipeline.machine import stopping
+from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
 from pipeline.stores.content import ContentHash, spec_content
-from schemas.config import BackboneConfig, Config, StoreConfig
+from schemas.config import BackboneConfig, Config, DownloadConfig, StoreConfig
 from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec
@@ -57,12 +58,14 @@ class Settings:
         files: paths of the authors' files.
         sha256: of each, by name.
         backbone: whose weights give the global feature.
+        download: how those are fetched.
     """
 
     files: tuple[str, ...]
     sha256: Mapping[str, str]
     backbone: BackboneConfig
     store: StoreConfig
+    download: DownloadConfig
     threads: int | None
 
 
@@ -125,7 +128,7 @@ def _settings(config: Config, sources: Sources) -> Settings:
     files = config.dataset.features
     known = sources.hashes(str(Path(path).expanduser().resolve()) for path in files)
     hashes = {Path(path).name: digest for path, digest in known.items()}
-    return Settings(files, hashes, config.backbone, config.store, config.engine.threads)
+    return Settings(files, hashes, config.backbone, config.store, config.download, config.engine.threads)
 
 
 def list_given(task: Task) -> list[Output]:
@@ -150,7 +153,8 @@ def run(task: Task) -> list[Output]:
         PipelineError: the weights behind the global feature cannot be had.
         InterruptedRunError: asked to stop; nothing of the shard stays.
     """
-    return [_describe(task) if task.shard is None else _shard(task)]
+    with fetching(task.settings.download):
+        return [_describe(task) if task.shard is None else _shard(task)]
 
 
 def spec(settings: Settings, recipe: str) -> FeatureSpec:

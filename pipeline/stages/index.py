@@ -8,7 +8,7 @@ its end. A shard that stays as it was keeps its file.
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
 from types import ModuleType
@@ -27,8 +27,9 @@ from pipeline.files.table_spool import TableSpool, open_table_spool
 from pipeline.files.tables import content_hash, write_table
 from pipeline.machine import stopping
 from pipeline.machine.telling import counted, tell
+from pipeline.net.fetch import fetching
 from schemas.command import AGAIN
-from schemas.config import Config
+from schemas.config import Config, DownloadConfig
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
 from schemas.section import content, recipe
@@ -51,9 +52,10 @@ _FILE_STAMP = ["size_bytes", "modified_ns"]
 
 @dataclass(frozen=True)
 class Settings:
-    """The data set's own section."""
+    """The data set's own section, and how files that it names are fetched."""
 
     dataset: Dataset
+    download: DownloadConfig = field(default_factory=DownloadConfig)
 
 
 def stage(config: Config, sources: Sources) -> Stage:
@@ -68,7 +70,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             **sources.hashes(dataset.sources(config.dataset)),
             "files": dataset.listing(config.dataset),
         },
-        settings=Settings(config.dataset),
+        settings=Settings(config.dataset, config.download),
         run=run,
         upstream={},
         outputs={
@@ -94,7 +96,10 @@ def run(task: Task) -> list[Output]:
     dataset = DATASETS.load(task.settings.dataset.name)
     left_out: Counter[str] = Counter()
     tables = dataset.records(task.settings.dataset, left_out)
-    with open_table_spool(task.storage.scratch(task.folder), tables, RECORDS) as records:
+    with (
+        fetching(task.settings.download),
+        open_table_spool(task.storage.scratch(task.folder), tables, RECORDS) as records,
+    ):
         known = _known_ids(task)
         shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
         labels, output = _grow_labels(task, dataset, left_out)

@@ -4,7 +4,7 @@ Both follow from ids and a seed alone: an image keeps its split however the data
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
@@ -16,8 +16,9 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import content_hash, write_table
+from pipeline.net.fetch import fetching
 from schemas.command import Command
-from schemas.config import Config, SplitConfig
+from schemas.config import Config, DownloadConfig, SplitConfig
 from schemas.datasets import Dataset
 from schemas.errors import PipelineError
 from schemas.section import recipe
@@ -31,10 +32,11 @@ _HASH_BYTES = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """The split's section, and the data set's for the roles of its labels."""
+    """The split's section, the data set's for the roles of its labels, and how files that it names are fetched."""
 
     split: SplitConfig
     dataset: Dataset
+    download: DownloadConfig = field(default_factory=DownloadConfig)
 
 
 def stage(config: Config, sources: Sources) -> Stage:
@@ -44,7 +46,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="split",
         version=VERSION,
         recipe=recipe("split", config.split),
-        settings=Settings(config.split, config.dataset),
+        settings=Settings(config.split, config.dataset, config.download),
         run=run,
         upstream={"index": "shard"},
         outputs={
@@ -108,7 +110,8 @@ def _roles(task: Task) -> Output:
     """The role of every label that the data set lists now; labels that it has dropped have none."""
     space = task.inputs.table("index", "labels", columns=["label_index", "label_id"])
     index_of = dict(zip(space["label_id"].to_pylist(), space["label_index"].to_pylist(), strict=True))
-    labels: list[Label] = DATASETS.load(task.settings.dataset.name).labels(task.settings.dataset)
+    with fetching(task.settings.download):
+        labels: list[Label] = DATASETS.load(task.settings.dataset.name).labels(task.settings.dataset)
     if missing := [label.label_id for label in labels if label.label_id not in index_of]:
         raise PipelineError(
             f"split: the label {missing[0]!r} is not among the {len(index_of)} labels of the index; the data set has "

@@ -76,7 +76,7 @@ def ask(
 async def one_by_one(server: FaultServer, data: bytes, names: Sequence[str], window_bytes: int) -> list[Answer]:
     server.files["/archive/a.tar.gz"] = data
     archives = Archives(CONFIG, Networks(CONFIG.allowed_networks), window_bytes)
-    return [await archives.member(f"{server.base}/archive/a.tar.gz", None, name, 20) for name in names]
+    return [await archives.member(f"{server.base}/archive/a.tar.gz", name, 20) for name in names]
 
 
 @pytest.mark.parametrize("order", [NAMES, NAMES[::-1], sorted(NAMES, key=lambda name: name[1])])
@@ -166,7 +166,6 @@ def test_what_is_no_archive_is_an_answer(data: bytes, server: FaultServer) -> No
         ("code/404", ImageStatus.NOT_FOUND, 1),
         ("code/403", ImageStatus.FORBIDDEN, 1),
         ("code/500", ImageStatus.SERVER_ERROR, 3),
-        ("moved", ImageStatus.HTTP_ERROR, 1),
         ("limited-for-long", ImageStatus.RATE_LIMITED, 1),
         ("closed", ImageStatus.CONNECTION_ERROR, 3),
         ("no-http", ImageStatus.HTTP_ERROR, 1),
@@ -177,6 +176,14 @@ def test_an_archive_that_is_not_there_has_the_status_of_its_answer(
 ) -> None:
     assert [answer.status for answer in ask(server, behaviour, b"", NAMES[:3])] == [status] * 3
     assert server.requests == {f"/{behaviour}/train_0.tar.gz": requests}
+
+
+def test_redirects_are_followed_to_allowed_networks_only(server: FaultServer) -> None:
+    (answer,) = ask(server, "moved", b"", ["00.jpg"])
+    assert answer == Answer(ImageStatus.HTTP_ERROR, error="the archive is no tar.gz, or damaged")
+    assert server.requests == {"/moved/train_0.tar.gz": 1, "/ok/1": 1}
+    assert ask(server, "to-the-cloud", b"", ["00.jpg"])[0].status is ImageStatus.PRIVATE_ADDRESS
+    assert ask(server, "circle", b"", ["00.jpg"])[0].status is ImageStatus.BAD_REDIRECT
 
 
 def test_a_member_that_does_not_come_in_time_is_a_timeout(server: FaultServer) -> None:

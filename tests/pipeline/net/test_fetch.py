@@ -1,20 +1,29 @@
 """Files from outside, over loopback http, by a server that can cut answers, forget versions and refuse."""
 
 import hashlib
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from pipeline.net.fetch import CACHE_VARIABLE, cache_folder, fetch, proxy_for
-from schemas.errors import IntegrityError, PipelineError
+from pipeline.machine.stopping import watching_signals
+from pipeline.machine.telling import heard_by
+from pipeline.net.address import proxy_for
+from pipeline.net.fetch import CACHE_VARIABLE, cache_folder, fetch, fetching
+from schemas.config import DownloadConfig
+from schemas.errors import IntegrityError, InterruptedRunError, PipelineError
 
 BODY = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(BODY).hexdigest()
+QUICK = DownloadConfig(backoff_s=0.001)
+LOOPBACK = DownloadConfig(backoff_s=0.001, allowed_networks=("127.0.0.0/8",))
 
 
 @dataclass
@@ -25,7 +34,11 @@ class FileServer:
     body: bytes = BODY
     tag: str | None = '"v1"'
     script: list[int | str] = field(default_factory=list)
+    modified: str | None = None
+    encoding: str | None = None
     ranges: list[str | None] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    headers: Message = field(default_factory=Message)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -34,6 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         file = self.file
         file.ranges.append(self.headers["Range"])
+        file.paths.append(self.path)
+        file.headers = self.headers
         act = file.script.pop(0) if file.script else "whole"
         if isinstance(act, int):
             self.send_error(act)
@@ -48,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, act: str) -> None:
         file = self.file
         start = 0
-        if (asked := self.headers["Range"]) and self.headers["If-Range"] == file.tag:
+        if (asked := self.headers["Range"]) and self.headers["If-Range"] in (file.tag, file.modified):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         if start and start >= len(file.body):
             self.send_error(416)
@@ -59,12 +74,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {shown}-{len(file.body) - 1}/{len(file.body)}")
         if file.tag is not None:
             self.send_header("ETag", file.tag)
+        if file.modified is not None:
+            self.send_header("Last-Modified", file.modified)
+        if file.encoding is not None:
+            self.send_header("Content-Encoding", file.encoding)
         self.send_header("Content-Length", str(len(file.body) - start))
         self.end_headers()
         self.wfile.write(file.body[start : start + 300_000] if act == "cut" else file.body[start:])
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def waits_are_short() -> Iterator[None]:
+    with fetching(QUICK):
+        yield
+
+
+def at_once(attempts: int = 1) -> AbstractContextManager[None]:
+    return fetching(QUICK.model_copy(update={"attempts": attempts}))
 
 
 @pytest.fixture
@@ -120,15 +149,16 @@ def test_a_hash_too_short_to_prove_anything_is_an_error(server: FileServer, tmp_
 
 def test_passing_faults_are_tried_again_and_cut_bodies_resumed(server: FileServer, tmp_path: Path) -> None:
     server.script = [503, "cut", 429, "cut"]
-    target = fetch(server.address, tmp_path / "weights.bin", SHA256, attempts=5, backoff_s=0)
+    with at_once(attempts=5):
+        target = fetch(server.address, tmp_path / "weights.bin", SHA256)
     assert target.read_bytes() == BODY
     assert server.ranges == [None, None, "bytes=300000-", "bytes=300000-", "bytes=600000-"]
 
 
 def test_what_a_killed_run_left_is_resumed_by_the_next(server: FileServer, tmp_path: Path) -> None:
     server.script = ["cut"]
-    with pytest.raises(PipelineError, match="300000 of 1048576 bytes"):
-        fetch(server.address, tmp_path / "weights.bin", attempts=1)
+    with at_once(), pytest.raises(PipelineError, match="300000 of 1048576 bytes"):
+        fetch(server.address, tmp_path / "weights.bin")
     assert fetch(server.address, tmp_path / "weights.bin").read_bytes() == BODY
     assert server.ranges == [None, "bytes=300000-"]
 
@@ -138,14 +168,21 @@ def test_a_server_that_cannot_prove_the_version_is_asked_for_the_whole(
     server: FileServer, tmp_path: Path, tag: str | None
 ) -> None:
     server.tag, server.script = tag, ["cut"]
-    assert fetch(server.address, tmp_path / "weights.bin", SHA256, backoff_s=0).read_bytes() == BODY
+    assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
     assert server.ranges == [None, None]
+
+
+def test_a_server_that_always_cuts_and_proves_nothing_is_given_up(server: FileServer, tmp_path: Path) -> None:
+    server.tag, server.script = None, ["cut"] * 9
+    with at_once(attempts=3), pytest.raises(PipelineError, match="announced end, after 300000 of 1048576 bytes"):
+        fetch(server.address, tmp_path / "weights.bin")
+    assert server.ranges == [None] * 3
 
 
 def test_a_file_that_changed_in_between_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
     server.script = ["cut"]
-    with pytest.raises(PipelineError):
-        fetch(server.address, tmp_path / "weights.bin", attempts=1)
+    with at_once(), pytest.raises(PipelineError):
+        fetch(server.address, tmp_path / "weights.bin")
     server.body, server.tag = BODY[::-1], '"v2"'
     assert fetch(server.address, tmp_path / "weights.bin").read_bytes() == BODY[::-1]
     assert server.ranges == [None, "bytes=300000-"]
@@ -153,10 +190,10 @@ def test_a_file_that_changed_in_between_is_fetched_anew(server: FileServer, tmp_
 
 def test_a_file_whole_but_for_its_name_and_an_odd_range_are_fetched_anew(server: FileServer, tmp_path: Path) -> None:
     server.script = ["cut", "other range"]
-    assert fetch(server.address, tmp_path / "weights.bin", SHA256, backoff_s=0).read_bytes() == BODY
+    assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
     (tmp_path / "weights.bin").rename(tmp_path / "weights.bin.partial")
     (tmp_path / "weights.bin.partial.json").write_text(f'{{"address": "{server.address}", "version": "\\"v1\\""}}')
-    assert fetch(server.address, tmp_path / "weights.bin", SHA256, backoff_s=0).read_bytes() == BODY
+    assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
     assert server.ranges == [None, "bytes=300000-", None, "bytes=1048576-", None]
 
 
@@ -172,16 +209,92 @@ def test_a_lasting_fault_is_not_tried_again_and_its_text_says_the_way_out(server
 def test_a_refused_connection_is_an_error_after_all_attempts(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as http:
         port = http.server_port
-    with pytest.raises(PipelineError, match="Connection refused"):
-        fetch(f"http://127.0.0.1:{port}/weights.bin", tmp_path / "weights.bin", attempts=2, backoff_s=0)
+    with at_once(attempts=2), pytest.raises(PipelineError, match="got no connection: connection refused"):
+        fetch(f"http://127.0.0.1:{port}/weights.bin", tmp_path / "weights.bin")
 
 
 def test_redirects_are_followed_to_http_only(server: FileServer, tmp_path: Path) -> None:
-    server.script = [server.address]
-    assert fetch(server.address, tmp_path / "weights.bin").read_bytes() == BODY
+    server.script = [f"{server.address}?signed"]
+    with fetching(LOOPBACK):
+        assert fetch(server.address, tmp_path / "weights.bin").read_bytes() == BODY
     server.script = ["ftp://127.0.0.1/weights.bin"]
-    with pytest.raises(PipelineError, match="unknown url type: ftp"):
-        fetch(server.address, tmp_path / "other.bin", attempts=1)
+    with pytest.raises(PipelineError, match="got the scheme 'ftp', redirected to ftp://"):
+        fetch(server.address, tmp_path / "other.bin")
+    assert len(server.ranges) == 3
+
+
+def test_a_cut_body_is_resumed_from_the_first_address_whatever_it_redirected_to(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.script = [f"{server.address}?signed=1", "cut", f"{server.address}?signed=2"]
+    with fetching(LOOPBACK):
+        assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
+    assert server.paths == [f"/weights.bin{query}" for query in ("", "?signed=1", "", "?signed=2")]
+    assert server.ranges == [None, None, "bytes=300000-", "bytes=300000-"]
+
+
+def test_a_private_address_of_the_settings_is_asked_and_may_not_redirect_to_another(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.script = ["http://10.1.2.3/weights.bin"]
+    message = r"private, .* and download\.allowed_networks does not list its network, redirected to http://10\.1\.2\.3/"
+    with pytest.raises(PipelineError, match=message):
+        fetch(server.address, tmp_path / "weights.bin")
+    port = server.address.rpartition(":")[2]
+    server.script = [f"http://localhost:{port}"]  # a name tells where it leads only when it is resolved
+    with pytest.raises(PipelineError, match=f"private, .* redirected to http://localhost:{port}"):
+        fetch(server.address, tmp_path / "weights.bin")
+    assert len(server.ranges) == 2
+
+
+def test_official_files_come_by_the_proxy_of_the_environment(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.address.removesuffix("/weights.bin"))
+    assert fetch("http://outside.example/lists/labels.csv", tmp_path / "labels.csv").read_bytes() == BODY
+    assert server.paths == ["http://outside.example/lists/labels.csv"]
+
+
+def test_requests_name_their_sender_and_want_the_body_as_it_is(server: FileServer, tmp_path: Path) -> None:
+    with fetching(QUICK.model_copy(update={"user_agent": "me@example"})):
+        fetch(server.address, tmp_path / "weights.bin")
+    assert server.headers["User-Agent"] == "me@example"
+    assert server.headers["Accept-Encoding"] == "identity"
+
+
+def test_an_encoded_body_is_refused(server: FileServer, tmp_path: Path) -> None:
+    server.encoding = "gzip"
+    with pytest.raises(
+        PipelineError, match=r"got the body is encoded as 'gzip', expected none\. Download it by hand to"
+    ):
+        fetch(server.address, tmp_path / "weights.bin")
+    assert len(server.ranges) == 1
+
+
+def test_a_file_modified_at_a_known_time_is_resumed_by_it(server: FileServer, tmp_path: Path) -> None:
+    server.tag, server.modified, server.script = None, "Sun, 06 Nov 1994 08:49:37 GMT", ["cut"]
+    assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
+    assert server.ranges == [None, "bytes=300000-"]
+
+
+def test_a_file_on_its_way_tells_how_far_it_is(server: FileServer, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None, str]] = []
+    server.script = ["cut"]
+    with heard_by(lambda *said: told.append(said)):
+        fetch(server.address, tmp_path / "weights.bin")
+    assert told[-1] == (1_048_576, 1_048_576, "fetching 1.0 of 1.0 million bytes")
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+
+
+def test_a_fetch_stops_when_asked_to_and_goes_on_later(server: FileServer, tmp_path: Path) -> None:
+    def stop(done: int, total: int | None, text: str) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    server.script = ["cut"]
+    with heard_by(stop), watching_signals(), pytest.raises(InterruptedRunError):
+        fetch(server.address, tmp_path / "weights.bin")
+    assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
+    assert server.ranges == [None, "bytes=300000-"]
 
 
 def test_threads_that_want_one_file_fetch_it_once(server: FileServer, tmp_path: Path) -> None:
@@ -217,3 +330,44 @@ def test_a_proxy_of_the_environment_is_used_except_for_loopback(monkeypatch: pyt
     assert proxy_for("https://inside.example/a.jpg") is None
     assert proxy_for("https://127.0.0.1:80/a.jpg") is None
     assert proxy_for("https://localhost/a.jpg") is None
+
+
+class KeptOpen(BaseHTTPRequestHandler):
+    """Redirects to itself by the same name, over a connection that stays open."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        redirects = self.path == "/first"
+        self.send_response(302 if redirects else 200)
+        if redirects:
+            self.send_header("Location", "/second?signature=secret")
+        self.send_header("Content-Length", "0" if redirects else "4")
+        self.end_headers()
+        if not redirects:
+            self.wfile.write(b"data")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_redirect_into_a_private_network_is_refused_over_a_connection_that_is_open_already(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), KeptOpen) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(PipelineError, match="redirected to http://localhost:.*allowed_networks") as raised:
+                fetch(f"http://localhost:{server.server_port}/first", tmp_path / "f")
+        finally:
+            server.shutdown()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_torn_memory_of_a_partial_file_makes_it_begin_anew(tmp_path: Path) -> None:
+    (tmp_path / "f.partial").write_bytes(b"old")
+    (tmp_path / "f.partial.json").write_text('{"addr')
+    with ThreadingHTTPServer(("127.0.0.1", 0), KeptOpen) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert fetch(f"http://127.0.0.1:{server.server_port}/other", tmp_path / "f").read_bytes() == b"data"
+        finally:
+            server.shutdown()

@@ -19,7 +19,7 @@ from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.storage import Storage, sha256_file
 from pipeline.files.tables import write_table
 from pipeline.stages.embed import Settings, run, stage
-from schemas.config import Config, EmbedConfig
+from schemas.config import Config, DownloadConfig, EmbedConfig
 from schemas.datasets import DemoDataset
 from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.receipts import Receipt
@@ -54,6 +54,7 @@ def task_for(
     unseen: Collection[int] = (),
     unlisted: Collection[int] = (),
     base: str | None = None,
+    download: DownloadConfig | None = None,
 ) -> Task:
     work = root / "work"
     numbers = list(range(len(names)))
@@ -62,7 +63,7 @@ def task_for(
     roles = {"label_index": listed, "role": ["unseen" if number in unseen else "seen" for number in listed]}
     inputs = {"index": left(work, "index", labels, LABELS), "split": left(work, "split", roles, LABEL_ROLES)}
     bases = {} if base is None else {"demo": base}
-    return task_of("embed", work, Settings(config), inputs, bases=bases)
+    return task_of("embed", work, Settings(config, download or DownloadConfig()), inputs, bases=bases)
 
 
 def described(config: EmbedConfig) -> Stage:
@@ -233,3 +234,12 @@ def test_the_label_matrix_of_nuswide_is_the_released_one(tmp_path: Path, shared:
     expected = np.array([released[name] / np.linalg.norm(released[name]) for name in names])
     assert found.shape == (1006, 300)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_vectors_are_fetched_as_the_section_download_says(tmp_path: Path) -> None:
+    with serving() as server:
+        config = EmbedConfig(vectors=f"{server.base}/code/500")
+        task = task_for(tmp_path, ["red"], config, download=DownloadConfig(attempts=2, backoff_s=0.001))
+        with pytest.raises(PipelineError, match="got HTTP 500"):
+            run(task)
+    assert server.requests == {"/code/500": 2}

@@ -52,7 +52,7 @@ def settings(store: str = "parquet", batch_images: int = 4, **changes: object) -
         BackboneConfig(name="tiny", weights="random:0", input_px=INPUT_PX),
         ExtractConfig(batch_images=batch_images, device="cpu", **changes),
         StoreConfig(name=store, row_group_rows=3),
-        max_pixels=100_000,
+        DownloadConfig(max_pixels=100_000),
         threads=1,
     )
 
