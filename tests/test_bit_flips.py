@@ -7,21 +7,12 @@ commands that read the file.
 import numpy as np
 import pytest
 
-from benchmarks.bit_flips import (
-    ACTIONS,
-    KINDS,
-    Action,
-    Bench,
-    Kind,
-    Options,
-    Trial,
-    Undisturbed,
-    Verdict,
-    play,
-    present,
-    trials,
-)  # fmt: skip
-from benchmarks.warm import warm_runners
+from benchmarks.bit_flips import Options, play, trials
+from benchmarks.flips.actions import ACTIONS, Action
+from benchmarks.flips.attempt import Trial, Verdict
+from benchmarks.flips.bench import Bench, Undisturbed
+from benchmarks.flips.kinds import KINDS, Kind
+from benchmarks.flips.warm import warm_runners
 
 CHOSEN = (
     "status --json",
@@ -66,7 +57,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Verdict]]
     with warm_runners(RUNNERS, LIMIT_S) as runners:
         bench.make(runners[0])
         usual = {actions[name]: bench.undisturbed(actions[name], runners[0]) for name in CHOSEN}
-        kinds = present(bench)
+        kinds = bench.present()
         inside = [trial for kind in kinds if not kind.outside for trial in sample(bench, kind, usual)]
         outside = [trial for kind in kinds if kind.outside for trial in sample(bench, kind, usual)]
         verdicts = [*play(bench, inside, usual, runners), *play(bench, outside, usual, runners[:1])]

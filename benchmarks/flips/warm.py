@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 _POLL_S = 0.01
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _HEAVY = ("torchvision", "distributed", "matplotlib.figure", "gensim.models")  # loaded inside of functions only
 _SCHEDULED = ("run", "plan", "index", "download", "extract", "split", "embed", "train", "evaluate", "report")
 
@@ -147,7 +147,7 @@ def _serve_cluster(pipe: Connection) -> None:
 
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
         ) as cluster,
         Client(cluster) as client,
     ):
