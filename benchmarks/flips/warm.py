@@ -1,8 +1,8 @@
 """Commands of `biam-pipe` without the seconds that each start costs: children of a process that has all imported.
 
 A command is a child of its own with a session of its own, so that a crash, a hang or a signal stays in it, and it goes
-through `cli.main` like any other. What a command starts by itself is forked too, instead of spawned; shards go to a
-Dask cluster that stays. Nothing of the product is replaced.
+through `cli.main` like any other. What a command starts by itself, Dask's workers too, is forked instead of spawned.
+Nothing of the product is replaced.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,15 +23,10 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from distributed import Worker
-
-_POLL_S = 0.01
 ROOT = Path(__file__).resolve().parents[2]
 _HEAVY = ("torchvision", "distributed", "matplotlib.figure", "gensim.models")  # loaded inside of functions only
-_SCHEDULED = ("run", "plan", "index", "download", "extract", "split", "embed", "train", "evaluate", "report")
 
 
 @dataclass(frozen=True)
@@ -74,97 +68,31 @@ class Plain:
         return Ended(process.returncode, stdout, stderr)
 
 
-class Cluster:
-    """A Dask cluster of one worker on this machine that outlives commands."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve_cluster, args=(theirs,))
-        self._process.start()
-        theirs.close()
-        self.address: str = self._pipe.recv()
-
-    def settle(self) -> None:
-        """Wait until its worker does nothing: what a command that failed has submitted goes on without it."""
-        self._pipe.send(None)
-        self._pipe.recv()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._pipe.close()
-        self._process.join()
-
-
-class Warm:
-    """A process that has imported everything, and forks a child for each command; several of it after the imports.
-
-    Attributes:
-        runners: one for each cluster, that run at the same time, each one command after the other.
-    """
-
-    def __init__(self, clusters: Sequence[Cluster], limit_s: float) -> None:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = zip(*(context.Pipe() for _ in clusters), strict=True)
-        self._pipes: Sequence[Connection] = ours
-        self._process = context.Process(target=_serve_commands, args=(theirs, limit_s))
-        self._process.start()
-        for pipe in theirs:
-            pipe.close()
-        self.runners: list[Runner] = [partial(_asked, *pair) for pair in zip(ours, clusters, strict=True)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for pipe in self._pipes:
-            pipe.close()
-        self._process.join()
-
-
 @contextlib.contextmanager
 def warm_runners(number: int, limit_s: float) -> Iterator[list[Runner]]:
-    """So many runners, each with a cluster."""
-    with contextlib.ExitStack() as stack:
-        clusters = [stack.enter_context(Cluster()) for _ in range(number)]
-        yield stack.enter_context(Warm(clusters, limit_s)).runners
+    """So many runners, which run at the same time, each one command after the other."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = zip(*(context.Pipe() for _ in range(number)), strict=True)
+    process = context.Process(target=_serve_commands, args=(theirs, limit_s))
+    process.start()
+    for pipe in theirs:
+        pipe.close()
+    try:
+        yield [partial(_asked, pipe) for pipe in ours]
+    finally:
+        for pipe in ours:
+            pipe.close()
+        process.join()
 
 
-def _asked(pipe: Connection, cluster: Cluster, arguments: Sequence[str]) -> Ended:
-    scheduled = arguments[0] in _SCHEDULED
-    pipe.send([*arguments, *(("--scheduler", cluster.address) if scheduled else ())])
+def _asked(pipe: Connection, arguments: Sequence[str]) -> Ended:
+    pipe.send(list(arguments))
     ended: Ended = pipe.recv()
-    if scheduled:
-        cluster.settle()
     return ended
 
 
-def _serve_cluster(pipe: Connection) -> None:
-    os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"  # failures come back; workers need not print them as well
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        pipe.send(cluster.scheduler_address)
-        with contextlib.suppress(EOFError):
-            while True:
-                pipe.recv()
-                while any(client.run(_busy).values()):
-                    time.sleep(_POLL_S)
-                pipe.send(None)
-
-
-def _busy(dask_worker: "Worker") -> bool:
-    return bool(dask_worker.active_threads)
-
-
 def _serve_commands(pipes: Sequence[Connection], limit_s: float) -> None:
+    os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "fork"
     import pipeline
 
     for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
