@@ -12,7 +12,7 @@ from benchmarks.flips.actions import Action
 from benchmarks.flips.bench import DATASET, Bench, Undisturbed, shown
 from benchmarks.flips.damage import Damage, listed_paths
 from benchmarks.flips.kinds import Kind
-from benchmarks.flips.trees import differing, first_difference, last_line, worked
+from benchmarks.flips.trees import differing, first_difference, has_worked, last_line, worked
 from benchmarks.flips.warm import Ended, Runner
 
 Trial = tuple[Kind, Damage, Action]
@@ -93,7 +93,10 @@ class _Attempt:
             names = set(self.damage.files)
             names |= {path for data in self.damage.files.values() for path in listed_paths(data)}
             names |= {path for name in names for path in listed_paths(self.bench.files(self.kind).get(name, b""))}
-            named = any(name.removeprefix("../../") in text for name in names)
+            names |= {name.removeprefix("../../") for name in names}
+            if not self.kind.covered:  # receipts and records: those beside will do
+                names |= {f"{name.rpartition('/')[0]}/" for name in self.damage.files if "/" in name}
+            named = any(name in text for name in names)
             return ("refused", "") if named else ("UNEXPECTED", f"the file is not named: {last_line(text)}")
         if ended.code == 1 and "biam-pipe" in text.partition("biam-pipe: ")[2]:
             return self._made_later(text)
@@ -110,22 +113,23 @@ class _Attempt:
             return "SILENT", wrong
         if self.action.verifies and self.kind.covered:
             return "SILENT", "verify finds nothing"
-        anew = not any(self.usual.after.get(name) != found.get(name) for name in damaged) and not self._still_damaged()
-        made = anew or self.usual.before != self.usual.after
+        anew = not self._still_damaged() and not any(self.usual.after.get(name) != found.get(name) for name in damaged)
+        made = anew or self.usual.before != self.usual.after or has_worked(ended.stdout)
         said, usually = ((worked(text) if made else text) for text in (ended.stdout, self.usual.ended.stdout))
         same = said == usually
         if same or (self.kind.told and self.action.looks):
             return ("anew" if anew else "equal"), ""
         if self.action.looks and self._admitted():
             return "anew", ""
+        if self.action.verifies and any(name in said and name not in usually for name in self.damage.files):
+            return "refused", ""
         return "SILENT", f"says {first_difference(usually, said)}"
 
-    def _still_damaged(self) -> bool:
-        return any(
-            (self.work / DATASET / name).read_bytes() == data
-            for name, data in self.damage.files.items()
-            if (self.work / DATASET / name).exists()
-        )
+    def _still_damaged(self) -> set[str]:
+        """Paths of files that nobody has written anew, as in the trees."""
+        root = self.work / DATASET
+        stand = {name: root / name for name in self.damage.files if (root / name).exists()}
+        return {f"{DATASET}/{name}" for name, path in stand.items() if path.read_bytes() == self.damage.files[name]}
 
     def _made_later(self, text: str) -> tuple[str, str]:
         """The outcome of a command that names another to run first: that one has to lead on, the damage being there."""
@@ -136,7 +140,7 @@ class _Attempt:
             return "refused", ""
         if ended.code:
             return "UNEXPECTED", f"{last_line(text)} Then exit code {ended.code}: {last_line(ended.stderr)}"
-        wrong = differing(self.usual.after, self.bench.tree(self.work), set())
+        wrong = differing(self.usual.after, self.bench.tree(self.work), self._still_damaged())
         return ("anew", "") if wrong is None else ("SILENT", f"{last_line(text)} Then {wrong}")
 
     def _admitted(self) -> bool:
@@ -152,7 +156,8 @@ class _Attempt:
         ended = self._brought()
         if ended.code:
             return f"mended, it ends with {ended.code}: {last_line(ended.stderr or ended.stdout)}"
-        wrong = differing(self.usual.after, self.bench.tree(self.work), set(), extra=self.kind.outside)
+        memory = {f"{DATASET}/sources.json"} if self.kind.outside else set()  # of another file is no harm
+        wrong = differing(self.usual.after, self.bench.tree(self.work), memory, extra=self.kind.outside)
         return None if wrong is None else f"mended, {wrong} for good"
 
     def _brought(self) -> Ended:

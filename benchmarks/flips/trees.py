@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 UNCOMPARED = re.compile(r".*/(\.lock|train\.log|events\.[^/]*)")
-_TIMED = ("history.json", "report.html")  # files that hold times, so that their hash is another each time
+# Files that hold times, and settings of no recipe such as the store: their hash may be another each time.
+_VARYING = ("history.json", "report.html", "config.toml")
 _TIMES = re.compile(r'("\w*(?:seconds|_s|at)": )[\d.]+|\b\d[\d,.]*\s?(?:ms|s|min|h|[kMG]?B|images/s)\b')
 # What a file says of its own bytes (`hash`) covers the times in it; features may be converted or extracted again.
 _UNCOMPARED_KEYS = re.compile(
     r"seconds\w*|started_at|\w+_per_s|modified_ns|changed_ns|inode|(biam_pipe\.)?hash|converted_from"
 )
 _WORK_DONE = re.compile(r'\bran \d+|\bup to date\b|"ran": \d+|\bkept \d+|"made": \d+|\d+ made')
+
+_STORE = re.compile(rb'name = "(parquet|hdf5)"')
 
 Tree = dict[str, str]  # a hash by path
 
@@ -38,6 +41,8 @@ def timeless(name: str, data: bytes) -> bytes:
             return data[8 + int.from_bytes(data[:8], "little") :]
         if name.endswith(".json"):
             return repr(_without_times(json.loads(data))).encode()
+        if name == "config.toml":
+            return _STORE.sub(b"", data)
         if name.endswith(".html"):
             return _TIMES.sub("", data.decode()).encode()
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
@@ -46,14 +51,14 @@ def timeless(name: str, data: bytes) -> bytes:
 
 
 def _without_times(value: object) -> object:
-    """JSON without times, and in receipts without size and hash of files that hold times."""
+    """JSON without times, and in receipts without size and hash of files that vary."""
     if isinstance(value, list):
         return [_without_times(inside) for inside in value]
     if not isinstance(value, dict):
         return value
-    if str(value.get("path", "")).endswith(_TIMED):
+    if str(value.get("path", "")).endswith(_VARYING):
         value = {name: inside for name, inside in value.items() if name not in ("size_bytes", "sha256")}
-    if any(str(file["path"]).endswith(_TIMED) for file in value.get("files", ()) if "sha256" in file):
+    if any(str(file["path"]).endswith(_VARYING) for file in value.get("files", ()) if "sha256" in file):
         hashes = "+".join(str(file["sha256"]) for file in value["files"])
         value = {name: inside for name, inside in value.items() if inside != hashes}
     return {
@@ -74,6 +79,11 @@ def differing(expected: Tree, found: Tree, but: Collection[str], extra: bool = F
         return None
     how = "is missing" if wrong[0] not in found else "is left over" if wrong[0] not in expected else "is another"
     return f"{wrong[0]} {how}" + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+
+
+def has_worked(text: str) -> bool:
+    """Whether a command says that it had something to do."""
+    return re.search(r'\bran \d|"ran": [1-9]', text) is not None
 
 
 def worked(text: str) -> str:
