@@ -22,7 +22,7 @@ class Result:
     """What a run came to.
 
     Attributes:
-        ran: pieces that ran, by stage; empty where all was up to date.
+        ran: number of tasks that ran, by stage; empty where all was up to date.
         metrics: content of metrics.json, None where the run stops before the evaluation.
         report: path of the page, None where the run stops before it.
         random_weights: the setting, where the backbone's weights are random; None where they are real, or where the run
@@ -92,7 +92,7 @@ def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, in
     """What a run over a graph came to.
 
     Args:
-        ran: pieces that ran, by stage.
+        ran: number of tasks that ran, by stage.
     """
     report_node, evaluate_node = graph.get("report"), graph.get("evaluate")
     metrics = None

@@ -14,12 +14,12 @@ class StageStatus:
     """What one stage has committed so far, up to date or not.
 
     Attributes:
-        shards: receipts of shards found; for a stage without shards, of the one piece.
+        shards: receipts of shards found; of a stage without shards, its receipts: 0 or 1.
         rows: rows in them, failures included.
         size_bytes: of the files they name and that were not dropped.
         pruned: shards of which files were dropped after use.
         counts: rows by status.
-        seconds: of work, added up over all pieces.
+        seconds: of work, added up over all tasks.
         images_per_s: while at least one shard was under way; None of a stage without shards.
         bytes_per_s: the same of the bytes that were fetched; None of a stage that fetches none.
         left_s: until all shards are done, if they go on as they went; None where nothing is left, or nothing known.
@@ -84,7 +84,7 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
 
 
 def under_way_s(receipts: Collection[Receipt]) -> float:
-    """Seconds in which at least one of these pieces was under way."""
+    """Seconds in which at least one of the tasks behind these receipts was under way."""
     total, end = 0.0, float("-inf")
     for start, stop in sorted((receipt.started_at, receipt.started_at + receipt.seconds) for receipt in receipts):
         total += max(0.0, stop - max(start, end))

@@ -126,7 +126,7 @@ class Pool:
         return _resource(place, self._capacity["GPU"])
 
     def slots(self, resource: str) -> int:
-        """Pieces that can run at once."""
+        """Tasks that can run at once."""
         return self._capacity[resource]
 
     def submit(self, resource: str, name: str, execute: Callable[[Hear], list[Receipt]]) -> "Future":

@@ -1,4 +1,4 @@
-"""Whether a long piece of work should save and stop: a signal has come, or the time budget is used up."""
+"""Whether a long task should save and stop: a signal has come, or the time budget is used up."""
 
 import signal
 import threading

@@ -23,7 +23,7 @@ _EARLY_S = 0.05  # libcurl counts milliseconds from the moment it is handed a re
 
 @lru_cache(maxsize=1)
 def shared_client(config: DownloadConfig, host_connections: int) -> "Client":
-    """The client of all pieces that a worker runs under these settings. To be called in the loop that it serves."""
+    """The client of all tasks that a worker runs under these settings. To be called in the loop that it serves."""
     return Client(config, host_connections)
 
 

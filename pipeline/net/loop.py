@@ -1,6 +1,6 @@
 """The one asyncio loop of a worker process, in a thread of its own.
 
-All pieces that the worker runs share it, and with it connections, looked-up names, limits and what hosts asked for.
+All tasks that the worker runs share it, and with it connections, looked-up names, limits and what hosts asked for.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ def run(work: Coroutine[Any, Any, Result], deadline: float | None) -> Result:
     Raises:
         PipelineError: asked to stop, or the budget is used up; the work has ended.
     """
-    with _starting:  # two pieces that come at once would start two
+    with _starting:  # two tasks that come at once would start two
         loop = _loop()
     return asyncio.run_coroutine_threadsafe(_unless_stopped(work, deadline), loop).result()
 

@@ -68,7 +68,7 @@ class Fact:
 
 
 def facts(inputs: Mapping[str, Sequence[Receipt]]) -> list[Fact]:
-    """The facts of the pieces that belong to no shard."""
+    """The facts of the tasks that belong to no shard."""
     return [
         Fact(stage, name, _shown(value))
         for stage, receipts in inputs.items()

@@ -86,7 +86,7 @@ def save(storage: Storage, path: str, fingerprint: str, learner: Learner, progre
     Args:
         storage: the data set's folder.
         path: of the checkpoint, below it.
-        fingerprint: of the piece of work: only the same one may go on from here.
+        fingerprint: of the task: only the same one may go on from here.
         learner: model, optimiser, best weights.
         progress: the position.
     """

@@ -127,12 +127,12 @@ def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_pat
     assert plan(graph_of(tmp_path, [3, -1]))[0].up_to_date
 
 
-def test_a_piece_whose_worker_died_is_tried_once_more_with_care(tmp_path: Path) -> None:
+def test_a_task_whose_worker_died_is_tried_once_more_alone_and_isolated(tmp_path: Path) -> None:
     assert run(tmp_path, [3, DEADLY_ONCE, 4]).keys() == {"list", "square", "sum"}
     assert json.loads((tmp_path / "sum/sum.json").read_bytes()) == 9 + DEADLY_ONCE**2 + 16
 
 
-def test_a_piece_that_kills_a_second_worker_is_an_error(tmp_path: Path) -> None:
+def test_a_task_that_kills_a_second_worker_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"square shard-0000\d: its worker process died .*Run the same"):
         run(tmp_path, [3, DEADLY, 4])
 
@@ -223,7 +223,7 @@ def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path
     assert verify(Storage(str(tmp_path))).problems == ()
 
 
-def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_pieces_run_again(tmp_path: Path) -> None:
+def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_tasks_run_again(tmp_path: Path) -> None:
     run(tmp_path, [1, 2, 3])
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
     gone = [tmp_path / name for name in ("numbers/shard-00001.json", "squares/shard-00002.json", "sum/stage.json")]

@@ -1,4 +1,4 @@
-"""What a piece tells reaches the view of the run, whatever process the piece runs in; and what the view shows."""
+"""What a task tells reaches the view of the run, whatever process the task runs in; and what the view shows."""
 
 import io
 import logging
@@ -13,6 +13,7 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.graph import resolve
 from pipeline.engine.progress import LINE_EVERY_S, ProgressView
 from pipeline.engine.task import Output, Place, Stage, Task
+from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from pipeline.machine.telling import tell
 from schemas.config import EngineConfig
@@ -26,16 +27,17 @@ class Terminal(io.StringIO):
 def talk(task: Task) -> list[Output]:
     for number in range(1, 1000):
         tell(number, None, f"{number} steps")
-    task.storage.write("talk/said.txt", b"all")
-    return [Output(("talk/said.txt",), rows=1)]
+    task.storage.write(task.path("said"), b"all")
+    return [Output(("said",), rows=1)]
 
 
 def lines_of_a_run(root: Path, place: Place, capsys: pytest.CaptureFixture[str], scheduler: str | None = None) -> str:
     """What a run of the stage `talk` prints where every change is a line."""
     storage = Storage(str(root))
-    graph = resolve([Stage("talk", 1, {}, None, talk, {}, place, "talk")], storage)
+    files = {"said": OutputFile("{folder}/said.txt")}
+    graph = resolve([Stage("talk", 1, {}, None, talk, {}, files, place, "talk")], storage)
     with ProgressView(clock=count(0, LINE_EVERY_S).__next__) as progress:
-        Engine(graph, storage, EngineConfig(network_workers=1), progress, scheduler).run()
+        Engine(graph, storage, EngineConfig(io_workers=1), progress, scheduler).run()
     return capsys.readouterr().err
 
 
@@ -48,8 +50,8 @@ def scheduler_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptur
     logger.removeHandler(caplog.handler)
 
 
-@pytest.mark.parametrize("place", ["network", "process"])
-def test_a_run_hears_what_a_piece_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: Place) -> None:
+@pytest.mark.parametrize("place", ["io", "process"])
+def test_a_run_hears_what_a_task_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: Place) -> None:
     lines = lines_of_a_run(tmp_path, place, capsys).splitlines()
     assert lines[:2] == ["talk 0/1", "talk 1 steps"]
     assert lines[-2:] == ["talk 999 steps", "talk 1/1"]
@@ -59,7 +61,7 @@ def test_a_run_hears_what_a_piece_tells(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_run_that_ends_leaves_nothing_that_the_scheduler_still_wants_to_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], scheduler_log: pytest.LogCaptureFixture
 ) -> None:
-    lines_of_a_run(tmp_path, "network", capsys)
+    lines_of_a_run(tmp_path, "io", capsys)
     assert [record.getMessage() for record in scheduler_log.records if record.levelno == logging.CRITICAL] == []
 
 
@@ -72,7 +74,7 @@ def test_so_does_a_run_on_a_cluster_that_somebody_else_started_and_no_other_clie
         LocalCluster(n_workers=1, dashboard_address="127.0.0.1:0", processes=False) as theirs,
         Client(theirs, set_as_default=False) as other,
     ):
-        lines = lines_of_a_run(tmp_path, "network", capsys, theirs.scheduler_address)
+        lines = lines_of_a_run(tmp_path, "io", capsys, theirs.scheduler_address)
         told_to_the_other = [message for _, message in other.get_events(other.id)]
     assert "talk 999 steps\n" in lines
     assert all(isinstance(message, dict) for message in told_to_the_other)  # those of Dask about itself

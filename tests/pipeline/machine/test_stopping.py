@@ -57,14 +57,14 @@ def runs_needed(root: Path, stages: list[Stage]) -> int:
     raise AssertionError("ten runs were not enough")
 
 
-def test_even_with_no_time_at_all_each_run_does_one_piece(tmp_path: Path) -> None:
+def test_even_with_no_time_at_all_each_run_does_one_task(tmp_path: Path) -> None:
     files = {"done": OutputFile("{folder}/done.txt")}
     first = Stage("first", 1, {}, None, count_up, {}, files, "process", "first")
     second = Stage("second", 1, {}, None, count_up, {"first": "all"}, files, "process", "second")
     assert runs_needed(tmp_path, [first, second]) == 2
 
 
-def test_a_stage_that_goes_on_where_it_stopped_has_to_stop_in_its_first_piece_too(tmp_path: Path) -> None:
+def test_a_stage_that_goes_on_where_it_stopped_has_to_stop_in_its_first_task_too(tmp_path: Path) -> None:
     files = {"strokes": OutputFile("{folder}/strokes.txt"), CHECKPOINT: OutputFile("{folder}/checkpoint")}
     assert runs_needed(tmp_path, [Stage("strokes", 1, {}, None, add_a_stroke, {}, files, "process", "s")]) == 3
 
