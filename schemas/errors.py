@@ -20,7 +20,7 @@ class PipelineError(Exception):
     """An error that the command line prints as one text, without a traceback.
 
     "store.name: got 'x', expected one of: hdf5, parquet. Run: biam-pipe show stores", or
-    "extract is not up to date (found 0 pieces, expected 3). Run: biam-pipe extract --dataset demo".
+    "extract is not up to date (found 0 tasks, expected 3). Run: biam-pipe extract --dataset demo".
 
     Args:
         what: what is wrong: a sentence, or with a colon at its end what the facts are of.

@@ -188,8 +188,10 @@ def _change_a_row(shard: Path) -> None:
     from hashlib import sha256
 
     from pipeline.conversion.shards import row_groups
+    from pipeline.engine.ledger import written
     from pipeline.stores import parquet
     from schemas.config import StoreConfig
+    from schemas.receipts import Receipt
 
     with parquet.open_shard(shard) as reader:
         spec, groups = reader.spec, list(row_groups(reader))
@@ -200,7 +202,7 @@ def _change_a_row(shard: Path) -> None:
     receipt = json.loads(shard.with_suffix(".json").read_text())
     data = shard.read_bytes()
     receipt["files"][0] |= {"size_bytes": len(data), "sha256": sha256(data).hexdigest()}
-    shard.with_suffix(".json").write_text(json.dumps(receipt))
+    shard.with_suffix(".json").write_bytes(written(Receipt.model_validate(receipt)))
     (shard.parent / "stage.parquet").unlink()
 
 
@@ -306,8 +308,9 @@ def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_
 
 def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
     from pipeline.files.lock import writing
+    from pipeline.files.storage import Storage
 
-    with writing(shell.folder / "work/demo"):
+    with writing(Storage(str(shell.folder / "work/demo"))):
         told = shell("run --set train.lr=0.5", code=1).stderr
     assert f"is being written by process {os.getpid()}" in told
 
@@ -352,7 +355,7 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
         (
             "convert hdf5 --set backbone.input_px=64",
             1,
-            "convert: extract is not up to date (found 0 pieces, expected 3)",
+            "convert: extract is not up to date (found 0 tasks, expected 3)",
         ),
         ("run --time-budget soon", 2, "--time-budget wants a number and one of s, m, h, d, got 'soon'. Example: 50m"),
         ("run --config nowhere.toml", 2, "cannot read the configuration nowhere.toml: No such file or directory"),
@@ -492,8 +495,8 @@ def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and
     given = "--work 'other work' --set dataset.num_images=40"
     told = Shell(tmp_path).json(f"extract --only --dataset demo {given}", code=1)
     assert told["next_command"] == f"biam-pipe index --dataset demo {given}"
-    assert told["error"].endswith(f" (found 0 pieces, expected an index first). Run: {told['next_command']}")
-    assert (told["got"], told["expected"]) == ("0 pieces", "an index first")
+    assert told["error"].endswith(f" (found 0 tasks, expected an index first). Run: {told['next_command']}")
+    assert (told["got"], told["expected"]) == ("0 tasks", "an index first")
     assert f"Run: {told['next_command']}\n" in Shell(tmp_path)(f"extract --only --dataset demo {given}", code=1).stderr
     assert Shell(tmp_path).ran(told["next_command"].removeprefix("biam-pipe ")) == {"index": 1}
 

@@ -160,7 +160,7 @@ def _require_complete(graph: Graph, stages: Iterable[str], dataset: str) -> None
             expected = graph[name].expected
             raise PipelineError(
                 f"convert: {name} is not up to date",
-                found=f"{len(graph[name].valid)} pieces",
+                found=f"{len(graph[name].valid)} tasks",
                 expected="an index first" if expected is None else expected,
                 run=Command(name, dataset=dataset),
             )

@@ -17,7 +17,7 @@ _FILL = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-sys.path[:0] = [".", "tests/pipeline"]
+sys.path[:0] = [".", "tests/support", "tests/pipeline/stages"]
 from schemas.errors import PipelineError
 from test_extract import Item, jpeg, run, settings, task_of
 

@@ -19,7 +19,7 @@ def test_a_text_says_what_was_got_or_found_what_was_expected_and_what_to_run() -
     for error, text in (
         (PipelineError("no shard"), "no shard"),
         (PipelineError("no shard", expected=1, run=RUN), f"no shard, expected 1. Run: {RUN}"),
-        (PipelineError("extract is old", found="0 pieces", expected=3), "extract is old (found 0 pieces, expected 3)"),
+        (PipelineError("extract is old", found="0 tasks", expected=3), "extract is old (found 0 tasks, expected 3)"),
         (
             PipelineError("a.csv, line 3:", found="no image", expected="one"),
             "a.csv, line 3: found no image, expected one",
@@ -48,9 +48,9 @@ def test_the_classes_are_those_of_the_tree_and_the_one_of_the_cluster() -> None:
 
 
 def test_json_has_the_parts_of_an_error() -> None:
-    assert problem_json(PipelineError("it is old", found="0 pieces", expected=3, run=RUN)) == {
-        "error": f"it is old (found 0 pieces, expected 3). Run: {RUN}",
-        "got": "0 pieces",
+    assert problem_json(PipelineError("it is old", found="0 tasks", expected=3, run=RUN)) == {
+        "error": f"it is old (found 0 tasks, expected 3). Run: {RUN}",
+        "got": "0 tasks",
         "expected": 3,
         "next_command": "biam-pipe extract --dataset demo --set store.name=hdf5",
         "exit_code": 1,
