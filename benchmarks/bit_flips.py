@@ -6,8 +6,8 @@
 For each damage a copy of the folder for every command that reads the file (as the file system tells: its access times
 are looked at once), with what that command makes removed before, so that it has to read. What comes out of it:
 
-    refused       exit code 4 (of a file from outside also 1), and the text names the file; where no hash covers it,
-                  such as by a bit in the mark of the hash, it is enough that `verify` names it as one that none can check
+    refused       exit code 4 (of a file from outside also 1), and the text names the file; where no hash covers it
+                  (a bit in the mark of the hash), it is enough that `verify` names it as one that none can check
     anew          what was damaged is made anew, now or by the command that the text or `plan` names, equal to before
     equal         it makes no difference to files and text
     SILENT        exit code 0, and something is another than without the damage
