@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engine.engine import write_page
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.graph import Graph, Node, inputs_of
-from pipeline.engine.plan import plan
+from pipeline.engine.plan import not_up_to_date, plan
 from pipeline.engine.progress import ProgressView
 from pipeline.files.inputs import Inputs, shard_name
 from pipeline.files.lock import writing
@@ -28,7 +28,7 @@ from pipeline.stores import STORES
 from schemas.command import Command
 from schemas.config import Config, StoreConfig
 from schemas.datasets import Dataset
-from schemas.errors import PipelineError, UsageError, unknown_name
+from schemas.errors import UsageError, unknown_name
 from schemas.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -157,13 +157,7 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
 def _require_complete(graph: Graph, stages: Iterable[str], dataset: str) -> None:
     for name in stages:
         if not graph[name].complete:
-            expected = graph[name].expected
-            raise PipelineError(
-                f"convert: {name} is not up to date",
-                found=f"{len(graph[name].valid)} tasks",
-                expected="an index first" if expected is None else expected,
-                run=Command(name, dataset=dataset),
-            )
+            raise not_up_to_date("convert", graph[name], dataset)
 
 
 def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: ProgressView) -> Converted:

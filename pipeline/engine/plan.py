@@ -76,11 +76,20 @@ def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, d
             f"{line.again_rows} rows, {line.again_bytes / 1e6:,.1f} MB",
             run=Command(reader.name, dataset=dataset),
         )
-    raise PipelineError(
-        f"{stage} --only: {line.name} is not up to date",
-        found=f"{line.done} tasks",
+    raise not_up_to_date(f"{stage} --only", node, dataset)
+
+
+def not_up_to_date(reader: str, node: Node, dataset: str) -> PipelineError:
+    """The error about a stage of which tasks are missing.
+
+    Args:
+        reader: who needs it complete.
+    """
+    return PipelineError(
+        f"{reader}: {node.name} is not up to date",
+        found=f"{len(node.valid)} tasks",
         expected="an index first" if node.expected is None else node.expected,
-        run=Command(line.name, dataset=dataset),
+        run=Command(node.name, dataset=dataset),
     )
 
 
