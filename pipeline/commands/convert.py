@@ -203,8 +203,7 @@ def _to_files(graph: Graph, storage: Storage, request: Conversion, out: Path, pr
     files.refuse_others(jobs)
     made = rows = size_bytes = 0
     for number, (name, write) in enumerate(jobs.items()):
-        if (why := stopping.reason(None)) is not None:
-            raise why
+        stopping.heed(None)
         note = files.standing(name)
         if note is None:
             note, made = files.make(name, write), made + 1
@@ -306,6 +305,5 @@ def _left(graph: Graph) -> Inputs:
 def _unless_stopped(shards: Sequence[Receipt]) -> Iterator[Receipt]:
     """The shards until a stop is asked for."""
     for shard in shards:
-        if (why := stopping.reason(None)) is not None:
-            raise why
+        stopping.heed(None)
         yield shard

@@ -105,8 +105,7 @@ class _Batch:
 
 def _batches(images: Iterator[ReadyImage], size: int, deadline: float | None) -> Iterator[_Batch]:
     while (batch := _next_batch(images, size)).images:
-        if (why := stopping.reason(deadline)) is not None:
-            raise why
+        stopping.heed(deadline)
         yield batch
 
 

@@ -53,3 +53,17 @@ def reason(deadline: float | None) -> PipelineError | None:
     if deadline is not None and time.time() >= deadline:
         return TimeBudgetError("time budget used up; the same command goes on from here:", run=AGAIN)
     return None
+
+
+def heed(deadline: float | None) -> None:
+    """Stop here where there is nothing to save first.
+
+    Args:
+        deadline: as `reason` takes it.
+
+    Raises:
+        InterruptedRunError: a signal has come.
+        TimeBudgetError: the time budget is used up.
+    """
+    if (why := reason(deadline)) is not None:
+        raise why

@@ -176,8 +176,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
 
     def check(images: int) -> None:
         tell(images, len(test), counted(images, len(test), "images scored"))
-        if (why := stopping.reason(task.deadline)) is not None:
-            raise why
+        stopping.heed(task.deadline)
 
     model = saved.model.to(device).to(memory_format=torch.channels_last)
     vectors = torch.from_numpy(space.vectors).to(device)

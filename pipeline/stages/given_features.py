@@ -219,8 +219,7 @@ def _batches(task: Task, described: FeatureSpec, counts: Counter[str]) -> Iterat
         }
         rows = _rows(task)
         while part := list(islice(rows, _BATCH)):
-            if (why := stopping.reason(task.deadline)) is not None:
-                raise why
+            stopping.heed(task.deadline)
             regions = np.zeros((_BATCH, *region.shape), np.float32)
             outcomes = [_read(opened.get(file or ""), image_id, regions[n]) for n, (image_id, file) in enumerate(part)]
             with np.errstate(over="ignore"):  # what float16 does not hold becomes infinity, and is found below

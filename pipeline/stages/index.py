@@ -106,8 +106,7 @@ def run(task: Task) -> list[Output]:
         outputs = [output]
         rows, total = 0, sum(len(places) for places in shards.values())
         for number, places in sorted(shards.items()):
-            if (why := stopping.reason(task.deadline)) is not None:
-                raise why
+            stopping.heed(task.deadline)
             outputs.append(_Shard(task, number, places, known=number in known).write(records, labels))
             rows += len(places)
             tell(rows, total, counted(rows, total, "rows"))
