@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, recipe_document, task_fingerprint
 from pipeline.engine.ledger import Ledger
 from pipeline.engine.task import Stage
-from pipeline.files import own_hash
 from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.storage import Storage
 from schemas.receipts import Receipt
@@ -183,7 +182,7 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
             digest=digest,
             kept={shard: receipt for shard, receipt in receipts.items() if shard not in lost},
             previous=found[0] if found else _latest_recipe(stage, ledger),
-            recorded=recorded and (stage.page is None or _is_whole(storage, f"{ledger.folder}/{stage.page.file}")),
+            recorded=recorded and (stage.page is None or _stands(storage, f"{ledger.folder}/{stage.page.file}")),
             lost=lost,
             sizes=sizes,
             expected=None if stage.shard_wise or stage.decides_shards else 1,
@@ -197,8 +196,8 @@ def _filled(template: str, digits: Mapping[str, str]) -> str:
     return template
 
 
-def _is_whole(storage: Storage, page: str) -> bool:
-    return storage.exists(page) and own_hash.is_whole(storage.read(page)) is not False
+def _stands(storage: Storage, page: str) -> bool:
+    return storage.exists(page) and storage.is_whole(page) is not False
 
 
 class Frontier:
