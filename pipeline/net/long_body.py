@@ -14,7 +14,7 @@ from pipeline.net.address import Route, proxy_for
 from pipeline.net.answer import Answer, refusal
 from pipeline.net.faults import answer_to, encoded
 from pipeline.net.networks import Networks
-from pipeline.net.transfers import AS_IT_IS, Reply, new_handle, opener
+from pipeline.net.transfers import AS_IT_IS, Reply, new_handle, prepare
 from schemas.config import DownloadConfig
 from schemas.status import PASSING, ImageStatus
 
@@ -151,15 +151,10 @@ class LongBody:
             return self._route.invalid()
         reply = self._reply = Reply()
         handle = self._handle = new_handle(self._config)
-        proxy = proxy_for(address)
-        handle.setopt(pycurl.URL, address)
-        handle.setopt(pycurl.PROXY, proxy or "")
+        prepare(handle, reply, address, proxy_for(address), self._route.networks)
         handle.setopt(pycurl.FRESH_CONNECT, True)  # the connection of a hop that may lead anywhere serves no other
         handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)  # byte a second
         handle.setopt(pycurl.LOW_SPEED_TIME, math.ceil(self._config.timeout_s))
-        handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
-        handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, opener(None if proxy else self._route.networks, reply))
         if self._keeper is not None and not self._version:
             self._taken = 0
         self._start, self._accepted = self._taken, False

@@ -119,14 +119,10 @@ class Transfers:
     async def _get(self, address: str, proxy: str | None, budget_s: float, *, look_up: bool, fresh: bool) -> Reply:
         reply = Reply()
         handle = self._idle.pop() if self._idle else self._handle()
-        handle.setopt(pycurl.URL, address)
-        handle.setopt(pycurl.PROXY, proxy or "")
+        prepare(handle, reply, address, proxy, self._networks)
         handle.setopt(pycurl.TIMEOUT_MS, max(1, int(budget_s * 1000)))
         handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0 if look_up else _NAMES_KNOWN_S)
         handle.setopt(pycurl.FRESH_CONNECT, fresh)
-        handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
-        handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, opener(None if proxy else self._networks, reply))
         future = self._under_way[handle] = self._loop.create_future()
         self._multi.add_handle(handle)
         try:
@@ -204,7 +200,21 @@ def new_handle(config: DownloadConfig) -> pycurl.Curl:
     return handle
 
 
-def opener(networks: Networks | None, reply: Reply) -> Any:
+def prepare(handle: pycurl.Curl, reply: Reply, address: str, proxy: str | None, networks: Networks | None) -> None:
+    """Set a handle to ask an address, and to put what comes back into a reply.
+
+    Args:
+        proxy: None for a direct connection, which is the one whose address is checked.
+        networks: that it may lead into; None for all.
+    """
+    handle.setopt(pycurl.URL, address)
+    handle.setopt(pycurl.PROXY, proxy or "")
+    handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
+    handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
+    handle.setopt(pycurl.OPENSOCKETFUNCTION, _opener(None if proxy else networks, reply))
+
+
+def _opener(networks: Networks | None, reply: Reply) -> Any:
     """Opens a socket to an address that libcurl wants to connect to, where that is allowed; None allows all."""
     opened_one = False
 
