@@ -91,7 +91,8 @@ class BiAM(nn.Module):
     ) -> Float[Tensor, "image joint height width"]:
         """The regions e_f, which labels are compared with."""
         dtype = next(self.parameters()).dtype
-        by_channel = region.to(dtype).permute(0, 3, 1, 2)  # channels-last, as all that follows
+        # Channels-last, as all that follows: another layout may get another kernel, and with it other last digits.
+        by_channel = region.to(dtype).contiguous().permute(0, 3, 1, 2)
         source = self.stem(self._on_grid(by_channel))
         contexts = []
         if self.region_context is not None:
