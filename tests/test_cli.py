@@ -206,10 +206,14 @@ def _change_a_row(shard: Path) -> None:
     (shard.parent / "stage.parquet").unlink()
 
 
-def test_a_feature_card_that_is_gone_is_written_again(shell: Shell) -> None:
+@pytest.mark.parametrize("damage", ["gone", "emptied"])
+def test_a_feature_card_that_is_gone_or_damaged_is_written_again(shell: Shell, damage: str) -> None:
     card = next(shell.folder.glob("work/demo/features/*/parquet/README.md"))
     text = card.read_text()
-    card.unlink()
+    if damage == "gone":
+        card.unlink()
+    else:
+        card.write_text("")
     before = shell.files()
     shell("plan")
     assert shell.files() == before

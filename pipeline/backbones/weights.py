@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.backbones.weights_file import SETTING, read, refused
 from pipeline.engine.fingerprint import fingerprint
-from pipeline.files.storage import sha256_file
+from pipeline.files.storage import sha256_once
 from pipeline.net.fetch import cache_folder, fetch
 from schemas.command import Command
 from schemas.config import BackboneConfig
@@ -73,7 +73,7 @@ def sha256(config: BackboneConfig, published: Published | None) -> str:
     seed = _seed(config)
     if seed is not None:
         return fingerprint([config.name, RANDOM, seed])
-    return _hash_of(_local(config, published))
+    return sha256_once(_local(config, published))
 
 
 def licence(config: BackboneConfig, published: Published | None) -> str:
@@ -147,17 +147,6 @@ def _local(config: BackboneConfig, published: Published | None) -> Path:
 def _fetched_once(published: Published, target: Path) -> Path:
     """The published file, checked once in a process: `fetch` reads all of it each time."""
     return fetch(published.address, target, published.sha256, setting=SETTING)
-
-
-def _hash_of(path: Path) -> str:
-    seen = path.stat()
-    return _hash_once(path, seen.st_size, seen.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _hash_once(path: Path, size_bytes: int, modified_ns: int) -> str:
-    """Hash of that version of a file: half a gigabyte takes a second, and every shard asks."""
-    return sha256_file(path)
 
 
 def _require_fit(wanted: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]", path: Path, name: str) -> None:

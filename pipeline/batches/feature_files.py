@@ -4,7 +4,6 @@ from functools import partial
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.engine.task import Page
-from pipeline.files import own_hash
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, StoreConfig
@@ -29,5 +28,4 @@ def _card(backbone: BackboneConfig, store: str, features: Inputs) -> str:
     spec = FeatureSpec.model_validate_json(features.read("extract", "spec"))
     licence = weights.licence(backbone, BACKBONES.load(backbone.name).PUBLISHED)
     counts = status_counts(features.receipts("extract"))
-    page = card(features.dataset, spec, STORES.load(store), licence, counts)
-    return f"{page}\n<!-- {own_hash.BLANK} -->\n"
+    return card(features.dataset, spec, STORES.load(store), licence, counts)

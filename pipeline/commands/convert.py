@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.engine import write_page
+from pipeline.engine.engine import write_record
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.graph import Graph, Node, inputs_of
 from pipeline.engine.plan import not_up_to_date, plan
@@ -179,8 +179,7 @@ def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: Progre
             progress.update("convert", done + 1, len(source.valid))
     made = {shard for shard, receipt in target.valid.items() if receipt is not before.get(shard)}
     if made or not target.recorded:
-        write_page(target)
-        target.ledger.write_record(target.recipe, target.receipts())
+        write_record(target)
     numbered = [receipt for receipt in target.receipts() if receipt.shard is not None]
     return Converted(
         to=options.name,

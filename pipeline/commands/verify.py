@@ -1,7 +1,7 @@
 """Compares every file with the hash that its receipt holds, or that it carries, whatever settings it was made with."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +11,11 @@ from pipeline.files.storage import Storage
 from pipeline.machine.device import cores
 from schemas.command import Command
 from schemas.errors import PipelineError
-from schemas.receipts import FileReceipt, Receipt
+from schemas.receipts import FileReceipt
 
 _SHARD_FILE = re.compile(r"(?:images-)?shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
+
+_MAY_BE_EMPTY = ".log"
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,19 @@ def verify(storage: Storage) -> Verification:
             expected="one at least",
             run=Command("run", dataset=storage.name),
         )
-    receipts = [receipt for found, _ in audits for receipt in found]
-    files = [file for receipt in receipts for file in receipt.files if not file.pruned]
+    named = [file for audit in audits for file in audit.files]
+    files = [file for file in named if not file.pruned]
     with ThreadPoolExecutor(cores()) as threads:
         problems = [text for text in threads.map(partial(_problem, storage), files) if text is not None]
-    problems += [text for _, texts in audits for text in texts]
-    others = _others(storage, receipts)
+    problems += [text for audit in audits for text in audit.problems]
+    others = _others(storage, {file.path for file in named})
     problems += [f"{storage.shown(path)}: {found}" for path, found in others.items() if found is not None]
     unhashed = [path for path, found in others.items() if found is None]
     return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems), tuple(unhashed))
 
 
-def _others(storage: Storage, receipts: Iterable[Receipt]) -> dict[str, str | None]:
+def _others(storage: Storage, named: Collection[str]) -> dict[str, str | None]:
     """Files that no receipt names, each with what is wrong with it; None where that cannot be known."""
-    named = {file.path for receipt in receipts for file in receipt.files}
     found: dict[str, str | None] = {}
     for path in storage.files():
         name = path.rpartition("/")[2]
@@ -78,6 +79,8 @@ def _own_problem(storage: Storage, path: str) -> str | None:
     """What is wrong with a file by the hash that it carries; empty where nothing is, None where it carries none."""
     try:
         whole = storage.is_whole(path)
+        if whole is None and not storage.size_bytes(path) and not path.endswith(_MAY_BE_EMPTY):
+            return "all its bytes are lost"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return {True: "", False: "its bytes are not those of the hash in it", None: None}[whole]

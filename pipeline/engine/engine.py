@@ -22,7 +22,6 @@ from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
 from pipeline.engine.task import Service, Task
 from pipeline.engine.work import Job, OwnProcess, Told
-from pipeline.files import own_hash
 from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
@@ -131,9 +130,7 @@ class Engine:
         """Write the stage record, when all receipts are there and none of them is about to change."""
         reader = self._pruner(node)
         if node.complete and not node.recorded and (reader is None or reader.complete):
-            write_page(node)
-            node.ledger.write_record(node.recipe, node.receipts())
-            node.recorded = True
+            write_record(node)
 
     def _pruner(self, node: Node) -> Node | None:
         """The stage after which files of this one are dropped."""
@@ -306,8 +303,12 @@ class Engine:
             self.progress.tell(*self._told.get())
 
 
-def write_page(node: Node) -> None:
-    """Write the page about what a stage left, where it has one."""
-    if (page := node.stage.page) is not None:
-        text = page.text(inputs_of({node.name: node}, node.name, {node.name: node.receipts()}))
-        node.ledger.storage.write(f"{node.folder}/{page.file}", own_hash.filled(text.encode()))
+def write_record(node: Node) -> None:
+    """Write the record of a stage that is complete, and before it the page about what it left, where it has one."""
+    receipts, page = node.receipts(), node.page
+    if page is not None:
+        assert node.stage.page is not None, "a page has a maker"
+        text = node.stage.page.text(inputs_of({node.name: node}, node.name, {node.name: receipts}))
+        node.ledger.storage.write(page, text.encode())
+    node.ledger.write_record(node.recipe, receipts, page)
+    node.recorded = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, recipe_document, task_fingerprint
-from pipeline.engine.ledger import Ledger
+from pipeline.engine.ledger import Ledger, Record
 from pipeline.engine.task import Stage
 from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.storage import Storage
@@ -75,6 +75,11 @@ class Node:
     def folder(self) -> str:
         """The stage's folder below the root."""
         return self.ledger.folder
+
+    @property
+    def page(self) -> str | None:
+        """Path of the page about what the stage left; None where it has none."""
+        return None if self.stage.page is None else f"{self.folder}/{self.stage.page.file}"
 
     @property
     def name(self) -> str:
@@ -170,10 +175,9 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
         digits["{folder}"] = ledger.folder
         outputs = {name: replace(file, path=_filled(file.path, digits)) for name, file in stage.outputs.items()}
         found = ledger.read_record()
-        receipts = {receipt.shard: receipt for receipt in (found[1] if found else ledger.read_receipts())}
+        receipts = {receipt.shard: receipt for receipt in (found.receipts if found else ledger.read_receipts())}
         sizes = _sizes(storage, ledger.folder, receipts.values())
         lost = frozenset(shard for shard in receipts if ledger.receipt_path(shard) not in sizes)
-        recorded = found is not None and found[0] == document and not lost
         graph[stage.name] = Node(
             stage=stage,
             ledger=ledger,
@@ -181,8 +185,8 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
             recipe=document,
             digest=digest,
             kept={shard: receipt for shard, receipt in receipts.items() if shard not in lost},
-            previous=found[0] if found else _latest_recipe(stage, ledger),
-            recorded=recorded and (stage.page is None or _stands(storage, f"{ledger.folder}/{stage.page.file}")),
+            previous=found.recipe if found else _latest_recipe(stage, ledger),
+            recorded=found is not None and found.recipe == document and not lost and _page_stands(ledger, stage, found),
             lost=lost,
             sizes=sizes,
             expected=None if stage.shard_wise or stage.decides_shards else 1,
@@ -196,8 +200,14 @@ def _filled(template: str, digits: Mapping[str, str]) -> str:
     return template
 
 
-def _stands(storage: Storage, page: str) -> bool:
-    return storage.exists(page) and storage.is_whole(page) is not False
+def _page_stands(ledger: Ledger, stage: Stage, record: Record) -> bool:
+    """Whether the page about what the stage left, where it has one, is there as the record says."""
+    if stage.page is None:
+        return True
+    path = f"{ledger.folder}/{stage.page.file}"
+    if not ledger.storage.exists(path):
+        return False
+    return record.page is None or ledger.storage.sha256(path) == record.page.sha256  # older records name none
 
 
 class Frontier:
@@ -336,4 +346,4 @@ def _latest_recipe(stage: Stage, ledger: Ledger) -> dict[str, Any] | None:
         return None
     folder, _, name = newest.rpartition("/")
     found = replace(ledger, folder=folder, record=name.removesuffix(".parquet")).read_record()
-    return found[0] if found else None
+    return found.recipe if found else None

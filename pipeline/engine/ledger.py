@@ -24,6 +24,7 @@ from pipeline.files.tables import read_hashed_table, write_hashed_table
 from schemas.receipts import FileReceipt, Receipt
 
 _RECIPE_KEY = "biam_pipe.recipe"
+_PAGE_KEY = "biam_pipe.page"  # what is to be said of the page about all receipts, where the stage has one
 _HASH_KEY = "hash"  # of a receipt's own bytes; no field of the receipt
 _RECORD = pa.schema(
     [
@@ -39,6 +40,33 @@ _RECORD = pa.schema(
 _RECORD_FILE = re.compile(rf"((?:.+\.)?{RECORD})\.(?:json|parquet)")  # also of a receipt without shard
 _SHARD_RECEIPT = re.compile(r"shard-\d+\.json")
 _LIBRARIES = ("biam-pipe", "torch", "torchvision", "pillow", "pyarrow", "numpy", "h5py", "gensim")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The stage record of a complete stage.
+
+    Attributes:
+        recipe: document of what shaped the output.
+        page: about all that the stage left; None where it has none.
+    """
+
+    recipe: dict[str, Any]
+    receipts: tuple[Receipt, ...]
+    page: FileReceipt | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the receipts and the stage record of a stage say, and how far they can be believed.
+
+    Attributes:
+        files: every file that one of them names.
+        problems: a text for each of them that is not as it was written.
+    """
+
+    files: tuple[FileReceipt, ...]
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -80,8 +108,8 @@ class Ledger:
         """Withdraw the record; the receipts beside the shards count again."""
         self.storage.remove(self.record_path)
 
-    def write_record(self, recipe: Mapping[str, Any], receipts: Iterable[Receipt]) -> None:
-        """Gather all receipts of a complete stage in its record."""
+    def write_record(self, recipe: Mapping[str, Any], receipts: Iterable[Receipt], page: str | None = None) -> None:
+        """Gather all receipts of a complete stage in its record, with the hash of the page about them, by its path."""
         rows = [
             {
                 "shard": receipt.shard,
@@ -94,16 +122,24 @@ class Ledger:
             }
             for receipt in receipts
         ]
-        schema = _RECORD.with_metadata({_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)})
-        write_hashed_table(self.storage, self.record_path, pa.Table.from_pylist(rows, schema=schema))
+        metadata = {_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)}
+        if page is not None:
+            metadata[_PAGE_KEY] = file_receipt(self.storage, page).model_dump_json()
+        table = pa.Table.from_pylist(rows, schema=_RECORD.with_metadata(metadata))
+        write_hashed_table(self.storage, self.record_path, table)
 
-    def read_record(self) -> tuple[dict[str, Any], list[Receipt]] | None:
-        """Recipe document and receipts of the record; None where there is none as it was written."""
+    def read_record(self) -> Record | None:
+        """The record; None where there is none as it was written."""
         if (table := read_hashed_table(self.storage, self.record_path)) is None:
             return None
         try:
             recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
-            return recipe, [Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()]
+            page = table.schema.metadata.get(_PAGE_KEY.encode())
+            return Record(
+                recipe,
+                tuple(Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()),
+                None if page is None else FileReceipt.model_validate_json(page),
+            )
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -112,27 +148,31 @@ class Ledger:
         receipts = [self._parsed(path) for path in self._receipt_paths()]
         return [receipt for receipt in receipts if receipt is not None and receipt.stage == self.stage]
 
-    def audit(self) -> tuple[list[Receipt], list[str]]:
-        """Every receipt, beside the shards or in the record alone, and a text for each that is not as it was written.
+    def audit(self) -> Audit:
+        """Look at every receipt, beside the shards or in the record alone.
 
         Record and receipts say the same twice: a run takes the word of a record that stands, here they are compared.
         """
         beside = {path: self._parsed(path) for path in self._receipt_paths()}
         problems = [
             f"{self.storage.shown(path)}: is no receipt as it was written"
-            for path, one in beside.items()
-            if one is None
+            for path, receipt in beside.items()
+            if receipt is None
         ]
         record = self.read_record()
         if record is None and self.storage.exists(self.record_path):
             problems.append(f"{self.storage.shown(self.record_path)}: is no stage record as it was written")
-        recorded = {self.receipt_path(one.shard): one for one in (record[1] if record else ())}
+        recorded = {self.receipt_path(receipt.shard): receipt for receipt in (record.receipts if record else ())}
         for path, receipt in recorded.items():
             if path not in beside:
                 problems.append(f"{self.storage.shown(path)}: gone, though the stage record holds it")
             elif beside[path] not in (None, receipt):
                 problems.append(f"{self.storage.shown(path)}: says something else than the stage record")
-        return [one for path in recorded | beside if (one := beside.get(path) or recorded.get(path))], problems
+        found = (beside.get(path) or recorded.get(path) for path in recorded | beside)
+        files = [file for receipt in found if receipt is not None for file in receipt.files]
+        if record is not None and record.page is not None:
+            files.append(record.page)
+        return Audit(tuple(files), tuple(problems))
 
     def _parsed(self, path: str) -> Receipt | None:
         try:

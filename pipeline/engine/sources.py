@@ -1,14 +1,15 @@
-"""Hashes of files from outside, remembered by size and time stamp so that each is read once."""
+"""Hashes of files from outside, remembered by version so that each is read once."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.files import own_hash
-from pipeline.files.storage import Storage, sha256_file
-from schemas.errors import PipelineError
+from pipeline.files.storage import Storage, sha256_file, sha256_once, version_of
+from schemas.command import AGAIN
+from schemas.errors import IntegrityError, PipelineError
 
 _MEMORY = "sources.json"
 _HASH_KEY = "hash"  # of the memory's own bytes; no path is called so
@@ -16,11 +17,15 @@ _HASH_KEY = "hash"  # of the memory's own bytes; no path is called so
 
 @dataclass
 class Sources:
-    """sha256 of outside files. Reading changes nothing on disk; `save` keeps what was learnt."""
+    """sha256 of outside files. Reading changes nothing on disk; `save` keeps what was learnt.
+
+    Attributes:
+        learnt: whether a file was read since.
+    """
 
     storage: Storage
     _known: dict[str, dict[str, Any]] = field(init=False)
-    _learnt: bool = field(init=False, default=False)
+    learnt: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         try:
@@ -41,27 +46,49 @@ class Sources:
         """
         return {path: self._hash(path, setting) for path in paths}
 
-    def hash_of(self, paths: Iterable[str], setting: str) -> str | None:
-        """sha256 of the one file that a setting names, whatever its path; None where it names none."""
-        return next(iter(self.hashes(paths, setting).values()), None)
-
     def save(self) -> None:
         """Write what was learnt since the last time. Only for the holder of the lock."""
-        if self._learnt:
+        if self.learnt:
             text = json.dumps({_HASH_KEY: own_hash.BLANK, **self._known}, indent=1, sort_keys=True)
             self.storage.write(_MEMORY, own_hash.filled(text.encode()))
-            self._learnt = False
+            self.learnt = False
 
     def _hash(self, path: str, setting: str) -> str:
         try:
-            seen = Path(path).stat()
-            stamp = {"size_bytes": seen.st_size, "modified_ns": seen.st_mtime_ns}
+            version = version_of(Path(path))
             known = self._known.get(path, {})
-            if {key: known.get(key) for key in stamp} != stamp:
-                known = self._known[path] = {**stamp, "sha256": sha256_file(Path(path))}
-                self._learnt = True
+            if {key: known.get(key) for key in version} != version:
+                known = self._known[path] = {**version, "sha256": sha256_file(Path(path))}
+                self.learnt = True
         except OSError as error:
             raise PipelineError(
                 f"cannot read the file {path}: {error.strerror}", expected="a file", hint=f"Check {setting}"
             ) from error
         return str(known["sha256"])
+
+
+def require_unchanged(hashes: Mapping[str, str]) -> None:
+    """See that files from outside are still those whose hashes went into a recipe; for whoever has just read them.
+
+    A run of days may meet another file than it began with. What is made of that must not stand under the old hash.
+
+    Args:
+        hashes: sha256 by path.
+
+    Raises:
+        PipelineError: a file is gone, or cannot be read.
+        IntegrityError: a file has other bytes.
+    """
+    for path, expected in hashes.items():
+        try:
+            found = sha256_once(Path(path))
+        except OSError as error:
+            raise PipelineError(f"cannot read the file {path}: {error.strerror}", expected="a file") from error
+        if found != expected:
+            raise IntegrityError(
+                f"{path} is no longer the file that the run began with",
+                found=f"sha256 {found}",
+                expected=expected,
+                hint="Run the same command again:",
+                run=AGAIN,
+            )

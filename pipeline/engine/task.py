@@ -89,7 +89,7 @@ class Page:
 
     Attributes:
         file: its name in the stage's folder.
-        text: of what the stage left. The text holds `own_hash.BLANK`, since no receipt names the page.
+        text: of what the stage left.
     """
 
     file: str

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.files import own_hash
@@ -187,6 +188,34 @@ def users_folder(folder: Path, command: str) -> Storage:
             hint="Use another --out",
         ) from error
     return Storage(str(folder))
+
+
+def version_of(path: Path) -> dict[str, int]:
+    """What tells one version of a file from outside from another without reading it.
+
+    Times alone do not: a copy takes over the time of its content. Nobody but the system sets the time of the last
+    change.
+
+    Raises:
+        OSError: there is no such file, or it cannot be looked at.
+    """
+    seen = path.stat()
+    return {
+        "size_bytes": seen.st_size,
+        "modified_ns": seen.st_mtime_ns,
+        "changed_ns": seen.st_ctime_ns,
+        "inode": seen.st_ino,
+    }
+
+
+def sha256_once(path: Path) -> str:
+    """Hash of a file from outside, read once in a process for each version of it."""
+    return _sha256_of_version(path, *version_of(path).values())
+
+
+@lru_cache(maxsize=64)
+def _sha256_of_version(path: Path, *version: int) -> str:
+    return sha256_file(path)
 
 
 def sha256_file(path: Path) -> str:

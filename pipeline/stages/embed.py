@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.datasets import DATASETS
-from pipeline.engine.sources import Sources
+from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
-from pipeline.files.storage import sha256_file
+from pipeline.files.storage import sha256_once
 from pipeline.files.tables import content_hash, write_table
 from pipeline.net.fetch import fetching
 from pipeline.vectors.embedding import Embedding, embedding
@@ -39,22 +39,27 @@ _SHOWN_LABELS = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """What `run` needs."""
+    """What `run` needs.
+
+    Attributes:
+        sources: sha256 of the user's file of vectors, by path; empty where they are fetched.
+    """
 
     embed: EmbedConfig
     download: DownloadConfig = field(default_factory=DownloadConfig)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A file of vectors counts by its hash, whatever its path."""
     path = local_file(config.embed)
-    vectors = config.embed.vectors if path is None else sources.hash_of((path,), "embed.vectors")
+    hashes = {} if path is None else sources.hashes((path,), "embed.vectors")
     stem = slug(config.embed.vectors) + "-{fp8}"
     return Stage(
         name="embed",
         version=VERSION,
-        recipe=recipe("embed", config.embed) | {"embed.vectors": vectors},
-        settings=Settings(config.embed, config.download),
+        recipe=recipe("embed", config.embed) | {"embed.vectors": hashes.get(path or "", config.embed.vectors)},
+        settings=Settings(config.embed, config.download, hashes),
         run=run,
         upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
         outputs={"embeddings": OutputFile(f"{{folder}}/{stem}.parquet", EMBEDDINGS)},
@@ -70,14 +75,15 @@ def run(task: Task) -> list[Output]:
 
     Raises:
         PipelineError: the vectors cannot be had or read, or a label that needs one has no vector.
-        IntegrityError: the file of vectors is not the one that `embed.sha256` names.
+        IntegrityError: the file of vectors is not the one that `embed.sha256` names, or that the run began with.
     """
     config: EmbedConfig = task.settings.embed
     labels = task.inputs.table("index", "labels").to_pylist()
     groups = [alternatives(label["name"], config.overrides) for label in labels]
     with fetching(task.settings.download), vectors_file(config, task.bases) as path:
         known = read_vectors(path, {word for group in groups for words in group for word in words})
-        vectors_sha256 = sha256_file(path)
+        require_unchanged(task.settings.sources)
+        vectors_sha256 = sha256_once(path)
     rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]
     roles = _roles(task)
     listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]

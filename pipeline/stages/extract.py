@@ -5,7 +5,7 @@ The network works ahead of the store. An image that fails, here or in the downlo
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.backbones import BACKBONES, weights
 from pipeline.batches.feature_files import card_page, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
-from pipeline.engine.sources import Sources
+from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
 from pipeline.images.decode import ANTIALIAS
 from pipeline.images.on_device import decoder, interpolation
@@ -48,6 +48,7 @@ class Settings:
     Attributes:
         download: how weights are fetched; an image whose header announces more pixels than it allows is not decoded.
         threads: that compute on a CPU; None for one a core.
+        sources: sha256 of the user's weights file, by path; empty where they are published or random.
     """
 
     backbone: BackboneConfig
@@ -55,6 +56,7 @@ class Settings:
     store: StoreConfig
     download: DownloadConfig
     threads: int | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,13 +78,13 @@ class _Tally:
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A weights file counts by its name and its hash, whatever its path."""
     backbone = BACKBONES.load(config.backbone.name)
-    settings = Settings(config.backbone, config.extract, config.store, config.download, config.engine.threads)
     jpeg_device, path = config.extract.jpeg_device, weights.source(config.backbone)
+    hashes = {} if path is None else sources.hashes((path,), "backbone.weights")
     shaping = recipe("backbone", config.backbone) | recipe("extract", config.extract)
     del shaping["extract.decoder"]  # told by what it stands for
     shaping |= {
         "backbone.weights": weights.label(config.backbone, backbone.PUBLISHED),
-        "backbone.weights_file": sources.hash_of(() if path is None else (path,), "backbone.weights"),
+        "backbone.weights_file": hashes.get(path or ""),
         "backbone.layers": list(backbone.OFFER.columns(config.backbone)),
         "images.decoder": decoder(jpeg_device),
         "images.resize": [interpolation(jpeg_device), "antialias" if ANTIALIAS else "no antialias"],
@@ -91,7 +93,9 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="extract",
         version=VERSION,
         recipe=shaping,
-        settings=settings,
+        settings=Settings(
+            config.backbone, config.extract, config.store, config.download, config.engine.threads, hashes
+        ),
         run=run,
         upstream={"index": "shard", "download": "shard"},
         reads={"index": "places"},
@@ -167,11 +171,12 @@ def run(task: Task) -> list[Output]:
 
     Raises:
         PipelineError: the images or the weights cannot be had.
-        IntegrityError: a shard upstream or the weights file is damaged.
+        IntegrityError: a shard upstream or the weights file is damaged, or no longer the one that the run began with.
         InterruptedRunError: asked to stop; nothing of the shard stays.
         TimeBudgetError: the time budget is used up; nothing of the shard stays.
     """
     with fetching(task.settings.download):
+        require_unchanged(task.settings.sources)
         return [_describe(task) if task.shard is None else _shard(task)]
 
 

@@ -8,7 +8,7 @@ the weights of `backbone.weights`. What is unknown of such features is said to b
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import islice
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.batches.feature_files import card_page, outputs
-from pipeline.engine.sources import Sources
+from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import write_table
@@ -57,6 +57,7 @@ class Settings:
     Attributes:
         files: paths of the authors' files.
         sha256: of each, by name.
+        sources: sha256 of these and of the user's weights file, by path.
         backbone: whose weights give the global feature.
         download: how those are fetched.
     """
@@ -67,6 +68,7 @@ class Settings:
     store: StoreConfig
     download: DownloadConfig
     threads: int | None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def download(config: Config, sources: Sources) -> Stage:
@@ -92,7 +94,7 @@ def download(config: Config, sources: Sources) -> Stage:
 def extract(config: Config, sources: Sources) -> Stage:
     """In place of the stage `extract`: takes the maps from the files that are given."""
     settings = _settings(config, sources)
-    backbone, path = BACKBONES.load(_BACKBONE), weights.source(config.backbone)
+    backbone, path = BACKBONES.load(_BACKBONE), weights.source(config.backbone) or ""
     return Stage(
         name="extract",
         version=3,  # with the stage that it stands for
@@ -100,7 +102,7 @@ def extract(config: Config, sources: Sources) -> Stage:
             "dataset.features": sorted(settings.sha256.values()),
             "found.version": VERSION,
             "backbone.weights": weights.label(config.backbone, backbone.PUBLISHED),
-            "backbone.weights_file": sources.hash_of(() if path is None else (path,), "backbone.weights"),
+            "backbone.weights_file": settings.sources.get(path),
         },
         settings=settings,
         run=run,
@@ -128,7 +130,9 @@ def _settings(config: Config, sources: Sources) -> Settings:
     files = config.dataset.features
     known = sources.hashes(str(Path(path).expanduser().resolve()) for path in files)
     hashes = {Path(path).name: digest for path, digest in known.items()}
-    return Settings(files, hashes, config.backbone, config.store, config.download, config.engine.threads)
+    if (weights_file := weights.source(config.backbone)) is not None:
+        known |= sources.hashes((weights_file,), "backbone.weights")
+    return Settings(files, hashes, config.backbone, config.store, config.download, config.engine.threads, known)
 
 
 def list_given(task: Task) -> list[Output]:
@@ -151,9 +155,11 @@ def run(task: Task) -> list[Output]:
 
     Raises:
         PipelineError: the weights behind the global feature cannot be had.
+        IntegrityError: a file is no longer the one that the run began with.
         InterruptedRunError: asked to stop; nothing of the shard stays.
     """
     with fetching(task.settings.download):
+        require_unchanged(task.settings.sources)
         return [_describe(task) if task.shard is None else _shard(task)]
 
 

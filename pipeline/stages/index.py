@@ -7,11 +7,10 @@ its end. A shard that stays as it was keeps its file.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
-from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
 from pipeline.engine.ledger import withdraw
-from pipeline.engine.sources import Sources
+from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.table_spool import TableSpool, open_table_spool
@@ -52,25 +51,31 @@ _FILE_STAMP = ["size_bytes", "modified_ns"]
 
 @dataclass(frozen=True)
 class Settings:
-    """The data set's own section, and how files that it names are fetched."""
+    """The data set's own section, and how files that it names are fetched.
+
+    Attributes:
+        sources: sha256 of the files that the data set is read from, by path.
+    """
 
     dataset: Dataset
     download: DownloadConfig = field(default_factory=DownloadConfig)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. What a data set lists is no part of the recipe: growth dirties new shards alone."""
     dataset = DATASETS.load(config.dataset.name)
+    hashes = sources.hashes(dataset.sources(config.dataset))
     return Stage(
         name="index",
         version=VERSION,
         recipe=recipe("dataset", config.dataset),
         outside={
             **content("dataset", config.dataset),
-            **sources.hashes(dataset.sources(config.dataset)),
+            **hashes,
             "files": dataset.listing(config.dataset),
         },
-        settings=Settings(config.dataset, config.download),
+        settings=Settings(config.dataset, config.download, hashes),
         run=run,
         upstream={},
         outputs={
@@ -91,7 +96,7 @@ def run(task: Task) -> list[Output]:
 
     Raises:
         PipelineError: what the data set says of itself is contradictory.
-        IntegrityError: a shard written before is damaged.
+        IntegrityError: a shard written before is damaged, or a list is no longer the file that the run began with.
     """
     dataset = DATASETS.load(task.settings.dataset.name)
     left_out: Counter[str] = Counter()
@@ -100,14 +105,16 @@ def run(task: Task) -> list[Output]:
         fetching(task.settings.download),
         open_table_spool(task.storage.scratch(task.folder), tables, RECORDS) as records,
     ):
+        labels = dataset.labels(task.settings.dataset)
+        require_unchanged(task.settings.sources)  # before a row of it can become one of the index for good
         known = _known_ids(task)
         shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
-        labels, output = _grow_labels(task, dataset, left_out)
+        label_ids, output = _grow_labels(task, labels, left_out)
         outputs = [output]
         rows, total = 0, sum(len(places) for places in shards.values())
         for number, places in sorted(shards.items()):
             stopping.heed(task.deadline)
-            outputs.append(_Shard(task, number, places, known=number in known).write(records, labels))
+            outputs.append(_Shard(task, number, places, known=number in known).write(records, label_ids))
             rows += len(places)
             tell(rows, total, counted(rows, total, "rows"))
     return outputs
@@ -226,13 +233,12 @@ def _large(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return ids.cast(pa.large_string())
 
 
-def _grow_labels(task: Task, dataset: ModuleType, left_out: Mapping[str, int]) -> tuple[pa.Array, Output]:
+def _grow_labels(task: Task, labels: Sequence[Label], left_out: Mapping[str, int]) -> tuple[pa.Array, Output]:
     """Ids of all labels by label index, and the output for their table; new labels are added at its end.
 
     The roles are not in the table (a split's business), but in the output's content: a label that changes sides matters
     to the stages after this one.
     """
-    labels: list[Label] = dataset.labels(task.settings.dataset)
     names = {label.label_id: label.name for label in labels}
     assert len(names) == len(labels), "a data set names each label id once"
     standing = _standing(task, "labels", None)

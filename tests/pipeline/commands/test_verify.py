@@ -101,11 +101,36 @@ def test_files_with_a_hash_of_their_own_are_compared_and_those_without_are_told(
     made = make(tmp_path, Recipe(shards=1, shard_images=4))
     converted(made)
     storage = Storage(made.root)
-    storage.write("features/README.md", own_hash.filled(f"a card <!-- {own_hash.BLANK} -->".encode()))
-    storage.write("runs/small/train.log", b"epoch 1")
+    kept = "runs/small/checkpoint"
+    storage.write(kept, own_hash.filled(f"a position, {own_hash.BLANK}".encode()))
+    storage.write("runs/small/train.log", b"")
     whole = verify(storage)
     assert (whole.problems, whole.unhashed) == ((), ("runs/small/train.log",))
 
-    storage.write("features/README.md", storage.read("features/README.md").replace(b"a card", b"a kard"))
-    (problem,) = verify(storage).problems
-    assert problem == f"{storage.shown('features/README.md')}: its bytes are not those of the hash in it"
+    storage.write(kept, storage.read(kept).replace(b"a position", b"b position"))
+    assert verify(storage).problems == (f"{storage.shown(kept)}: its bytes are not those of the hash in it",)
+    storage.write(kept, b"")
+    assert verify(storage).problems == (f"{storage.shown(kept)}: all its bytes are lost",)
+
+
+@pytest.mark.parametrize("damage", ["changed", "emptied", "of another folder", "gone"])
+def test_a_page_about_a_stage_is_compared_with_the_stage_record(tmp_path: Path, damage: str) -> None:
+    made = make(tmp_path, Recipe(shards=1, shard_images=4))
+    folder, storage = made.recipe.folders["extract"], Storage(made.root)
+    page, ledger = f"{folder}/README.md", Ledger(storage, "extract", folder, "stage")
+    storage.write(page, b"8 of 8 images")
+    for receipt in made.receipts["extract"]:
+        ledger.write(receipt)
+    ledger.write_record({}, made.receipts["extract"], page)
+    whole = verify(storage)
+    assert not [problem for problem in whole.problems if "README" in problem]
+    assert page not in whole.unhashed
+
+    if damage == "gone":
+        storage.remove(page)
+    else:
+        storage.write(
+            page, {"changed": b"9 of 8 images", "emptied": b"", "of another folder": b"7 of 7 images"}[damage]
+        )
+    (problem,) = (problem for problem in verify(storage).problems if "README" in problem)
+    assert problem.startswith(f"{storage.shown(page)}: " + ("gone" if damage == "gone" else "sha256"))
