@@ -10,7 +10,8 @@ LOCATION = pa.struct(
     [("source", pa.string()), ("address", pa.string()), ("size_bytes", pa.int64()), ("md5", pa.string())]
 )
 
-# The source of an image of which only features are there: the address is the name of the file that holds them.
+LOCAL_SOURCE = "local"
+# Of an image of which only features are there: the address is the name of the file that holds them.
 FEATURES_SOURCE = "features"
 
 # One row an image; `locations` best first.

@@ -3,9 +3,10 @@
 from functools import partial
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.engine.task import Page
+from pipeline.engine.task import Output, Page, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.stores import STORES
+from pipeline.stores.content import spec_content
 from schemas.config import BackboneConfig, StoreConfig
 from schemas.features import FeatureSpec
 from schemas.receipts import status_counts
@@ -15,6 +16,12 @@ def outputs(config: StoreConfig) -> dict[str, OutputFile]:
     """By name: `features` of each shard, and the `spec` of all."""
     suffix = STORES.load(config.name).SUFFIX
     return {"features": OutputFile(f"{{folder}}/{{shard}}{suffix}"), "spec": OutputFile("{folder}/spec.json")}
+
+
+def leave_spec(task: Task, spec: FeatureSpec) -> Output:
+    """Write the spec of all features of a stage."""
+    task.storage.write(task.path("spec"), (spec.model_dump_json(indent=2) + "\n").encode())
+    return Output(("spec",), rows=0, content=spec_content(spec))  # the store does not count
 
 
 def card_page(backbone: BackboneConfig, store: str) -> Page:

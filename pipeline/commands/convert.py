@@ -8,7 +8,7 @@ hash and theirs are compared.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -265,7 +265,7 @@ class _Files:
         self.storage.write(self._note(name), json.dumps(note, indent=1).encode())
         return note
 
-    @property
+    @cached_property
     def _made_from(self) -> str:
         return fingerprint([receipt.content for node in self.nodes.values() for receipt in node.receipts()])
 

@@ -20,7 +20,7 @@ from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
 from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import PipelineError, UsageError, problem_json
+from schemas.errors import PipelineError, UsageError
 from schemas.features import FeatureSpec
 from schemas.status import ImageStatus
 
@@ -99,8 +99,8 @@ class Prediction:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The prediction as JSON values."""
-        return asdict(self) | problem_json(self.problem)
+        """The prediction as JSON values, but for the problem."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

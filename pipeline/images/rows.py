@@ -1,16 +1,30 @@
 """The images of a shard as the stages before left them, row by row in index order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from pipeline.files.inputs import Inputs, shard_name
+from pipeline.files.inputs import Inputs, OutputFile, shard_name
 from pipeline.images.ready import ImageRow
 from pipeline.images.source import ImageSource
 from schemas.command import Command
 from schemas.errors import IntegrityError
 from schemas.status import ImageStatus
+from schemas.tables import DOWNLOADS, IMAGES, LOCAL_SOURCE
 
-_LOCAL = "local"
 _ROWS_AT_ONCE = 16  # image bytes are read so many at a time
+
+
+def download_outputs() -> dict[str, OutputFile]:
+    """By name, what the stage `download` leaves of each shard: what became of the images, and their bytes."""
+    return {
+        "downloads": OutputFile("{folder}/{shard}.parquet", DOWNLOADS, {"status": ImageStatus}),
+        "images": OutputFile("images/{shard}.parquet", IMAGES),
+    }
+
+
+def address(locations: Iterable[Mapping[str, Any]] | None, source: str) -> str | None:
+    """The best address of an image that is of this source; None where there is none."""
+    return next((place["address"] for place in locations or () if place["source"] == source), None)
 
 
 def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
@@ -30,8 +44,7 @@ def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
         if not place["image_id"] == outcome["image_id"] == image_id:
             found = f"row {number} is {place['image_id']!r} in the index, {image_id!r} in images"
             raise _mixed_up(inputs, shard, found)
-        locations = place["locations"] or ()
-        path = next((location["address"] for location in locations if location["source"] == _LOCAL), None)
+        path = address(place["locations"], LOCAL_SOURCE)
         if outcome["status"] == ImageStatus.OK and data is None and path is None:
             raise _mixed_up(inputs, shard, f"{place['image_id']!r} is ok, but its bytes are not there")
         source = ImageSource(data, path, outcome["size_bytes"], outcome["sha256"])

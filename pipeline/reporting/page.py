@@ -16,7 +16,7 @@ _GAP = "\u202f"  # between a number and its unit, where no line may end
 
 @dataclass(frozen=True)
 class Page:
-    """All that the page shows. None, or an empty sequence, where the run left nothing: the page then says so.
+    """All that the page shows. An empty sequence where the run left nothing: the page then says so.
 
     Attributes:
         title: what was run on what.
@@ -49,11 +49,11 @@ class Page:
     stages: Mapping[str, Totals]
     images: Images
     space: LabelNames
-    matrix: LabelMatrix | None
-    history: History | None
+    matrix: LabelMatrix
+    history: History
     ranked: Sequence[RankedLabels]
     examples: Sequence[Example]
-    config: str | None
+    config: str
     recipe: Mapping[str, str] = field(default_factory=dict)
     libraries: Sequence[Library] = ()
     facts: Sequence[Fact] = ()
@@ -73,14 +73,12 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"count": count, "percent": percent, "size": size, "duration": duration}
-    charts = {}
-    if page.history is not None:
-        curves = {"loss": page.history.losses(), "validation": page.history.validations()}
-        charts = {
-            name: line_chart(name, f"{name} by epoch", series, page.history.selected)
-            for name, series in curves.items()
-            if any(series.values())
-        }
+    curves = {"loss": page.history.losses(), "validation": page.history.validations()}
+    charts = {
+        name: line_chart(name, f"{name} by epoch", series, page.history.selected)
+        for name, series in curves.items()
+        if any(series.values())
+    }
     return environment.get_template("report.html").render(page=page, charts=charts) + "\n"
 
 

@@ -20,12 +20,13 @@ import pyarrow as pa
 from pipeline.datasets import DATASETS
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.inputs import OutputFile, shard_name
+from pipeline.files.inputs import shard_name
 from pipeline.files.tables import write_table
 from pipeline.images.children import inspecting_children
 from pipeline.images.header import Header, inspect
 from pipeline.images.local import read_local
 from pipeline.images.problem import ImageProblem
+from pipeline.images.rows import download_outputs
 from pipeline.net.answer import is_placeholder
 from pipeline.net.image_shard import ImageShard, open_shard
 from schemas.command import Command
@@ -33,7 +34,7 @@ from schemas.config import Config, DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
 from schemas.section import recipe
 from schemas.status import ImageStatus
-from schemas.tables import DOWNLOADS, IMAGES
+from schemas.tables import DOWNLOADS, LOCAL_SOURCE
 
 if TYPE_CHECKING:
     from pipeline.net.client import Client
@@ -45,7 +46,7 @@ _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
-_LOCAL, _HTTP, _TAR = "local", "http", "tar"
+_HTTP, _TAR = "http", "tar"
 
 Row = Mapping[str, Any]
 Inspect = Callable[[bytes, int], Header]
@@ -87,10 +88,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         run=run,
         upstream={"index": "shard"},
         reads={"index": "files"},
-        outputs={
-            "downloads": OutputFile("{folder}/{shard}.parquet", DOWNLOADS, {"status": ImageStatus}),
-            "images": OutputFile("images/{shard}.parquet", IMAGES),
-        },
+        outputs=download_outputs(),
         place="io",
         folder="downloads",
         service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
@@ -165,7 +163,7 @@ def _standing_images(task: Task, known: Mapping[int, _Outcome]) -> Iterator[tupl
 def _require_bases(task: Task, rows: Sequence[Row]) -> None:
     assert task.shard is not None, "images come by shards"
     places = (place for row in rows if not row["removed"] for place in row["locations"] or ())
-    relative = {place["source"] for place in places if place["source"] != _LOCAL and not _whole(place)}
+    relative = {place["source"] for place in places if place["source"] != LOCAL_SOURCE and not _whole(place)}
     if unknown := sorted(relative - set(task.bases)):
         raise PipelineError(
             f"download: images of {shard_name(task.shard)} lie at {unknown[0]!r}, whose address is not known (known: "
@@ -247,7 +245,7 @@ class _Fetcher:
     async def _location(self, location: Row, budget_s: float) -> tuple[_Outcome, bytes]:
         source, address = location["source"], location["address"] or ""
         loop = asyncio.get_running_loop()
-        if source == _LOCAL:
+        if source == LOCAL_SOURCE:
             return await loop.run_in_executor(self.threads, _check_file, address, self.config, self.look), b""
         if not _whole(location):
             address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
@@ -282,8 +280,8 @@ def _check_file(path: str, config: DownloadConfig, look: Inspect) -> _Outcome:
     try:
         data = read_local(path, config.max_bytes)
     except ImageProblem as problem:
-        return _Outcome(problem.status, str(problem), _LOCAL)
-    return _check(data, _LOCAL, config, look)
+        return _Outcome(problem.status, str(problem), LOCAL_SOURCE)
+    return _check(data, LOCAL_SOURCE, config, look)
 
 
 def _check(data: bytes, source: str, config: DownloadConfig, look: Inspect) -> _Outcome:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.batches.feature_files import card_page, outputs
+from pipeline.batches.feature_files import card_page, leave_spec, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
@@ -26,7 +26,7 @@ from pipeline.machine.device import require_device
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
-from pipeline.stores.content import ContentHash, spec_content
+from pipeline.stores.content import ContentHash
 from schemas.command import Command
 from schemas.config import BackboneConfig, Config, DownloadConfig, ExtractConfig, StoreConfig
 from schemas.errors import UsageError
@@ -177,21 +177,15 @@ def run(task: Task) -> list[Output]:
     """
     with fetching(task.settings.download):
         require_unchanged(task.settings.sources)
-        return [_describe(task) if task.shard is None else _shard(task)]
+        described = spec(task.settings, task.recipe)
+        return [leave_spec(task, described) if task.shard is None else _shard(task, described)]
 
 
-def _describe(task: Task) -> Output:
-    shared = spec(task.settings, task.recipe)
-    task.storage.write(task.path("spec"), (shared.model_dump_json(indent=2) + "\n").encode())
-    return Output(("spec",), rows=0, content=spec_content(shared))  # the store does not count
-
-
-def _shard(task: Task) -> Output:
+def _shard(task: Task, described: FeatureSpec) -> Output:
     from pipeline.backbones.network import network
 
     settings: Settings = task.settings
     store = STORES.load(settings.store.name)
-    described = spec(settings, task.recipe)
     loaded = network(settings.backbone, settings.extract, settings.threads)
     tally, content = _Tally(), ContentHash(described)
     started = time.perf_counter()

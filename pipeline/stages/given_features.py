@@ -20,16 +20,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
-from pipeline.batches.feature_files import card_page, outputs
+from pipeline.batches.feature_files import card_page, leave_spec, outputs
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import write_table
+from pipeline.images.rows import address, download_outputs
 from pipeline.machine import stopping
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
-from pipeline.stores.content import ContentHash, spec_content
+from pipeline.stores.content import ContentHash
 from schemas.config import BackboneConfig, Config, DownloadConfig, StoreConfig
 from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
@@ -82,10 +82,7 @@ def download(config: Config, sources: Sources) -> Stage:
         run=list_given,
         upstream={"index": "shard"},
         reads={"index": "files"},
-        outputs={
-            "downloads": OutputFile("{folder}/{shard}.parquet", DOWNLOADS, {"status": ImageStatus}),
-            "images": OutputFile("images/{shard}.parquet", IMAGES),
-        },
+        outputs=download_outputs(),
         place="io",
         folder="downloads",
     )
@@ -160,7 +157,8 @@ def run(task: Task) -> list[Output]:
     """
     with fetching(task.settings.download):
         require_unchanged(task.settings.sources)
-        return [_describe(task) if task.shard is None else _shard(task)]
+        described = spec(task.settings, task.recipe)
+        return [leave_spec(task, described) if task.shard is None else _shard(task, described)]
 
 
 def spec(settings: Settings, recipe: str) -> FeatureSpec:
@@ -181,16 +179,9 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
     )
 
 
-def _describe(task: Task) -> Output:
-    described = spec(task.settings, task.recipe)
-    task.storage.write(task.path("spec"), (described.model_dump_json(indent=2) + "\n").encode())
-    return Output(("spec",), rows=0, content=spec_content(described))
-
-
-def _shard(task: Task) -> Output:
+def _shard(task: Task, described: FeatureSpec) -> Output:
     settings: Settings = task.settings
     store = STORES.load(settings.store.name)
-    described = spec(settings, task.recipe)
     content, counts = ContentHash(described), Counter[str]()
     with task.storage.commit(task.path("features")) as temporary:
         store.write(temporary, described, settings.store, content.passing(_batches(task, described, counts)))
@@ -207,8 +198,7 @@ def _rows(task: Task) -> Iterator[tuple[str, str | None]]:
     """Id of each image of the index shard, and the name of the file that has its features."""
     table = task.inputs.table("index", "index", task.shard, ["image_id", "locations"])
     for row in table.to_pylist():
-        names = (place["address"] for place in row["locations"] or () if place["source"] == FEATURES_SOURCE)
-        yield row["image_id"], next(names, None)
+        yield row["image_id"], address(row["locations"], FEATURES_SOURCE)
 
 
 def _batches(task: Task, described: FeatureSpec, counts: Counter[str]) -> Iterator[FeatureBatch]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
+from pipeline.images.rows import address
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
@@ -17,7 +18,7 @@ from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError
 from schemas.status import ImageSplit
-from schemas.tables import FEATURES_SOURCE
+from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -144,7 +145,7 @@ def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
         data = _local_bytes(index) if stored is None else stored
         return decode(data, task.settings.orientation, index["rotation"], task.settings.max_pixels)
     except FileNotFoundError:
-        if any(place["source"] == FEATURES_SOURCE for place in index["locations"] or ()):
+        if address(index["locations"], FEATURES_SOURCE) is not None:
             return _FEATURES_ONLY
         return _DROPPED if dropped else "its bytes are no longer there."
     except OSError as problem:
@@ -172,7 +173,7 @@ def _row(inputs: Inputs, stage: str, name: str, example: dict[str, Any]) -> dict
 
 def _local_bytes(index: dict[str, Any]) -> bytes:
     """Bytes of an image that was referenced, not copied."""
-    local = next((place["address"] for place in index["locations"] or () if place["source"] == "local"), None)
-    if local is None:
+    path = address(index["locations"], LOCAL_SOURCE)
+    if path is None:
         raise FileNotFoundError("neither stored nor on a local disk")
-    return Path(local).read_bytes()
+    return Path(path).read_bytes()

@@ -104,23 +104,21 @@ def _require(config: Config, scheduler: str | None) -> None:
     side, model = _map(config, maps, "region").shape[0], config.model
     _map(config, maps, "global")
     if model.grid_side is not None and model.grid_side > side:
-        raise UsageError(
-            "setting model.grid_side:",
-            got=f"{model.grid_side}, but the region map has {side} x {side} regions",
-            expected=f"at most {side}",
-            hint="Use:",
-            run=Command(sets={"model.grid_side": side}),
-        )
+        raise _too_large("model.grid_side", model.grid_side, f"the region map has {side} x {side} regions", side)
     regions = (model.grid_side or side) ** 2
     if model.classification == "region" and model.top_k > regions:
-        raise UsageError(
-            "setting model.top_k:",
-            got=f"{model.top_k}, but there are {regions} regions",
-            expected=f"at most {regions}",
-            hint="Use:",
-            run=Command(sets={"model.top_k": regions}),
-        )
+        raise _too_large("model.top_k", model.top_k, f"there are {regions} regions", regions)
     require_device(config.train.device, "train.device", config.train.processes)
+
+
+def _too_large(setting: str, got: int, there: str, most: int) -> UsageError:
+    return UsageError(
+        f"setting {setting}:",
+        got=f"{got}, but {there}",
+        expected=f"at most {most}",
+        hint="Use:",
+        run=Command(sets={setting: most}),
+    )
 
 
 def _map(config: Config, maps: Collection[MapSpec], role: str) -> MapSpec:

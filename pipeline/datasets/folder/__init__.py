@@ -24,7 +24,7 @@ from schemas.command import Command
 from schemas.datasets import FolderDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.status import LabelRole
-from schemas.tables import RECORDS
+from schemas.tables import LOCAL_SOURCE, RECORDS
 
 _BATCH_ROWS = 8192
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -134,7 +134,7 @@ def _named(config: FolderDataset, folders: list[Folder], image_id: str) -> _Imag
 
 
 def _local(file: LocalFile) -> _Image:
-    return _Image(file.image_id, "local", file.path, file.size_bytes, file.modified_ns)
+    return _Image(file.image_id, LOCAL_SOURCE, file.path, file.size_bytes, file.modified_ns)
 
 
 def _annotations(config: FolderDataset) -> dict[str, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_imag
 from pipeline.datasets.nuswide.pictures import Picture, find_pictures, look
 from schemas.datasets import NusWideDataset
 from schemas.status import LabelRole
-from schemas.tables import FEATURES_SOURCE, RECORDS
+from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE, RECORDS
 
 _BATCH_ROWS = 8192
 
@@ -148,7 +148,7 @@ def _records_of_files(config: NusWideDataset) -> Iterator[pa.Table]:
 def _row(config: NusWideDataset, image_id: str, split: str, places: _Places) -> dict[str, object]:
     """A record without its positive labels; without a place where the image is nowhere to be had."""
     picture = places.pictures.get(image_id)
-    local = [] if picture is None else [{"source": "local", "address": picture.path}]
+    local = [] if picture is None else [{"source": LOCAL_SOURCE, "address": picture.path}]
     remote = [{"source": size, "address": address} for size, address in places.addresses.get(image_id, ())]
     file = places.features.get(image_id)
     given = [] if file is None else [{"source": FEATURES_SOURCE, "address": file}]
