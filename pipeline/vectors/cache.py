@@ -1,6 +1,6 @@
 """Vectors of words that were looked up before, by the hash of their file: to find one in GloVe's takes seconds."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,6 @@ from schemas.errors import IntegrityError
 _SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()))])
 _FOLDER = "vectors"
 _NAMED_DIGITS = 16
-
-Vectors = Mapping[str, NDArray[np.float32]]
 
 
 def cached_vectors(
