@@ -154,7 +154,11 @@ def test_a_damaged_archive_is_an_answer(server: FaultServer) -> None:
     assert {answer.status for answer in answers} == {ImageStatus.OK, ImageStatus.HTTP_ERROR}
 
 
-@pytest.mark.parametrize("data", [b"<html>", gzip.compress(b"no tar" * 500), gzip.compress(b""), b"", picture()])
+@pytest.mark.parametrize(
+    "data",
+    [b"<html>", gzip.compress(b"no tar" * 500), gzip.compress(b""), b"", picture()],
+    ids=["text", "packed text", "packed nothing", "nothing", "picture"],
+)
 def test_what_is_no_archive_is_an_answer(data: bytes, server: FaultServer) -> None:
     (answer,) = ask(server, "archive", data, ["00.jpg"])
     assert answer == Answer(ImageStatus.HTTP_ERROR, error="the archive is no tar.gz, or damaged")
