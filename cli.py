@@ -58,7 +58,7 @@ RetryOption = Annotated[
 ]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
 ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0, help="Make K images' features anew.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of the draw of those images.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed by which --reextract draws its images.")]
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]

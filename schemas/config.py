@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.datasets import Dataset
+from schemas.errors import UnfitError
 from schemas.section import Recipe, Section, Steers
 from schemas.values import (
     Block,
@@ -122,9 +123,10 @@ class ExtractConfig(Section):
     def _decoding_has_a_device(self) -> Self:
         # Workers may have different devices, and so different pixels.
         if self.jpeg_device in ("auto", "mps"):
-            raise ValueError(
+            raise UnfitError(
                 f"settings extract.decoder and extract.device: torchvision on {self.device!r}, expected cpu, cuda or "
-                "cuda:N, since pixels depend on it. Use: --set extract.device=cuda, or --set extract.decoder=pillow"
+                "cuda:N, since pixels depend on it",
+                {"extract.decoder": "pillow"},
             )
         return self
 
@@ -229,9 +231,10 @@ class ModelConfig(Section):
     def _heads_share_channels(self) -> Self:
         if self.channels % self.heads:
             fits = max(heads for heads in range(1, self.heads) if self.channels % heads == 0)
-            raise ValueError(
+            raise UnfitError(
                 f"settings model.channels and model.heads: {self.channels} channels cannot be shared out among "
-                f"{self.heads} heads, expected a number of heads that divides them. Use: --set model.heads={fits}"
+                f"{self.heads} heads, expected a number of heads that divides them",
+                {"model.heads": fits},
             )
         return self
 
@@ -247,10 +250,11 @@ class ModelConfig(Section):
         for key, (block, missing) in of_block.items():
             default = type(self).model_fields[key].default
             if missing and getattr(self, key) != default:
-                raise ValueError(
+                raise UnfitError(
                     f"setting model.{key}: got {getattr(self, key)!r}, which is of {block}, and this model does "
                     f"without (model.blocks = {list(self.blocks)}, model.region_attention = {self.region_attention!r})"
-                    f"; expected {default!r}. Use: --set model.{key}={default}"
+                    f"; expected {default!r}",
+                    {f"model.{key}": default},
                 )
         return self
 
@@ -314,10 +318,10 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _every_process_has_images(self) -> Self:
         if self.processes > self.batch_images:
-            raise ValueError(
+            raise UnfitError(
                 f"settings train.processes and train.batch_images: a batch of {self.batch_images} images cannot be "
-                f"shared out among {self.processes} processes, expected at least one image for each. "
-                f"Use: --set train.processes={self.batch_images}"
+                f"shared out among {self.processes} processes, expected at least one image for each",
+                {"train.processes": self.batch_images},
             )
         return self
 

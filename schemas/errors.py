@@ -8,8 +8,9 @@ PipelineError            1    what; what was got or found, and expected; what to
 |- InterruptedRunError 130    Ctrl-C or SIGTERM; the work folder is consistent
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from schemas.command import Command
 
@@ -66,6 +67,19 @@ class UsageError(PipelineError):
     """The command, a setting or a name is wrong."""
 
     exit_code = 2
+
+
+class UnfitError(ValueError):
+    """Settings that do not go together, as a check of the configuration raises it: a UsageError to be.
+
+    Args:
+        told: which settings, what they got, and what was expected.
+        sets: settings that would do, by name.
+    """
+
+    def __init__(self, told: str, sets: Mapping[str, Any]) -> None:
+        super().__init__(told)
+        self.sets = dict(sets)
 
 
 class TooManyFailedError(PipelineError):

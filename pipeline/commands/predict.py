@@ -94,8 +94,10 @@ class Prediction:
             return None
         counted, first = ", ".join(f"{name} {count}" for name, count in counts.items()), self.images[0]
         return PipelineError(
-            f"predict: none of {len(self.images)} images could be used ({counted}; {first.image}: {first.error}), "
-            "expected at least one. Run it with other files: biam-pipe predict photo.jpg"
+            f"predict: none of {len(self.images)} images could be used ({counted}; {first.image}: {first.error})",
+            expected="at least one",
+            hint="With other files, run:",
+            run=Command("predict", ("photo.jpg",)),
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import UsageError, unknown_name
+from schemas.errors import UnfitError, UsageError, unknown_name
 
 Schema = Mapping[str, Any]
 _KINDS = {
@@ -44,7 +44,9 @@ def explain(error: ValidationError) -> UsageError:
         return _renamed(_key(place), first["input"]) or _unknown(place)
     if place[-1] == "[key]":
         return _unknown(place[:-1])
-    if told is not None and len(place) == 1:  # several settings that do not go together: the text names them
+    if isinstance(told, UnfitError):  # several settings that do not go together: the text names them
+        return UsageError(str(told), hint="Use:", run=Command(sets=told.sets))
+    if told is not None and len(place) == 1:
         return UsageError(str(told))
     key = _key(place)
     if told is not None:

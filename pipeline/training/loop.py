@@ -180,11 +180,13 @@ class Loop:
         saved = f"{self.hooks.saved_as} (step {self._saved_step})" if self._saved_step else "none"
         key = "lr" if progress.full_from is None else "full_lr"
         rate = min(TrainConfig.model_fields[key].default, getattr(config, key) / 10)
-        precision = ", or with --set train.precision=fp32" if config.precision != "fp32" else ""
+        precision = "With train.precision=fp32, or with" if config.precision != "fp32" else "With"
         return PipelineError(
             f"train: the loss is {value} at step {progress.step + 1} (epoch {progress.epoch + 1}, "
-            f"learning rate {progress.rate:g}), expected a finite number; the last checkpoint is {saved}. "
-            f"Run again with a smaller rate: biam-pipe train --set train.{key}={rate:g}{precision}"
+            f"learning rate {progress.rate:g}; the last checkpoint is {saved});",
+            expected="a finite number",
+            hint=f"{precision} a smaller rate, run:",
+            run=Command("train", sets={f"train.{key}": rate}),
         )
 
     def _attend(self) -> None:
