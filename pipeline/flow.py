@@ -1,7 +1,6 @@
 """The door to the pipeline: what the command line, and whoever calls from Python, asks of it."""
 
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 
 from dags import DAGS
@@ -32,7 +31,7 @@ from pipeline.models import MODELS
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from schemas.config import Config
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import UsageError
 from schemas.status import ImageStatus
 
 __all__ = [
@@ -75,13 +74,12 @@ def run(config: Config, work: Path, request: Request) -> Result:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
-    graph, sources = _graph(config, storage, request.stage, request.retry)
+    graph, _ = _graph(config, storage, request.stage, request.retry)
     lines = plan_graph(graph)
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
     if done and nothing_to_drop(graph):
-        _remember(sources)
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
@@ -170,13 +168,6 @@ def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageS
         reopen(graph["download"], retry)
         recheck_placeholders(graph["download"], config.download.placeholder_md5)
     return graph, sources
-
-
-def _remember(sources: Sources) -> None:
-    """Keep the hashes of files that had to be read, or each look would read them again; not where others write."""
-    if sources.learnt:
-        with suppress(PipelineError), writing(sources.storage):
-            sources.save()
 
 
 def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str | None) -> None:
