@@ -125,8 +125,8 @@ class ExtractConfig(Section):
         if self.jpeg_device in ("auto", "mps"):
             raise UnfitError(
                 f"settings extract.decoder and extract.device: torchvision on {self.device!r}, expected cpu, cuda or "
-                "cuda:N, since pixels depend on it",
-                {"extract.decoder": "pillow"},
+                "cuda:N, since pixels depend on it, or the decoder pillow",
+                {"extract.device": "cuda"},
             )
         return self
 
