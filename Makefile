@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/biam-pipe run --dataset demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -31,7 +31,7 @@ CHOSEN = (
     "report --only --json (without runs/*/report.*)",
     "convert hdf5 (without features/*/hdf5)",
 )
-DAMAGES, COMMANDS = 3, 2  # of each kind, of each damage
+DAMAGES, COMMANDS = 2, 2  # of each kind, of each damage
 RUNNERS = 2
 LIMIT_S = 120.0
 
