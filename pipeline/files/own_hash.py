@@ -1,4 +1,4 @@
-"""The hash that a file carries of its own bytes, for what no receipt names: receipts, records, checkpoints, cards.
+"""The hash that a file carries of its own bytes, for what no receipt names: receipts, records, checkpoints.
 
 The file is written with `BLANK` somewhere in it, and the hash of the whole then takes the place of its zeros. Whoever
 reads the file compares before anything is parsed. A file without the mark was written before there was one.
