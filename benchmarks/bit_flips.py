@@ -45,17 +45,14 @@ from benchmarks.measured import cpu
 _HANGS_S = 120.0
 
 
-def table(verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """One line a kind: how many damages, how many commands, what came of them."""
-    outcomes: dict[str, Counter[str]] = {}
-    damaged: dict[str, set[str]] = {}
-    for verdict in verdicts:
-        outcomes.setdefault(verdict.kind, Counter())[verdict.outcome] += 1
-        damaged.setdefault(verdict.kind, set()).add(verdict.damage)
-    yield f"{'':<18}{'damages':>8}{'commands':>9}" + "".join(f"{name:>11}" for name in OUTCOMES)
-    for kind, counts in outcomes.items():
-        figures = "".join(f"{counts[name] or '':>11}" for name in OUTCOMES)
-        yield f"{kind:<18}{len(damaged[kind]):>8}{counts.total():>9}{figures}"
+HEAD = f"{'':<18}{'damages':>8}{'commands':>9}" + "".join(f"{name:>11}" for name in OUTCOMES)
+
+
+def row(kind: str, verdicts: Sequence[Verdict]) -> str:
+    """A line of the table: how many damages, how many commands, what came of them."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    figures = "".join(f"{counts[name] or '':>11}" for name in OUTCOMES)
+    return f"{kind:<18}{len({verdict.damage for verdict in verdicts}):>8}{counts.total():>9}{figures}"
 
 
 @dataclass(frozen=True)
@@ -138,15 +135,14 @@ def main() -> None:
         usual = {action: bench.undisturbed(action, runners[0]) for action in ACTIONS}
         options = Options(arguments.flips, arguments.aimed, arguments.seed)
         kinds = [kind for kind in bench.present() if not arguments.kinds or kind.name in arguments.kinds.split(",")]
-        outside = [kind for kind in kinds if kind.outside]  # their one file is the same for all trials
-        started, verdicts = time.perf_counter(), []
-        for some, with_runners in (([kind for kind in kinds if not kind.outside], runners), (outside, runners[:1])):
-            for verdict in play(bench, trials(bench, some, usual, options), usual, with_runners, arguments.keep):
-                verdicts.append(verdict)
-                if verdict.wrong:
-                    print(verdict, flush=True)
-    print(*table(verdicts), f"{time.perf_counter() - started:.0f} s", sep="\n")
-    wrong = sum(verdict.wrong for verdict in verdicts)
+        started, wrong = time.perf_counter(), 0
+        print(HEAD, flush=True)
+        for kind in kinds:
+            chosen = runners[:1] if kind.outside else runners  # its one file is the same for all trials
+            verdicts = list(play(bench, trials(bench, [kind], usual, options), usual, chosen, arguments.keep))
+            print(row(kind.name, verdicts), *filter(lambda verdict: verdict.wrong, verdicts), sep="\n", flush=True)
+            wrong += sum(verdict.wrong for verdict in verdicts)
+    print(f"{time.perf_counter() - started:.0f} s")
     raise SystemExit(f"{wrong} commands were silent, failed or left something wrong" if wrong else 0)
 
 
