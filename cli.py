@@ -235,7 +235,7 @@ def _add_list(name: str) -> None:
     show_app.command(name, help=f"Known {name}.\n\nExample: biam-pipe show {name}")(command)
 
 
-for _room in ("datasets", "backbones", "models", "stores"):
+for _room in ("datasets", "backbones", "models", "stores", "protocols"):
     _add_list(_room)
 
 

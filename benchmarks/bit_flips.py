@@ -82,7 +82,7 @@ def trials(bench: Bench, kinds: Iterable[Kind], usual: Mapping[Action, Undisturb
         for kind in kinds
         for damage in damages(bench, kind, options)
         for action, before in usual.items()
-        if action.always or before.reads & damage.files.keys()
+        if kind.base in ("finished", action.base) and (action.always or before.reads & damage.files.keys())
     ]
 
 

@@ -1,5 +1,6 @@
 """Do regions, and each block, earn their keep? The ablations of the paper's figure 5 and table 3 on planted concepts.
 
+    export PYTHONPATH=tests/support
     python -m benchmarks.planted [--seeds 0 1 2] [--variants region pooled rcb scb none] [--into figures.json]
 
 Features come from `planted_features.py`. Each variant is a setting of the one model, trained by the stage `train` on
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from small_work import write
 
 from benchmarks.planted_features import Planted, content, recipe
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import evaluate, train
-from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
-from tests.support.small_work import write
+from schemas.config import EvaluateConfig, TrainConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "region": {},
@@ -33,7 +35,7 @@ _FIGURES = [(section, name) for section in ("zsl", "gzsl") for name in ("map", "
 
 def run(variant: str, seed: int) -> dict[str, float]:
     """Train and evaluate one variant on the features of one seed; its figures, chance, and the seconds it took."""
-    model = ModelConfig(channels=64, joint_size=64, heads=8, top_k=4, **VARIANTS[variant])
+    model = BiamConfig(channels=64, joint_size=64, heads=8, top_k=4, **VARIANTS[variant])
     schedule = TrainConfig(epochs=20, warmup_epochs=2, lr=2e-3, final_lr=2e-4, seed=seed, device="cpu")
     scoring = evaluate.settled(EvaluateConfig(device="cpu", examples=0), "nuswide")
     planted, started = Planted(), time.perf_counter()

@@ -12,8 +12,7 @@ a label held out as unseen is made of words that seen labels have. What the feat
 from dataclasses import dataclass
 
 import numpy as np
-
-from tests.support.small_work import Content, Recipe
+from small_work import Content, Recipe
 
 
 @dataclass(frozen=True)

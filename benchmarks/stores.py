@@ -15,7 +15,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,19 +48,25 @@ def rows(images: int) -> dict[str, NDArray[np.float16]]:
     for image in range(images):
         level = rng.normal(-0.8, 0.35, 512)
         conv5[image] = np.maximum(rng.standard_normal((14, 14, 512), dtype="f4") + level, 0) * 3
-    return {"conv5": conv5, "fc7": np.maximum(rng.normal(-0.8, 1, (images, 4096)), 0).astype("<f2")}
+    return {"conv5": conv5} | global_rows(images, rng)
 
 
-def spec() -> FeatureSpec:
-    """Of such rows."""
+def global_rows(images: int, rng: np.random.Generator) -> dict[str, NDArray[np.float16]]:
+    """The global feature alone."""
+    return {"fc7": np.maximum(rng.normal(-0.8, 1, (images, 4096)), 0).astype("<f2")}
+
+
+def spec(columns: Collection[str] = ("conv5", "fc7")) -> FeatureSpec:
+    """Of such rows with these maps."""
     preprocess = PreprocessSpec(
         decoder="none", orientation="none", resize=(224, 224), interpolation="none", antialias=True,
         mean=(0, 0, 0), std=(1, 1, 1),
     )  # fmt: skip
-    maps = (
+    both = (
         MapSpec(column="conv5", role="region", layer="relu5_4", shape=(14, 14, 512)),
         MapSpec(column="fc7", role="global", layer="relu7", shape=(4096,), layout="C"),
     )
+    maps = tuple(one for one in both if one.column in columns)
     return FeatureSpec(
         backbone="generated", weights="none", weights_sha256="0" * 64, maps=maps, preprocess=preprocess,
         precision="fp32", recipe="0" * 64, versions={},
@@ -89,10 +95,11 @@ def write_ours(
     storage: Storage, maps: dict[str, NDArray[np.float16]], options: StoreConfig, name: str = "shard-00000"
 ) -> FileReceipt:
     """One shard as the stage commits it."""
-    store, content = STORES.load(options.name), ContentHash(spec())
+    store, described = STORES.load(options.name), spec(maps)
+    content = ContentHash(described)
     path = f"{name}{store.SUFFIX}"
     with storage.commit(path) as temporary:
-        store.write(temporary, spec(), options, content.passing(batches(maps)))
+        store.write(temporary, described, options, content.passing(batches(maps)))
     content.hexdigest()
     return file_receipt(storage, path)
 
@@ -105,11 +112,14 @@ def write_two(storage: Storage, maps: dict[str, NDArray[np.float16]], options: S
         list(threads.map(lambda number: write_ours(storage, halves[number], options, f"half-{number}"), range(2)))
 
 
-def shards(storage: Storage, store: str, file: FileReceipt) -> FeatureShards:
+def shards(storage: Storage, store: str, *files: FileReceipt) -> FeatureShards:
     """Fresh: nothing is remembered as compared."""
-    receipt = Receipt.model_construct(stage="extract", shard=0, files=(file,), counts={}, parts={})
-    left = StageFiles("", {"features": OutputFile(f"{{shard}}{STORES.load(store).SUFFIX}")}, (receipt,))
-    return FeatureShards(Inputs(storage, "stores", {"extract": left}), store, (0,), spec())
+    receipts = tuple(
+        Receipt.model_construct(stage="extract", shard=number, files=(file,), counts={}, parts={})
+        for number, file in enumerate(files)
+    )
+    left = StageFiles("", {"features": OutputFile(f"{{shard}}{STORES.load(store).SUFFIX}")}, receipts)
+    return FeatureShards(Inputs(storage, "stores", {"extract": left}), store, tuple(range(len(files))), spec())
 
 
 def read_ours(features: FeatureShards, images: int) -> None:
@@ -184,8 +194,8 @@ def ours(
     two_s = best(lambda: write_two(storage, maps, options))
     first_s = best(lambda: read_ours(shards(storage, options.name, file), images))
     known = shards(storage, options.name, file)
-    hash_s = best(lambda: shards(storage, options.name, file).files.checked(file))
-    known.files.checked(file)
+    hash_s = best(lambda: shards(storage, options.name, file).inputs.path("extract", "features", 0))
+    known.inputs.path("extract", "features", 0)
     again_s = best(lambda: read_ours(known, images))
     row_ms = [1e3 * one for one in random_rows(known, images)]
     logical = sum(values.nbytes for values in maps.values())

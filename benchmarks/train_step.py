@@ -28,12 +28,13 @@ from torch import Tensor
 
 from benchmarks.released_step import ReleasedBiAM, released_loss
 from pipeline.machine.memory import compact
-from pipeline.models.biam import build
+from pipeline.models.biam.network import build
+from pipeline.models.biam.released_keys import load_released_state, released_state
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.models.losses import ranking_loss
-from pipeline.models.released_keys import load_released_state, released_state
 from pipeline.models.sizes import FeatureSizes
 from pipeline.training.fabric import start_fabric
-from schemas.config import ModelConfig, TrainConfig
+from schemas.config import TrainConfig
 
 IMAGES, SIDE, CHANNELS, GLOBAL, WORD, WIDTH = 32, 14, 512, 4096, 300, 256
 NUS_WIDE_IMAGES, EPOCHS = 161_789, 40
@@ -89,7 +90,9 @@ def ours(inputs: Inputs, device: str, precision: str) -> Callable[[], Tensor]:
     """A step of ours."""
     torch.manual_seed(0)
     fabric = start_fabric(TrainConfig(precision=precision), torch.device(device))
-    model = build(ModelConfig(preset="released", channels=WIDTH), FeatureSizes(CHANNELS, GLOBAL, WORD)).to(device)
+    model = build(
+        BiamConfig(preset="released", channels=WIDTH), FeatureSizes({"region": CHANNELS, "global": GLOBAL}, WORD)
+    ).to(device)
     fitted = fabric.setup_module(model)
     vectors = inputs.vectors.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
@@ -154,7 +157,9 @@ def check() -> None:
     """How far the scores' losses of both are apart, without dropout and from the same weights."""
     inputs = draw(925, 5)
     theirs = ReleasedBiAM((CHANNELS, GLOBAL, WORD, WIDTH)).eval()
-    model = build(ModelConfig(preset="released", channels=WIDTH), FeatureSizes(CHANNELS, GLOBAL, WORD)).eval()
+    model = build(
+        BiamConfig(preset="released", channels=WIDTH), FeatureSizes({"region": CHANNELS, "global": GLOBAL}, WORD)
+    ).eval()
     load_released_state(
         model, {key: value for key, value in theirs.state_dict().items() if key in released_state(model)}
     )

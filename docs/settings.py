@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dags import DAGS
-from dags.presets import PRESETS
+from pipeline.models import MODELS
+from pipeline.models.contract import presets
 from schemas.config import Config
 from schemas.datasets import Dataset
 from schemas.section import Decides, Section, explanations
@@ -39,7 +40,10 @@ def page() -> str:
     for dataset in get_args(get_args(Dataset)[0]):
         lines += _section(f"dataset ({dataset.model_fields['name'].default})", dataset)
     for name, field in Config.model_fields.items():
-        if name != "dataset":
+        if name == "model":
+            for model in MODELS:
+                lines += _section(f"model ({model})", MODELS.load(model).SETTINGS)
+        elif name != "dataset":
             assert isinstance(field.annotation, type)
             lines += _section(name, field.annotation)
     lines += [
@@ -59,8 +63,9 @@ def _section(title: str, section: type[Section]) -> Iterator[str]:
 
 
 def _set_elsewhere() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for (model, preset), settings in PRESETS.items():
-        yield f"model {model}, preset {preset}", settings
+    for model in MODELS:
+        for preset, settings in presets(MODELS.load(model)).items():
+            yield f"model {model}, preset {preset}", settings
     for name in DAGS:
         yield f"data set {name}", {key: value for key, value in DAGS.load(name).SETTINGS.items() if key != "dataset"}
         for (model, preset), settings in getattr(DAGS.load(name), "PRESETS", {}).items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from dags import DAGS
 from pipeline.backbones import BACKBONES
@@ -22,11 +23,13 @@ from pipeline.engine.plan import StagePlan, refuse_missing_input
 from pipeline.engine.plan import plan as plan_graph
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import nothing_to_drop
+from pipeline.engine.registry import Registry
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
+from pipeline.metrics import PROTOCOLS
 from pipeline.models import MODELS
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
@@ -143,8 +146,15 @@ def convert(config: Config, work: Path, request: Conversion) -> Converted:
 
 
 def names(room: str) -> list[str]:
-    """What a room offers: `datasets`, `backbones`, `models` or `stores`."""
-    return list({"datasets": DATASETS, "backbones": BACKBONES, "models": MODELS, "stores": STORES}[room])
+    """What a room offers: `datasets`, `backbones`, `models`, `stores` or `protocols`."""
+    rooms: dict[str, Registry[Any]] = {
+        "datasets": DATASETS,
+        "backbones": BACKBONES,
+        "models": MODELS,
+        "stores": STORES,
+        "protocols": PROTOCOLS,
+    }
+    return list(rooms[room])
 
 
 def _storage(config: Config, work: Path) -> Storage:

@@ -7,13 +7,12 @@ reads a file.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from schemas.datasets import Dataset
 from schemas.errors import UnfitError
 from schemas.section import Recipe, Section, Steers
 from schemas.values import (
-    Block,
     Decay,
     Device,
     FolderName,
@@ -174,89 +173,13 @@ class SplitConfig(Section):
     """Fraction, from 0 to 1, of the training images that become validation images."""
 
 
-class ModelConfig(Section):
-    """The zero-shot model. Presets fill what is not set."""
+class ModelSection(Section):
+    """The model, and how it is trained. Presets fill what is not set."""
 
     name: Recipe[str] = "biam"
     """Name of the model; see `show models`."""
-    preset: Recipe[Literal["paper", "released"]] = "released"
-    """Whether the model and its training follow the text of the paper (`paper`) or the authors' code (`released`).
-    Fills all settings of `model` and `train` that are not set.
-    """
-    channels: Recipe[Positive] = 256
-    """Channels that regions have inside the model, before and after each block."""
-    heads: Recipe[Positive] = 8
-    """Heads of the attention between regions. They share out `model.channels`, and must divide them."""
-    joint_size: Recipe[Positive] = 512
-    """Size of the space where regions meet labels, in preset `released`. Preset `paper` uses `model.channels` in its
-    place.
-    """
-    top_k: Recipe[Positive] = 6
-    """Regions whose scores are averaged to the score of a label, the best ones; at most as many as the map has."""
-    attention_dropout: Recipe[Fraction] = 0.1
-    """Fraction, from 0 to 1, of attention weights, and of the attention's output, that is set to zero in training.
-    Preset `released` only.
-    """
-    global_dropout: Recipe[Fraction] = 0.2
-    """Fraction, from 0 to 1, of the global feature that is set to zero in training. Preset `released` only."""
-    # What the paper compares itself with; the defaults are BiAM.
-    classification: Recipe[Literal["region", "pooled"]] = "region"
-    """What meets the labels: each `region`, or the mean of all regions (`pooled`). Source: figure 5 of the paper."""
-    blocks: Recipe[Block] = ("rcb", "scb")
-    """Blocks that enrich regions: `rcb` by other regions, `scb` by the whole scene. An empty list leaves regions as
-    they are. Source: table 3 of the paper.
-    """
-    region_attention: Recipe[Literal["self", "non-local", "criss-cross"]] = "self"
-    """Attention between regions: BiAM's own (`self`), or one that the paper compares it with (`non-local`,
-    `criss-cross`). Source: table 4 of the paper.
-    """
-    region_weighting: Recipe[Literal["softmax", "sigmoid"]] = "softmax"
-    """What turns the agreement of two regions into a weight: softmax or sigmoid. Only with `rcb` and `self` attention.
-    Source: table 4 of the paper.
-    """
-    region_norm: Recipe[Literal["none", "layer"]] = "none"
-    """Normalisation within the region block: `none`, or LayerNorm (`layer`) over the channels of a region. Only with
-    `rcb` and `self` attention. Source: table 4 of the paper.
-    """
-    scene_weighting: Recipe[Literal["sigmoid", "softmax"]] = "sigmoid"
-    """What turns the agreement of a channel with the scene into a weight: sigmoid or softmax. Only with `scb`. Source:
-    table 4 of the paper.
-    """
-    grid_side: Recipe[Positive | None] = None
-    """Rows and columns that the region map is averaged to before the model sees it; at most as many as it has. null:
-    the map as it is. Source: figure 7 of the paper.
-    """
-
-    @model_validator(mode="after")
-    def _heads_share_channels(self) -> Self:
-        if self.channels % self.heads:
-            fits = max(heads for heads in range(1, self.heads) if self.channels % heads == 0)
-            raise UnfitError(
-                f"settings model.channels and model.heads: {self.channels} channels cannot be shared out among "
-                f"{self.heads} heads, expected a number of heads that divides them",
-                {"model.heads": fits},
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_is_set_in_vain(self) -> Self:
-        without_rcb = "rcb" not in self.blocks or self.region_attention != "self"
-        of_block = {
-            "region_attention": ("RCB", "rcb" not in self.blocks),
-            "region_weighting": ("RCB", without_rcb),
-            "region_norm": ("RCB", without_rcb),
-            "scene_weighting": ("SCB", "scb" not in self.blocks),
-        }
-        for key, (block, missing) in of_block.items():
-            default = type(self).model_fields[key].default
-            if missing and getattr(self, key) != default:
-                raise UnfitError(
-                    f"setting model.{key}: got {getattr(self, key)!r}, which is of {block}, and this model does "
-                    f"without (model.blocks = {list(self.blocks)}, model.region_attention = {self.region_attention!r})"
-                    f"; expected {default!r}",
-                    {f"model.{key}": default},
-                )
-        return self
+    preset: Recipe[str] = "released"
+    """Name of a set of settings of `model` and `train` that belong together; see the model."""
 
 
 class TrainConfig(Section):
@@ -379,7 +302,7 @@ class Config(Section):
     store: StoreConfig = StoreConfig()
     embed: EmbedConfig = EmbedConfig()
     split: SplitConfig = SplitConfig()
-    model: ModelConfig = ModelConfig()
+    model: SerializeAsAny[ModelSection] = ModelSection()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     engine: EngineConfig = EngineConfig()

@@ -1,5 +1,6 @@
 """The feature spec: everything that shaped the numbers in a feature shard, carried inside every shard."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, Literal
 
@@ -67,16 +68,13 @@ class FeatureSpec(BaseModel):
         document: dict[str, Any] = serialize(self)
         return {key: value for key, value in document.items() if value is not None or key not in _MAY_BE_UNSAID}
 
-    def map_with_role(self, role: str) -> MapSpec:
-        """The first map of that role.
+    def map_named(self, name: str) -> MapSpec:
+        """The first map of that role, else the one of that column.
 
         Raises:
-            KeyError: no map has it.
+            KeyError: there is none.
         """
-        for one in self.maps:
-            if one.role == role:
-                return one
-        raise KeyError(role)
+        return map_named(self.maps, name)
 
     def difference(self, other: "FeatureSpec") -> str | None:
         """The first field in which another spec differs, with both values; None where the numbers mean the same.
@@ -88,6 +86,17 @@ class FeatureSpec(BaseModel):
             if ours.get(key) != theirs.get(key):
                 return f"{key}: {ours.get(key)}, expected {theirs.get(key)}"
         return None
+
+
+def map_named(maps: Sequence[MapSpec], name: str) -> MapSpec:
+    """The first of some maps of that role, else the one of that column.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for found in (*(spec for spec in maps if spec.role == name), *(spec for spec in maps if spec.column == name)):
+        return found
+    raise KeyError(name)
 
 
 def _fields(value: Any, key: str = "") -> dict[str, Any]:

@@ -17,14 +17,6 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
-    """In the order of the model, so that equal models have equal recipes."""
-    known = ("rcb", "scb")
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is no block, expected some of: {', '.join(known)}")
-    return tuple(name for name in known if name in names)
-
-
 def _different(ks: tuple[int, ...]) -> tuple[int, ...]:
     """In ascending order, so that equal questions have equal recipes."""
     if not ks:
@@ -43,7 +35,6 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Ks = Annotated[tuple[Positive, ...], AfterValidator(_different)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Networks = Annotated[Texts, AfterValidator(_networks)]
-Block = Annotated[Texts, AfterValidator(_known_blocks)]
 FolderName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a folder's name of letters, digits, '.', '_' and '-'"),

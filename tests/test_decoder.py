@@ -50,7 +50,7 @@ def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_de
     row = ImageRow("0", "ok", None, ImageSource(photo.read_bytes()), None)
     by_device, by_pillow = (ready(row, PixelOptions("exif", 10**7, 32, device)).pixels for device in ("cpu", None))
 
-    predictor = Predictor(CONFIG, spec, torch.nn.Identity(), torch.zeros(1, 1))
+    predictor = Predictor(CONFIG, spec, spec.maps, torch.nn.Identity(), torch.zeros(1, 1), has_response_maps=False)
     opened = ready(predictor._row(str(photo)), predictor._pixel_options())
 
     assert (again["images"], again["equal"], again["problems"]) == (3, 3, [])

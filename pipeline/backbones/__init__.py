@@ -1,13 +1,12 @@
-"""Networks that turn an image into named maps: one module each, all with the same entry points.
+"""Networks that turn an image into named maps: one module each.
 
-`NORMALISATION`, `PUBLISHED` (weights that anyone can fetch, or None), `OFFER` (the maps it can give, an `offer.Offer`;
-none of these needs torch), and `build(config)`, whose network maps normalised images [image, 3, height, width] to the
-maps of `OFFER.columns(config)`.
+What a backbone's module has to have stands in `contract.Backbone`.
 """
 
+from pipeline.backbones.contract import Backbone
 from pipeline.engine.registry import Registry
 
-BACKBONES = Registry(
+BACKBONES: Registry[Backbone] = Registry(
     "backbone",
     {
         "dino_resnet50": "pipeline.backbones.dino_resnet50",
@@ -15,4 +14,5 @@ BACKBONES = Registry(
         "vgg19": "pipeline.backbones.vgg19",
         "vgg19_bn": "pipeline.backbones.vgg19_bn",
     },
+    Backbone,
 )

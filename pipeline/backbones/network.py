@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones.contract import Backbone
 from pipeline.backbones.on_cpu import on_cpu
-from pipeline.backbones.tapped import TappedNetwork
 from pipeline.machine.device import cores, first_line, is_out_of_memory, resolve_device
 from pipeline.machine.memory import keep_freed_memory
 from schemas.command import Command
@@ -201,9 +200,8 @@ def network(config: BackboneConfig, extract: ExtractConfig, threads: int | None 
         return _held.network
 
 
-def _module(room: ModuleType, config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
-    built: TappedNetwork = room.build(config)
-    module = built.to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
+def _module(room: Backbone, config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
+    module = room.build(config).to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
     parts = on_cpu(module) if device.type == "cpu" else [module]
     if extract.compile:  # frozen: weights become constants in the order in which the device wants them
         for part in parts:

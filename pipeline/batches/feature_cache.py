@@ -71,7 +71,7 @@ class FeatureCache:
             spec.column: torch.empty(
                 (len(selection), *spec.shape), dtype=torch.from_numpy(np.empty(0, dtype_of(spec))).dtype, device=device
             )
-            for spec in features.model_maps
+            for spec in features.maps
         }
 
     def image_set(self, selection: Selection) -> ImageSet:
@@ -164,7 +164,7 @@ def open_cache(
     """
     import torch
 
-    image_bytes = sum(prod(spec.shape) * dtype_of(spec).itemsize for spec in features.model_maps)
+    image_bytes = sum(prod(spec.shape) * dtype_of(spec).itemsize for spec in features.maps)
     sizes_bytes = [image_bytes * len(selection) for selection in candidates.values()]
     number, memory = first_that_fits(sizes_bytes, free, mode) or (0, None)
     name, selection = list(candidates.items())[number]

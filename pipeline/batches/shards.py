@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -55,36 +55,30 @@ class FeatureShards:
         store: name of the store that wrote them.
         numbers: number of each shard.
         spec: what all of them hold.
+        maps: those that are read, in this order.
     """
 
     inputs: Inputs
     store: str
     numbers: tuple[int, ...]
     spec: FeatureSpec
+    maps: tuple[MapSpec, ...] = ()
 
-    @property
-    def region(self) -> MapSpec:
-        """The map with role `region`."""
-        return self._map("region")
+    def reading(self, names: Sequence[str]) -> "FeatureShards":
+        """The same shards, read for these maps: by role, the first one with it, or by column.
 
-    @property
-    def global_feature(self) -> MapSpec:
-        """The map with role `global`."""
-        return self._map("global")
+        Raises:
+            PipelineError: there is no such map.
+        """
+        return replace(self, maps=tuple(map(self._map, names)))
 
-    @property
-    def model_maps(self) -> tuple[MapSpec, MapSpec]:
-        """What a model takes: region map and global feature."""
-        return self.region, self.global_feature
-
-    def _map(self, role: str) -> MapSpec:
+    def _map(self, name: str) -> MapSpec:
         try:
-            return self.spec.map_with_role(role)
+            return self.spec.map_named(name)
         except KeyError:
-            has = ", ".join(f"{one.column} ({one.role})" for one in self.spec.maps)
             raise PipelineError(
-                f"the features have no map with role {role!r}",
-                found=has,
+                f"the features have no map {name!r}",
+                found=", ".join(f"{spec.column} ({spec.role})" for spec in self.spec.maps),
                 hint="Extract with a backbone that gives one:",
                 run=Command("show", ("backbones",)),
             ) from None

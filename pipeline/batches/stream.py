@@ -34,14 +34,12 @@ class Batch:
 
     Attributes:
         images: int64 [image], positions in the selection.
-        region: [image, height, width, channel].
-        global_feature: [image, channel].
+        maps: [image, *shape] each, those that the features are read for.
         codes: int8 [image, label].
     """
 
     images: NDArray[np.int64]
-    region: "NDArray[np.floating] | Tensor"
-    global_feature: "NDArray[np.floating] | Tensor"
+    maps: "tuple[NDArray[np.floating] | Tensor, ...]"
     codes: NDArray[np.int8]
 
     def __len__(self) -> int:
@@ -52,7 +50,7 @@ def batches(features: FeatureShards, images: ImageSet | Selection, order: Order,
     """The batches of one pass; close the iterator when leaving it early, so that its threads end.
 
     Args:
-        features: where the maps come from.
+        features: where the maps come from, and which.
         images: what is visited.
         order: in which order; how many threads read and what is kept in memory changes nothing about it.
         workers: threads that each read one window ahead; with 0 a window is read when it is wanted.
@@ -63,22 +61,21 @@ def batches(features: FeatureShards, images: ImageSet | Selection, order: Order,
     image_set = images if isinstance(images, ImageSet) else ImageSet(images)
     selection, cached = image_set.selection, image_set.cached
     missing = [window if cached is None else cached.missing(window) for window in order.windows]
-    columns = [spec.column for spec in features.model_maps]
+    columns = [spec.column for spec in features.maps]
     with _read_ahead(features, selection, [window for window in missing if len(window)], workers) as arriving:
         windows = _arrived(cached, zip(order.windows, missing, strict=True), arriving, columns)
         for positions, *read in _regroup(windows, order.sizes):
             maps = dict(zip(columns, read, strict=True)) if cached is None else cached.take(positions)
-            region, global_feature = (maps[column] for column in columns)
-            yield Batch(positions, region, global_feature, selection.annotations.codes(positions))
+            yield Batch(positions, tuple(maps[column] for column in columns), selection.annotations.codes(positions))
 
 
 def _read_ahead(
     features: FeatureShards, selection: Selection, windows: Sequence[NDArray[np.int64]], workers: int
 ) -> AbstractContextManager[Iterator[Maps]]:
-    """Region maps and global features of the images of each window; the threads end with the block."""
+    """The maps of the images of each window; the threads end with the block."""
 
     def read(window: NDArray[np.int64]) -> Maps:
-        return features.read(selection.shard[window], selection.row[window], features.model_maps)
+        return features.read(selection.shard[window], selection.row[window], features.maps)
 
     return ahead(read, windows, workers, workers + 1) if workers else nullcontext(map(read, windows))
 

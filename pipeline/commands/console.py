@@ -137,7 +137,9 @@ def prediction_lines(prediction: "Prediction") -> Iterator[str]:
     for image in prediction.images:
         yield image.image if image.error is None else f"{image.image}: {image.status} ({image.error})"
         for label in image.labels:
-            yield f"  {label.score:8.3f}  {label.label}  {label.heat_map}"
+            yield f"  {label.score:8.3f}  {label.label}  {label.heat_map or ''}".rstrip()
+    if any(label.heat_map is None for image in prediction.images for label in image.labels):
+        yield "no heat maps: the model does not tell where in a picture it sees a label"
     for name, words in prediction.words_missing.items():
         yield f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector"
     if prediction.random_weights and prediction.problem is None:

@@ -51,11 +51,15 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class LabelScore:
-    """One label of an image: larger scores mean more likely, and compare within an image only."""
+    """One label of an image: larger scores mean more likely, and compare within an image only.
+
+    Attributes:
+        heat_map: path of the picture that shows where the model sees the label; None where it has no response maps.
+    """
 
     label: str
     score: float
-    heat_map: str
+    heat_map: str | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,6 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     from pipeline.inference.model_file import trained_model
     from pipeline.inference.predictor import Predictor
     from pipeline.machine.device import resolve_device
-    from pipeline.models.sizes import FeatureSizes
 
     if not request.images:
         raise UsageError("predict: no image given, expected at least one. Example: biam-pipe predict photo.jpg")
@@ -142,11 +145,13 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     model = storage.shown(left.file("train", "model").path)
     spec = _feature_spec(config, left)
     labels = _labels(config, left, graph, request.labels)
-    channels, elements = (spec.map_with_role(role).shape[-1] for role in ("region", "global"))
-    saved = trained_model(left, FeatureSizes(channels, elements, labels.vectors.shape[1]))
+    saved = trained_model(left)
+    maps = tuple(map(spec.map_named, saved.needs))
+    saved.require(left, maps, labels.vectors.shape[1])
     device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), users_folder(request.out, "predict")
     with repeatable(config.evaluate.seed, config.engine.threads, device):
-        predictor = Predictor(config, spec, saved.model.to(device), torch.from_numpy(labels.vectors).to(device))
+        vectors = torch.from_numpy(labels.vectors).to(device)
+        predictor = Predictor(config, spec, maps, saved.model.to(device), vectors, saved.has_response_maps)
         scored = enumerate(predictor.predict(request.images, request.top), start=1)
         images = [_prediction(image, labels.names, number, pictures) for number, image in scored]
     return Prediction(model, spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, images)
@@ -210,16 +215,18 @@ def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | N
 
 
 def _prediction(scored: "ScoredImage", names: Sequence[str], number: int, pictures: Storage) -> ImagePrediction:
-    """What is told of an image, with a heat map picture for each of its labels."""
+    """What is told of an image, with a heat map picture for each of its labels where the model has response maps."""
     from pipeline.reporting.pictures import overlay, png, shrink
 
-    labels = []
+    heat_maps: list[str | None] = [None] * len(scored.best)
     if scored.picture is not None and scored.responses is not None:
         small = shrink(scored.picture, _PICTURE_PX)
-        for rank, (label, score) in enumerate(zip(scored.best, scored.scores, strict=True)):
+        for rank, label in enumerate(scored.best):
             name = f"{number:04d}-{_slug(Path(scored.path).stem)}-{rank + 1}-{_slug(names[label])}.png"
             pictures.write(name, png(overlay(small, scored.responses[rank])))
-            labels.append(LabelScore(names[label], score, pictures.shown(name)))
+            heat_maps[rank] = pictures.shown(name)
+    best = zip(scored.best, scored.scores, heat_maps, strict=True)
+    labels = [LabelScore(names[label], score, heat_map) for label, score, heat_map in best]
     return ImagePrediction(scored.path, scored.status, scored.error, labels)
 
 

@@ -22,6 +22,7 @@ from pipeline.machine.device import cores
 from pipeline.stores.hdf5 import sink
 from schemas.command import Command
 from schemas.errors import PipelineError
+from schemas.features import MapSpec
 from schemas.released import FEATURES, LABELS, key
 from schemas.status import ImageSplit, ImageStatus, LabelRole
 
@@ -83,11 +84,11 @@ def write(path: Path, features: FeatureShards, part: str) -> int:
         PipelineError: two images would get the same name, or the data set has no such images.
         IntegrityError: a shard is not what its receipt says.
     """
-    labels = columns(features.inputs)
+    labels, (region,) = columns(features.inputs), features.reading(["region"]).maps
     width = labels.num_seen if part == "train" else len(labels)
-    channels, regions = features.region.shape[-1], int(np.prod(features.region.shape[:-1]))
+    channels, regions = region.shape[-1], int(np.prod(region.shape[:-1]))
     written = 0
-    images = _images(features, labels, part)
+    images = _images(features, region, labels, part)
     threads = cores()
     with (
         sink(path) as target,
@@ -117,7 +118,7 @@ def write(path: Path, features: FeatureShards, part: str) -> int:
 
 
 def _images(
-    features: FeatureShards, labels: Columns, part: str
+    features: FeatureShards, region: MapSpec, labels: Columns, part: str
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[np.int8]]]:
     """Key, region map and codes of each usable image, in index order."""
     inputs = features.inputs
@@ -131,7 +132,7 @@ def _images(
                 rows = [row for row in group if splits[row] in _SPLITS[part] and statuses[row] == ImageStatus.OK]
                 if not rows:
                     continue
-                maps, codes = reader.read(group, features.region.column), annotations.codes(np.array(rows))
+                maps, codes = reader.read(group, region.column), annotations.codes(np.array(rows))
                 for row, row_codes in zip(rows, codes, strict=True):
                     yield key(ids[row]), maps[row - group.start], row_codes
 

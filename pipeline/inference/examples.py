@@ -32,12 +32,14 @@ class Examples:
         scorer: the model, ready.
         selection: the test images.
         table: their scores and codes.
+        has_response_maps: whether the model tells where it sees a label.
     """
 
     space: LabelSpace
     scorer: Scorer
     selection: Selection
     table: ScoreTable
+    has_response_maps: bool
 
     def choose(self, count: int, seed: int) -> NDArray[np.int64]:
         """Images drawn at random, those with a true unseen label first of all; in the order of the selection."""
@@ -75,6 +77,8 @@ class Examples:
         return unseen if len(unseen) else present[:_SEEN_MAPS]
 
     def _maps(self, batch: Batch, columns: NDArray[np.int64]) -> list[dict[str, Any]]:
+        if not self.has_response_maps:
+            return []
         model: Any = self.scorer.model
         vectors = self.scorer.label_vectors
         wanted = vectors[torch.from_numpy(columns).to(vectors.device)]

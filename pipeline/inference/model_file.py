@@ -1,8 +1,8 @@
 """model.safetensors: weights and how to build the model they belong to, equal to the byte for equal training."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage
 from pipeline.models import MODELS
+from pipeline.models.contract import has_response_maps, put
 from pipeline.models.sizes import FeatureSizes
 from schemas.command import Command
-from schemas.config import ModelConfig
+from schemas.config import ModelSection
 from schemas.errors import IntegrityError, PipelineError
+from schemas.features import MapSpec
 
 # One key with one JSON document: safetensors writes several keys in an order that changes from process to process.
 METADATA_KEY = "biam_pipe"
@@ -30,11 +32,37 @@ class SavedModel:
         model: in evaluation mode, on the CPU.
         config: how it was built.
         sizes: what its inputs look like.
+        file: where it lies, for error texts.
     """
 
     model: nn.Module
-    config: ModelConfig
+    config: ModelSection
     sizes: FeatureSizes
+    file: Path
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """The maps it reads, by role or column."""
+        return tuple(MODELS.load(self.config.name).needs(self.config))
+
+    @property
+    def has_response_maps(self) -> bool:
+        """Whether `model.response_maps` tells where in an image it sees a label."""
+        return has_response_maps(MODELS.load(self.config.name))
+
+    def require(self, inputs: Inputs, maps: Sequence[MapSpec], word_size: int) -> None:
+        """See that it can score features with these maps, which are those of `needs`, and words of this size.
+
+        Raises:
+            PipelineError: it was trained for others.
+        """
+        given = FeatureSizes.of(self.needs, maps, word_size)
+        if self.sizes != given:
+            raise PipelineError(
+                f"{self.file} was trained for {self.sizes}, the features and label vectors are {given};",
+                expected="the same",
+                run=Command("train", dataset=inputs.dataset),
+            )
 
 
 def detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,10 +74,10 @@ def detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_model(
-    storage: Storage, path: str, weights: Mapping[str, Tensor], config: ModelConfig, sizes: FeatureSizes
+    storage: Storage, path: str, weights: Mapping[str, Tensor], config: ModelSection, sizes: FeatureSizes
 ) -> None:
     """Commit a model file. It holds no time, host or recipe: equal weights give equal bytes."""
-    document = {"model": config.model_dump(mode="json"), "sizes": asdict(sizes)}
+    document = {"model": config.model_dump(mode="json"), "sizes": sizes.as_json()}
     with storage.commit(path) as temporary:
         save_file(detached(weights), temporary, metadata={METADATA_KEY: json.dumps(document, sort_keys=True)})
 
@@ -65,7 +93,8 @@ def load_model(path: Path) -> SavedModel:
             document = json.loads(file.metadata()[METADATA_KEY])
             names = file.keys()
             weights = {name: file.get_tensor(name) for name in names}
-        config, sizes = ModelConfig(**document["model"]), FeatureSizes(**document["sizes"])
+        settings: type[ModelSection] = MODELS.load(document["model"]["name"]).SETTINGS
+        config, sizes = settings(**document["model"]), FeatureSizes.from_json(document["sizes"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{path} is no model of ours ({type(error).__name__}: {error})",
@@ -74,27 +103,16 @@ def load_model(path: Path) -> SavedModel:
             run=Command("train"),
         ) from error
     model: nn.Module = MODELS.load(config.name).build(config, sizes)
+    put(model, {name: weights[name] for name, _ in model.named_buffers() if name in weights})
     model.load_state_dict(weights)
-    return SavedModel(model.eval(), config, sizes)
+    return SavedModel(model.eval(), config, sizes, path)
 
 
-def trained_model(inputs: Inputs, sizes: FeatureSizes) -> SavedModel:
+def trained_model(inputs: Inputs) -> SavedModel:
     """The model that training left, its file compared with the receipt.
 
-    Args:
-        inputs: what training left.
-        sizes: of the features and label vectors that it is to score.
-
     Raises:
-        PipelineError: there is none, or it was trained for others.
+        PipelineError: there is none.
         IntegrityError: its file is damaged.
     """
-    path = inputs.path("train", "model")
-    saved = load_model(path)
-    if saved.sizes != sizes:
-        raise PipelineError(
-            f"{path} was trained for {saved.sizes}, the features and label vectors are {sizes};",
-            expected="the same",
-            run=Command("train", dataset=inputs.dataset),
-        )
-    return saved
+    return load_model(inputs.path("train", "model"))

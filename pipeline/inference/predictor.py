@@ -18,7 +18,7 @@ from pipeline.inference.mapping import mapped
 from pipeline.metrics.topk import top_labels
 from schemas.config import Config
 from schemas.errors import PipelineError
-from schemas.features import FeatureSpec
+from schemas.features import FeatureSpec, MapSpec
 from schemas.status import ImageStatus
 
 
@@ -33,7 +33,7 @@ class ScoredImage:
         picture: the whole image, upright.
         best: columns of the label vectors with the largest scores, best first.
         scores: of those.
-        responses: [label, height, width], the response maps of those.
+        responses: [label, height, width], the response maps of those; None where the model has none.
     """
 
     path: str
@@ -52,14 +52,18 @@ class Predictor:
     Attributes:
         config: of the backbone, and of what images may be.
         spec: of the features that the model learnt from.
+        maps: those of them that it reads, in its order.
         model: in evaluation mode, on the device of the label vectors.
         label_vectors: [label, word].
+        has_response_maps: whether the model tells where it sees a label.
     """
 
     config: Config
     spec: FeatureSpec
+    maps: Sequence[MapSpec]
     model: nn.Module
     label_vectors: Tensor
+    has_response_maps: bool
 
     def predict(self, paths: Sequence[str], top: int) -> Iterator[ScoredImage]:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
@@ -98,13 +102,14 @@ class Predictor:
         if image.status != ImageStatus.OK:
             return ScoredImage(image.image_id, str(image.status), image.error)
         device = self.label_vectors.device
-        columns = (self.spec.map_with_role(role).column for role in ("region", "global"))
-        inputs = [torch.from_numpy(maps[column]).to(device) for column in columns]
+        inputs = [torch.from_numpy(maps[spec.column]).to(device) for spec in self.maps]
         scores = self.model(*inputs, self.label_vectors).cpu().numpy()
         best = top_labels(scores, top)[0]
-        model: Any = self.model
-        wanted = self.label_vectors[torch.from_numpy(best).to(device)]
-        responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
+        responses = None
+        if self.has_response_maps:
+            model: Any = self.model
+            wanted = self.label_vectors[torch.from_numpy(best).to(device)]
+            responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
         return ScoredImage(
             image.image_id,
             str(image.status),

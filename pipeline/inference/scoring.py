@@ -28,7 +28,7 @@ class Scorer:
     Attributes:
         model: on its device.
         label_vectors: [label, word], on the same device; the columns of the scores.
-        features: where the maps come from.
+        features: where the maps come from, read for those that the model takes.
         batch_images: images of a batch at most.
         check: called between batches with the images done so far; raises to stop.
     """
@@ -65,9 +65,9 @@ class Scorer:
         return scores.cpu().numpy()
 
 
-def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Region map and global feature of a batch on a device, in the type of the store: models cast by themselves."""
-    return torch.as_tensor(batch.region).to(device), torch.as_tensor(batch.global_feature).to(device)
+def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
+    """The maps of a batch on a device, in the type of the store: models cast by themselves."""
+    return tuple(torch.as_tensor(values).to(device) for values in batch.maps)
 
 
 def sorted_on(device: torch.device) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

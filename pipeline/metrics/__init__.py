@@ -1,8 +1,7 @@
 """How good scores are. NumPy only, so that nothing here imports torch.
 
-The room's contract: a protocol is a module with `KS`, the K of F1@K where the settings name none, and `ranking(table)`,
-a `pipeline.metrics.ranking.Ranking`, which decides which cells, images and labels count. `protocols` calls it by name,
-and adds the means, the best K, chance and the permuted control.
+What a protocol's module has to have stands in `contract.EvaluationProtocol`. `protocols` calls it by name, and adds the
+means, the best K, chance and the permuted control.
 
 A `ScoreTable` holds scores [image, label], float32, larger means more likely, and codes, int8, +1 present, -1 absent, 0
 unknown, in memory or with the scores in a file. All sums run in float64. Equal scores are one step of a ranking by
@@ -10,12 +9,14 @@ label; in a ranking by image the lower label index goes first.
 """
 
 from pipeline.engine.registry import Registry
+from pipeline.metrics.contract import EvaluationProtocol
 
-PROTOCOLS = Registry(
+PROTOCOLS: Registry[EvaluationProtocol] = Registry(
     "protocol",
     {
         "nuswide": "pipeline.metrics.nuswide",
         "openimages": "pipeline.metrics.openimages",
         "openimages-biam": "pipeline.metrics.openimages_biam",
     },
+    EvaluationProtocol,
 )

@@ -1,13 +1,10 @@
-"""Zero-shot models: features and label vectors in, a score for each image and label out.
+"""Models: features and label vectors in, a score for each image and label out.
 
-The room's contract: a module has `build(config, sizes)`, which gives a `torch.nn.Module` with
-
-    forward(region, global_feature, label_vectors)        -> scores [image, label], float32
-    response_maps(region, global_feature, label_vectors)  -> [image, label, height, width]
-
-Models know neither images nor backbones: the sizes they need come from the feature spec. Losses stand beside them.
+What a model's module has to have stands in `contract.Model`. Models know neither images nor backbones: they name the
+maps they read, and get the sizes of those from the feature spec. Losses stand beside them.
 """
 
 from pipeline.engine.registry import Registry
+from pipeline.models.contract import Model
 
-MODELS = Registry("model", {"biam": "pipeline.models.biam"})
+MODELS: Registry[Model] = Registry("model", {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"}, Model)

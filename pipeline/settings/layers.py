@@ -5,16 +5,19 @@ Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from dags import DAGS
-from dags.presets import PRESETS
+from pipeline.models import MODELS
+from pipeline.models.contract import in_vain, presets
 from pipeline.settings.mistakes import explain
-from schemas.config import Config
+from schemas.command import Command
+from schemas.config import Config, ModelSection
 from schemas.errors import UsageError
 from schemas.section import explanations
 
@@ -42,12 +45,54 @@ def configuration(
     """
     user = _merged(_file_layer(file), _environment_layer(environment), _set_layer(sets))
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
-    chosen = {"name": "biam", "preset": "released"} | DAGS.load(name).SETTINGS.get("model", {}) | user.get("model", {})
-    merged = _merged(_below_user(name, chosen["name"], chosen["preset"]), user, {"dataset": {"name": name}})
+    model, preset = _chosen_model(name, user.get("model", {}))
+    below, shape = _below_user(name, model, preset), config_class(model)
+    own = {"dataset": {"name": name}, "model": {"name": model}}
     try:
-        return Config.model_validate(merged)
+        config = shape.model_validate(_merged(below, user, own))
+        _refuse_in_vain(config, user, shape.model_validate(_merged(below, own, {"dataset": user.get("dataset", {})})))
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, shape) from error
+    return config
+
+
+@cache
+def config_class(model: str) -> type[Config]:
+    """The configuration with the section of a model as its module has it.
+
+    Raises:
+        UsageError: no such model.
+    """
+    section = MODELS.load(model).SETTINGS
+    return create_model("Config", __base__=Config, __doc__=Config.__doc__, model=(section, section()))
+
+
+def _chosen_model(dataset: str, user: Layer) -> tuple[str, str]:
+    """Name and preset; a preset that is no text is refused later, with the others."""
+    chosen = {"name": ModelSection().name} | DAGS.load(dataset).SETTINGS.get("model", {}) | user
+    default = config_class(chosen["name"]).model_fields["model"].default
+    return chosen["name"], chosen.get("preset", default.preset)
+
+
+def _refuse_in_vain(config: Config, user: Layer, without: Config) -> None:
+    """Refuse what a user sets although the model does not read it.
+
+    Args:
+        without: the configuration without the user's model and training: a value as it is there may be said.
+
+    Raises:
+        UsageError: a setting is not read, and has another value.
+    """
+    for key, reason in in_vain(MODELS.load(config.model.name), config).items():
+        section, _, name = key.partition(".")
+        got, usual = (getattr(getattr(one, section), name) for one in (config, without))
+        if name in user.get(section, {}) and got != usual:
+            raise UsageError(
+                f"setting {key}: got {got!r}, {reason};",
+                expected=repr(usual),
+                hint="Use:",
+                run=Command(sets={key: usual}),
+            )
 
 
 def as_toml(config: Config) -> str:
@@ -55,7 +100,7 @@ def as_toml(config: Config) -> str:
 
     What the preset gives and what is not set stand in comments: as keys they would outrank another preset later.
     """
-    presets = _of_presets(config)
+    given_by_presets = _of_presets(config)
     lines = _comment(
         f"Settings of data set {config.dataset.name!r}. In comments stand those that preset {config.model.preset!r} "
         "gives here, and those that are not set (null): as keys they would outrank another preset."
@@ -64,7 +109,7 @@ def as_toml(config: Config) -> str:
         said, values = explanations(type(section)), section.model_dump(mode="json")
         lines += ["", "", *_comment(str(section.__doc__)), f"[{name}]"]
         for key in sorted(values, key=lambda key: isinstance(values[key], dict)):  # a table takes in what follows it
-            given = values[key] is None or values[key] == presets.get(name, {}).get(key)
+            given = values[key] is None or values[key] == given_by_presets.get(name, {}).get(key)
             assigned = _assigned(name, key, values[key])
             lines += ["", *_comment(said[key]), *(f"# {line}" if given else line for line in assigned)]
     unset = [f"{name}.{key}" for name, section in config for key, value in section if value is None]
@@ -74,10 +119,10 @@ def as_toml(config: Config) -> str:
 def _of_presets(config: Config) -> dict[str, Layer]:
     """What stands here without a user, of all that some preset of the model gives."""
     name, model = config.dataset.name, config.model.name
-    presets = (*PRESETS.items(), *getattr(DAGS.load(name), "PRESETS", {}).items())
-    every = _merged(*(settings for (of, _), settings in presets if of == model))
+    of_data_set = getattr(DAGS.load(name), "PRESETS", {}).items()
+    every = _merged(*presets(MODELS.load(model)).values(), *(layer for (of, _), layer in of_data_set if of == model))
     here = _merged(
-        {section: Config.model_fields[section].default.model_dump(mode="json") for section in every},
+        {section: config_class(model).model_fields[section].default.model_dump(mode="json") for section in every},
         _below_user(name, model, config.model.preset),
     )
     return {section: {key: here[section][key] for key in keys} for section, keys in every.items()}
@@ -98,8 +143,9 @@ def _comment(text: str) -> list[str]:
 
 def _below_user(dataset: str, model: str, preset: str) -> dict[str, Any]:
     """A preset, the data set's settings over it, and over them what the preset is on that data set."""
-    dag, chosen = DAGS.load(dataset), (model, preset)
-    return _merged(PRESETS.get(chosen, {}), dag.SETTINGS, getattr(dag, "PRESETS", {}).get(chosen, {}))
+    dag, of_model = DAGS.load(dataset), presets(MODELS.load(model))
+    of_data_set = getattr(dag, "PRESETS", {})
+    return _merged(of_model.get(preset, {}), dag.SETTINGS, of_data_set.get((model, preset), {}))
 
 
 def _merged(*layers: Layer) -> dict[str, Any]:

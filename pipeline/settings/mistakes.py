@@ -36,14 +36,18 @@ _BOUNDS = {
 }
 
 
-def explain(error: ValidationError) -> UsageError:
-    """The error of the first thing wrong, with what would be right."""
+def explain(error: ValidationError, shape: type[Config]) -> UsageError:
+    """The error of the first thing wrong, with what would be right.
+
+    Args:
+        shape: what the configuration was to be.
+    """
     first = error.errors()[0]
     place, told = first["loc"], first.get("ctx", {}).get("error")  # `told` is a text of `schemas`
     if first["type"] == "extra_forbidden":
-        return _renamed(_key(place), first["input"]) or _unknown(place)
+        return _renamed(_key(place), first["input"]) or _unknown(place, shape)
     if place[-1] == "[key]":
-        return _unknown(place[:-1])
+        return _unknown(place[:-1], shape)
     if isinstance(told, UnfitError):  # several settings that do not go together: the text names them
         return UsageError(str(told), hint="Use:", run=Command(sets=told.sets))
     if told is not None and len(place) == 1:
@@ -51,7 +55,7 @@ def explain(error: ValidationError) -> UsageError:
     key = _key(place)
     if told is not None:
         return UsageError(f"setting {key}: {told}")
-    schema, default = _allowed(place)
+    schema, default = _allowed(place, shape)
     what, got, expected = f"setting {key}:", repr(first["input"]), _expected(schema)
     if default is None and "anyOf" not in schema:  # a key that the user made up
         return UsageError(what, got=got, expected=expected)
@@ -64,11 +68,11 @@ def _renamed(key: str, value: object) -> UsageError | None:
     return next((UsageError(f"unknown setting {key!r}", hint=_NOW[key]) for key in keys if key in _NOW), None)
 
 
-def _unknown(place: Sequence[int | str]) -> UsageError:
+def _unknown(place: Sequence[int | str], shape: type[Config]) -> UsageError:
     key = _key(place)
     if len(place) == 1:
         return unknown_name("section", key, Config.model_fields)
-    schema = _allowed(place[:-1])[0]
+    schema = _allowed(place[:-1], shape)[0]
     names = schema["properties"] if "properties" in schema else schema["propertyNames"]["enum"]
     known = [f"{_key(place[:-1])}.{name}" for name in names]
     near = get_close_matches(key, known, n=1)
@@ -82,9 +86,9 @@ def _key(place: Sequence[int | str]) -> str:
     return ".".join(names[:1] + names[2:] if names[0] == "dataset" else names)
 
 
-def _allowed(place: Sequence[int | str]) -> tuple[Schema, Any]:
+def _allowed(place: Sequence[int | str], shape: type[Config]) -> tuple[Schema, Any]:
     """The JSON schema of what stands at a place of the configuration, and the default of the setting there."""
-    whole = Config.model_json_schema()
+    whole = shape.model_json_schema()
     here, default = whole, None
     for part in place:
         here = _inner(here, part)

@@ -159,9 +159,9 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     from pipeline.batches.shards import open_features
     from pipeline.inference.model_file import trained_model
     from pipeline.inference.scoring import Scorer
-    from pipeline.models.sizes import FeatureSizes
 
-    space, features = read_label_space(task.inputs), open_features(task.inputs)
+    space, saved = read_label_space(task.inputs), trained_model(task.inputs)
+    features = open_features(task.inputs).reading(saved.needs)
     selections = select(features, space, [ImageSplit.TEST])
     test = selections[ImageSplit.TEST]
     if len(test) == 0:
@@ -171,8 +171,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
             expected="at least 1",
             run=Command("evaluate", dataset=task.inputs.dataset, sets={"split.test_fraction": 0.2}),
         )
-    sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], space.vectors.shape[1])
-    saved = trained_model(task.inputs, sizes)
+    saved.require(task.inputs, features.maps, space.vectors.shape[1])
 
     def check(images: int) -> None:
         tell(images, len(test), counted(images, len(test), "images scored"))
@@ -280,7 +279,7 @@ def _write_examples(task: Task, done: _Evaluated) -> None:
 
     from pipeline.inference.examples import Examples
 
-    examples = Examples(done.space, done.scorer, done.selection, done.table)
+    examples = Examples(done.space, done.scorer, done.selection, done.table, done.saved.has_response_maps)
     config: EvaluateConfig = task.settings.evaluate
     images = examples.choose(config.examples, config.examples_seed)
     table = pa.Table.from_pylist(list(examples.rows(images)), schema=EXAMPLES)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -249,7 +249,7 @@ def _read(file: "h5py.File | None", image_id: str, target: NDArray[np.float32]) 
 @lru_cache(maxsize=1)
 def _tail(config: BackboneConfig) -> "nn.Module":
     """The layers from the region map to the global feature; half a gigabyte, loaded once in a process."""
-    return cast("nn.Module", BACKBONES.load(_BACKBONE).build(config).steps[_GLOBAL])
+    return BACKBONES.load(_BACKBONE).build(config).steps[_GLOBAL]
 
 
 def _global(tail: "nn.Module", regions: NDArray[np.float32], settings: Settings) -> NDArray[Any]:

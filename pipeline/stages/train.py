@@ -9,7 +9,7 @@ No annotation of an unseen label is read into anything here: the label space is 
 import json
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,23 +20,24 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.machine.device import require_device
-from pipeline.models import MODELS
+from pipeline.models import MODELS, contract
 from schemas.command import Command
-from schemas.config import Config, ModelConfig, TrainConfig
+from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
-from schemas.features import MapSpec
+from schemas.features import MapSpec, map_named
 from schemas.section import recipe
 from schemas.status import ImageSplit
 
 if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
+    from torch import nn
 
     from pipeline.batches.label_space import LabelSpace
     from pipeline.batches.selection import Selection
     from pipeline.models.sizes import FeatureSizes
-    from pipeline.training.checkpoint import Learner, Progress
     from pipeline.training.loop import Material
+    from pipeline.training.validation import OpenTable
 
 VERSION = 3
 
@@ -55,11 +56,30 @@ class Settings:
         scores_in_memory_bytes: more scores than that, of a validation, lie in a file of the run's folder meanwhile.
     """
 
-    model: ModelConfig
+    model: ModelSection
     train: TrainConfig
     threads: int | None = None
     config_toml: str = ""
     scores_in_memory_bytes: int = 2**30
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What epochs came to, where there were any.
+
+    Attributes:
+        weights: all that the network holds.
+        epoch: after which they were kept.
+        history: one entry an epoch.
+        steps: of the optimiser.
+        score: on the validation images.
+    """
+
+    weights: "Mapping[str, torch.Tensor]"
+    epoch: int | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    steps: int = 0
+    score: float | None = None
 
 
 def stage(config: Config, sources: Sources) -> Stage:
@@ -94,49 +114,34 @@ def stage(config: Config, sources: Sources) -> Stage:
 
 
 def _require(config: Config, scheduler: str | None) -> None:
-    """See that the model finds the maps it reads among those to store, as many regions as it asks for, and its device.
+    """See that the model finds the maps it reads among those to store, that it can read them, and its device.
 
     Raises:
         UsageError: it does not.
     """
     del scheduler  # training runs here
-    maps = BACKBONES.load(config.backbone.name).OFFER.maps(config.backbone)
-    side, model = _map(config, maps, "region").shape[0], config.model
-    _map(config, maps, "global")
-    if model.grid_side is not None and model.grid_side > side:
-        raise _too_large("model.grid_side", model.grid_side, f"the region map has {side} x {side} regions", side)
-    regions = (model.grid_side or side) ** 2
-    if model.classification == "region" and model.top_k > regions:
-        raise _too_large("model.top_k", model.top_k, f"there are {regions} regions", regions)
+    model = MODELS.load(config.model.name)
+    stored = BACKBONES.load(config.backbone.name).OFFER.maps(config.backbone)
+    contract.require(model, config.model, [_map(config, stored, name) for name in model.needs(config.model)])
     require_device(config.train.device, "train.device", config.train.processes)
 
 
-def _too_large(setting: str, got: int, there: str, most: int) -> UsageError:
-    return UsageError(
-        f"setting {setting}:",
-        got=f"{got}, but {there}",
-        expected=f"at most {most}",
-        hint="Use:",
-        run=Command(sets={setting: most}),
-    )
-
-
-def _map(config: Config, maps: Collection[MapSpec], role: str) -> MapSpec:
-    """The first map with a role.
+def _map(config: Config, stored: Sequence[MapSpec], name: str) -> MapSpec:
+    """A map by role or column.
 
     Raises:
         UsageError: there is none.
     """
-    found = next((spec for spec in maps if spec.role == role), None)
-    if found is None:
+    try:
+        return map_named(stored, name)
+    except KeyError:
         raise UsageError(
             "setting backbone.layers:",
-            got=f"{', '.join(spec.column for spec in maps)}, and none of them is a {role} map",
+            got=f"{', '.join(spec.column for spec in stored)}, and none of them is a {name} map",
             expected=f"one at least, which the model {config.model.name} reads",
             hint="Use:",
             run=Command(sets={"backbone.layers": []}),
-        )
-    return found
+        ) from None
 
 
 def training_toml(config: Config) -> str:
@@ -174,13 +179,17 @@ def _train(task: Task) -> list[Output]:
     writing = log_file(task.storage.scratch(task.folder)) if first else nullcontext()
     with writing, repeatable(settings.train.seed, _threads(settings), device):
         material, sizes = _material(task, settings, device)
-        learner = _learner(settings, sizes, device)
-        progress = _fit(task, material, learner, fabric)
+        network, fitted = _network(task, material, sizes, device)
+        learnt = _all_epochs(task, material, network, fabric) if _by_steps(settings) else _Learnt(network.state_dict())
         if not first:
             return []
-        facts = _write(task, learner, progress, material, sizes)
+        facts = _write(task, learnt, fitted, material, sizes)
     content = task.storage.sha256(task.path("model"))
     return [Output(("model", "history", "config"), rows=len(material.train), content=content, facts=facts)]
+
+
+def _by_steps(settings: Settings) -> bool:
+    return contract.learns_by_steps(MODELS.load(settings.model.name))
 
 
 def _threads(settings: Settings) -> int | None:
@@ -202,7 +211,8 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     from pipeline.training.loop import Material
 
     space = read_label_space(task.inputs).seen_only()
-    features = open_features(task.inputs)
+    needs = MODELS.load(settings.model.name).needs(settings.model)
+    features = open_features(task.inputs).reading(needs)
     selections = select(features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
     limit, full = settings.train.max_positives, settings.train.full_epochs > 0
     train, validation = selections[ImageSplit.TRAIN].trainable(limit), selections[ImageSplit.VALIDATION]
@@ -212,13 +222,14 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     candidates = {"train and validation": train.with_others(validation), "train": everything or train}
     candidates |= {"validation": validation} if len(validation) else {}
     free = free_memory(device, config.batch_images, config.processes)
-    cache = open_cache(features, candidates, free, config.feature_cache, device)
+    mode = config.feature_cache if _by_steps(settings) else "never"  # there is one pass, and one for validation
+    cache = open_cache(features, candidates, free, mode, device)
 
     def images(selection: Selection) -> ImageSet:
         return cache.image_set(selection) if cache else ImageSet(selection)
 
     vectors = torch.from_numpy(space.vectors).to(device)
-    sizes = FeatureSizes(features.region.shape[-1], features.global_feature.shape[-1], vectors.shape[1])
+    sizes = FeatureSizes.of(needs, features.maps, vectors.shape[1])
     all_images = images(everything) if everything else None
     return Material(features, images(train), images(validation), all_images, vectors), sizes
 
@@ -249,31 +260,42 @@ def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") 
         )
 
 
-def _learner(settings: Settings, sizes: "FeatureSizes", device: "torch.device") -> "Learner":
-    """Model with fresh weights and its optimiser, from torch's random state as it stands."""
-    import torch
+def _network(
+    task: Task, material: "Material", sizes: "FeatureSizes", device: "torch.device"
+) -> "tuple[nn.Module, Mapping[str, Any]]":
+    """The network from torch's random state as it stands, with what is fitted beforehand, and what is told of that."""
+    from pipeline.training.fitting import fitting
 
-    from pipeline.training.checkpoint import Learner
+    settings: Settings = task.settings
+    model = MODELS.load(settings.model.name)
+    network: nn.Module = model.build(settings.model, sizes)
+    fitted = contract.fit(model, settings.model, fitting(material, _open_table(task)))
+    contract.put(network, fitted.buffers)
+    if fitted.facts:
+        logger.info("fitted: %s", json.dumps(fitted.facts))
+    return network.to(device), fitted.facts
 
-    model = MODELS.load(settings.model.name).build(settings.model, sizes)
-    model = model.to(device)
-    config = settings.train
-    optimizer = torch.optim.Adam(  # its rate is set at the beginning of every epoch
-        model.parameters(), betas=config.betas, weight_decay=config.weight_decay, fused=device.type != "mps"
-    )
-    return Learner(model, optimizer)
 
-
-def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric") -> "Progress":
-    """All epochs that are left."""
+def _open_table(task: Task) -> "OpenTable":
+    """Gives an empty table for scores, in a file of the run's folder where memory is not to hold them."""
     from pipeline.metrics.score_table import open_score_table
+
+    folder = task.storage.scratch(task.folder)
+    return partial(open_score_table, folder, memory_bytes=task.settings.scores_in_memory_bytes)
+
+
+def _all_epochs(task: Task, material: "Material", network: "nn.Module", fabric: "Fabric") -> _Learnt:
+    """Run all epochs that are left.
+
+    The weights are those with the best validation score; without validation images, or once they were trained on, the
+    last ones.
+    """
     from pipeline.training import checkpoint, journal
     from pipeline.training.loop import Hooks, Loop
 
-    config = task.settings.train
-    open_table = partial(
-        open_score_table, task.storage.scratch(task.folder), memory_bytes=task.settings.scores_in_memory_bytes
-    )
+    settings: Settings = task.settings
+    config, model, open_table = settings.train, MODELS.load(settings.model.name), _open_table(task)
+    learner = checkpoint.Learner(network, contract.optimizer(model, network, config))
     path = task.path(CHECKPOINT)
     progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
     if progress is None:
@@ -288,40 +310,37 @@ def _fit(task: Task, material: "Material", learner: "Learner", fabric: "Fabric")
     else:
         logger.info("going on after step %d in epoch %d", progress.step, progress.epoch + 1)
 
-    if not fabric.is_global_zero:
-        Loop(
-            config, material, learner, progress, Hooks(lambda: None, None, path, lambda *_: None, open_table), fabric
-        ).run()
-        return progress
-
     def save() -> None:
         checkpoint.save(task.storage, path, task.fingerprint, learner, progress)
 
-    with journal.curves(task.storage.scratch(task.folder), progress.step) as record:
-        Loop(config, material, learner, progress, Hooks(save, task.deadline, path, record, open_table), fabric).run()
-    return progress
-
-
-def _write(
-    task: Task, learner: "Learner", progress: "Progress", material: "Material", sizes: "FeatureSizes"
-) -> dict[str, Any]:
-    """Commit the model and the history.
-
-    The weights are those with the best validation score; without validation images, or once they were trained on, the
-    last ones.
-    """
-    from pipeline.inference.model_file import save_model
-
-    settings: Settings = task.settings
+    if fabric.is_global_zero:
+        with journal.curves(task.storage.scratch(task.folder), progress.step) as record:
+            hooks = Hooks(save, task.deadline, path, record, open_table)
+            Loop(model, config, material, learner, progress, hooks, fabric).run()
+    else:
+        hooks = Hooks(lambda: None, None, path, lambda *_: None, open_table)
+        Loop(model, config, material, learner, progress, hooks, fabric).run()
     weights, selected = learner.best, progress.best_epoch
     if selected is None or progress.full_from is not None:
         why = "no validation images" if selected is None else "all images were trained on"
         logger.info("%s: the weights of the last epoch are kept", why)
         weights, selected = learner.model.state_dict(), progress.epoch
+    logger.info("kept epoch %d of %d", selected, progress.epoch)
+    return _Learnt(weights, selected, progress.history, progress.step, progress.best_score)
+
+
+def _write(
+    task: Task, learnt: _Learnt, fitted: "Mapping[str, Any]", material: "Material", sizes: "FeatureSizes"
+) -> dict[str, Any]:
+    """Commit the model and the history."""
+    from pipeline.inference.model_file import save_model
+
+    settings: Settings = task.settings
     images = {"train": len(material.train), "validation": len(material.validation)}
-    save_model(task.storage, task.path("model"), weights, settings.model, sizes)
-    history = {"epochs": progress.history, "selected_epoch": selected, "images": images}
+    save_model(task.storage, task.path("model"), learnt.weights, settings.model, sizes)
+    history = {"epochs": learnt.history, "selected_epoch": learnt.epoch, "images": images}
+    if fitted:
+        history["fit"] = dict(fitted)
     task.storage.write(task.path("history"), json.dumps(history, indent=2).encode())
     task.storage.write(task.path("config"), settings.config_toml.encode())
-    logger.info("kept epoch %d of %d", selected, progress.epoch)
-    return {"selected_epoch": selected, "steps": progress.step, "score": progress.best_score, "images": images}
+    return {"selected_epoch": learnt.epoch, "steps": learnt.steps, "score": learnt.score, "images": images}

@@ -1,9 +1,8 @@
-"""How features lie on disk: one module a format, all with the same entry points.
-
-`SUFFIX`, `write(path, spec, options, batches)`, `open_shard(path, verified=...)`, which gives a
-`stores.reader.Reader`, and `example(map)`, with which another program reads one. All hold equal bits.
-"""
+"""How features lie on disk: one module a format. What a store's module has to have stands in `contract.Store`."""
 
 from pipeline.engine.registry import Registry
+from pipeline.stores.contract import Store
 
-STORES = Registry("store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"})
+STORES: Registry[Store] = Registry(
+    "store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"}, Store
+)

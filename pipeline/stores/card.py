@@ -1,8 +1,8 @@
 """The feature card: a page that tells whoever finds the shards what they are and how to read them."""
 
 from collections.abc import Mapping
-from types import ModuleType
 
+from pipeline.stores.contract import Store
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
 from schemas.status import ImageStatus
 
@@ -17,7 +17,7 @@ _EQUAL_BITS = """\
 """
 
 
-def card(dataset: str, spec: FeatureSpec, store: ModuleType, licence: str, counts: Mapping[str, int]) -> str:
+def card(dataset: str, spec: FeatureSpec, store: Store, licence: str, counts: Mapping[str, int]) -> str:
     """The page, in Markdown; equal features have equal cards.
 
     Args:

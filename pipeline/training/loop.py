@@ -22,7 +22,7 @@ from pipeline.batches.stream import Batch, batches
 from pipeline.inference.model_file import detached
 from pipeline.inference.scoring import Scorer, inputs
 from pipeline.machine import stopping
-from pipeline.models.losses import ranking_loss
+from pipeline.models import contract
 from pipeline.training.checkpoint import Learner, Progress
 from pipeline.training.journal import Record, TrainingLog
 from pipeline.training.schedule import learning_rate
@@ -71,10 +71,15 @@ class Hooks:
 
 
 class Loop:
-    """Runs epochs until all are done. The position lives in `progress`, the weights in `learner`."""
+    """Runs epochs until all are done. The position lives in `progress`, the weights in `learner`.
+
+    Args:
+        model: the module of the model, for its loss.
+    """
 
     def __init__(
         self,
+        model: contract.Model,
         config: TrainConfig,
         material: Material,
         learner: Learner,
@@ -82,7 +87,7 @@ class Loop:
         hooks: Hooks,
         fabric: Fabric,
     ) -> None:
-        self.config, self.material, self.learner = config, material, learner
+        self.model, self.config, self.material, self.learner = model, config, material, learner
         self.progress, self.hooks, self.fabric = progress, hooks, fabric
         self.fitted = fabric.setup_module(learner.model)
         epochs, image_sets = config.epochs + config.full_epochs, (material.train, material.everything)
@@ -159,8 +164,9 @@ class Loop:
             torch.manual_seed(hash((self.config.seed, fabric.global_rank, progress.step)) % 2**63)
         self.learner.optimizer.zero_grad(set_to_none=True)  # before the forward pass, which needs the memory
         codes = torch.from_numpy(batch.codes).to(fabric.device)
-        scores = self.fitted(*inputs(batch, fabric.device), self.material.label_vectors)
-        loss = ranking_loss(scores, codes, self.config.loss, batch_images)
+        words = self.material.label_vectors
+        output = self.fitted(*inputs(batch, fabric.device), words)
+        loss = contract.loss(self.model, output, codes, words, self.config, batch_images)
         total = fabric.all_reduce(loss.detach().clone(), reduce_op="sum")
         assert isinstance(total, Tensor)
         value = float(total)
@@ -183,7 +189,7 @@ class Loop:
         precision = "With train.precision=fp32, or with" if config.precision != "fp32" else "With"
         return PipelineError(
             f"train: the loss is {value} at step {progress.step + 1} (epoch {progress.epoch + 1}, "
-            f"learning rate {progress.rate:g}; the last checkpoint is {saved});",
+            f"learning rate {progress.rate:g}), the last checkpoint is {saved};",
             expected="a finite number",
             hint=f"{precision} a smaller rate, run:",
             run=Command("train", sets={f"train.{key}": rate}),

@@ -81,4 +81,4 @@ def test_what_does_not_concern_the_stages_to_run_is_not_refused(
 
 
 def test_pooled_classification_asks_for_no_best_regions(tmp_path: Path) -> None:
-    flow.plan(configured("model.top_k=197", "model.classification=pooled"), tmp_path, flow.Request("report"))
+    flow.plan(configured("model.grid_side=1", "model.classification=pooled"), tmp_path, flow.Request("report"))

@@ -5,14 +5,15 @@ from typing import Literal, get_args, get_origin
 import pytest
 from annotated_types import Le
 
+from pipeline.models import MODELS
 from schemas.config import Config
 from schemas.datasets import Dataset
 from schemas.section import Decides, Section, content, explanations, recipe
 
 DATASETS = {section.model_fields["name"].default: section for section in get_args(get_args(Dataset)[0])}
 SECTIONS: dict[str, type[Section]] = {
-    name: field.annotation for name, field in Config.model_fields.items() if name != "dataset"
-}
+    name: field.annotation for name, field in Config.model_fields.items() if name not in ("dataset", "model")
+} | {f"model ({model})": MODELS.load(model).SETTINGS for model in MODELS}
 RECIPES = {
     "download": "max_bytes max_pixels",
     "images": "",
@@ -21,8 +22,9 @@ RECIPES = {
     "store": "",
     "embed": "vectors missing overrides",
     "split": "name seed test_fraction validation_fraction",
-    "model": "name preset channels heads joint_size top_k attention_dropout global_dropout classification blocks "
-    "region_attention region_weighting region_norm scene_weighting grid_side",
+    "model (biam)": "name preset channels heads joint_size top_k attention_dropout global_dropout classification "
+    "blocks region_attention region_weighting region_norm scene_weighting grid_side",
+    "model (ridge)": "name preset form feature strength mixed_labels",
     "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
     "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
     "evaluate": "protocol ks draws seed min_coverage examples examples_seed",

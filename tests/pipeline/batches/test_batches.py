@@ -47,7 +47,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> SmallWork:
 
 def opened(work: SmallWork) -> tuple[FeatureShards, LabelSpace]:
     left = work.left()
-    return open_features(left), read_label_space(left)
+    return open_features(left).reading(["region", "global"]), read_label_space(left)
 
 
 def selected(work: SmallWork, *splits: ImageSplit) -> Selections:
@@ -286,8 +286,7 @@ def test_processes_share_every_batch_of_an_epoch(work: SmallWork, processes: int
 def assert_equal_batches(found: list[Batch], expected: list[Batch]) -> None:
     assert [batch.images.tolist() for batch in found] == [batch.images.tolist() for batch in expected]
     for one, other in zip(found, expected, strict=True):
-        assert np.array_equal(one.region, other.region)
-        assert np.array_equal(one.global_feature, other.global_feature)
+        assert all(map(np.array_equal, one.maps, other.maps))
         assert np.array_equal(one.codes, other.codes)
 
 
@@ -397,7 +396,7 @@ def test_an_epoch_decompresses_little_more_than_it_uses(
 
     monkeypatch.setattr(module, "open_shard", open_shard)
     for batch in batches(features, selection, shuffled(selection.block, epoch_rng(0, 0), 3, 8)):
-        used += batch.region.nbytes + batch.global_feature.nbytes
+        used += sum(values.nbytes for values in batch.maps)
     assert used <= decompressed < 1.2 * used
 
 
@@ -446,9 +445,10 @@ def test_batches_hold_the_maps_and_codes_of_their_images(tmp_path: Path, store: 
     assert 7 not in images
     for batch in got:
         numbers = images[batch.images]
-        assert batch.region.dtype == batch.global_feature.dtype == np.float16
-        assert np.array_equal(batch.region, work.regions[numbers])
-        assert np.array_equal(batch.global_feature, work.global_features[numbers])
+        region, global_feature = batch.maps
+        assert region.dtype == global_feature.dtype == np.float16
+        assert np.array_equal(region, work.regions[numbers])
+        assert np.array_equal(global_feature, work.global_features[numbers])
         assert batch.codes.tolist() == [true_codes(work, n, space.label_index.tolist()) for n in numbers]
 
 
@@ -460,7 +460,7 @@ def test_batches_after_a_pause_are_those_of_an_undisturbed_epoch(work: SmallWork
     for done in range(len(whole) + 1):
         rest = list(batches(features, selection, order.after(done)))
         assert [batch.images.tolist() for batch in rest] == [batch.images.tolist() for batch in whole[done:]]
-        assert all(np.array_equal(a.region, b.region) for a, b in zip(rest, whole[done:], strict=True))
+        assert all(np.array_equal(a.maps[0], b.maps[0]) for a, b in zip(rest, whole[done:], strict=True))
 
 
 @pytest.mark.parametrize("changes", [{"row_group_rows": 3}, {"row_group_rows": 1000}, {"store": "hdf5"}])
@@ -470,7 +470,7 @@ def test_how_features_lie_on_disk_changes_neither_order_nor_batches(
     _, expected = read_all(work, TRAIN, "shuffled")
     _, got = read_all(make(tmp_path, Recipe(**changes)), TRAIN, "shuffled")
     assert [batch.images.tolist() for batch in got] == [batch.images.tolist() for batch in expected]
-    assert all(np.array_equal(a.region, b.region) for a, b in zip(got, expected, strict=True))
+    assert all(np.array_equal(a.maps[0], b.maps[0]) for a, b in zip(got, expected, strict=True))
 
 
 def test_by_default_a_block_is_a_row_group(monkeypatch: pytest.MonkeyPatch):

@@ -26,12 +26,12 @@ STORE_NAMES = ["parquet", "hdf5"]
 
 
 def opened(work: SmallWork) -> FeatureShards:
-    return open_features(work.left())
+    return open_features(work.left()).reading(["region"])
 
 
 def region(features: FeatureShards, shard: list[int], row: list[int]) -> np.ndarray:
     positions, rows = (np.array(one, dtype=np.int32) for one in (shard, row))
-    return features.read(positions, rows, [features.region])[features.region.column]
+    return features.read(positions, rows, features.maps)[features.maps[0].column]
 
 
 def shard_path(work: SmallWork, number: int) -> Path:

@@ -50,8 +50,8 @@ def flipped(path: Path) -> Iterator[None]:
 
 
 def read_first(work: SmallWork) -> None:
-    features, first = open_features(work.left()), np.zeros(1, np.int32)
-    features.read(first, first, [features.region])
+    features, first = open_features(work.left()).reading(["region"]), np.zeros(1, np.int32)
+    features.read(first, first, features.maps)
 
 
 @pytest.mark.parametrize("store", list(OTHER))

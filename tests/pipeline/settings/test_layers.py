@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dags import demo
-from pipeline.settings.layers import as_toml, configuration
+from pipeline.settings.layers import as_toml, config_class, configuration
 from schemas.config import Config, TrainConfig
 from schemas.datasets import FolderDataset
 from schemas.errors import UsageError
@@ -96,8 +96,9 @@ def test_a_mistake_is_named_with_the_nearest_right_name(tmp_path: Path, setting:
 @pytest.mark.parametrize("section", Config.model_fields)
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e40", "-1e40", "-2"])
 def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> None:
-    schema = Config.model_json_schema()["$defs"]
-    name = "DemoDataset" if section == "dataset" else Config.model_fields[section].annotation.__name__
+    shape = config_class("biam")
+    schema = shape.model_json_schema()["$defs"]
+    name = "DemoDataset" if section == "dataset" else shape.model_fields[section].annotation.__name__
     for key, kind in schema[name]["properties"].items():
         if {one.get("type") for one in (kind, *kind.get("anyOf", ()))} & {"number", "integer"}:
             with pytest.raises(
@@ -246,7 +247,7 @@ def test_a_data_set_with_a_preset_changes_these_defaults_and_no_other(
 ) -> None:
     settings = load(tmp_path, f"model.preset={preset}", dataset=dataset).model_dump(mode="json", exclude={"dataset"})
     for section, values in settings.items():
-        defaults = Config.model_fields[section].default.model_dump(mode="json")
+        defaults = config_class("biam").model_fields[section].default.model_dump(mode="json")
         for key, value in values.items():
             assert value == changed.get(f"{section}.{key}", defaults[key]), f"{section}.{key}"
 
@@ -310,3 +311,39 @@ def test_an_ablation_that_would_change_nothing_is_refused(tmp_path: Path) -> Non
 def test_a_value_that_cannot_work_is_refused_before_anything_runs(tmp_path: Path, setting: str) -> None:
     with pytest.raises(UsageError, match="setting "):
         load(tmp_path, setting)
+
+
+@pytest.mark.parametrize(
+    ("sets", "key", "told"),
+    [
+        (
+            ["model.preset=paper", "model.attention_dropout=0.9"],
+            "model.attention_dropout",
+            "which is of preset 'released'",
+        ),
+        (["model.preset=paper", "model.joint_size=64"], "model.joint_size", "which is of preset 'released'"),
+        (["model.classification=pooled", "model.top_k=3"], "model.top_k", "which is of single regions"),
+        (["model.region_attention=criss-cross", "model.heads=4"], "model.heads", "which is of RCB"),
+        (["model.name=ridge", "train.lr=0.1"], "train.lr", "model ridge has no epochs"),
+        (["model.name=ridge", "train.epochs=3"], "train.epochs", "model ridge has no epochs"),
+        (["model.name=ridge", "model.form=devise", "model.mixed_labels=3"], "model.mixed_labels", "of form 'conse'"),
+    ],
+)
+def test_what_a_model_does_not_read_is_refused(tmp_path: Path, sets: list[str], key: str, told: str) -> None:
+    with pytest.raises(UsageError, match=rf"setting {key}: got .*{told}.*; expected .* Use: --set {key}="):
+        load(tmp_path, *sets)
+
+
+@pytest.mark.parametrize("name", ["biam", "ridge"])
+def test_settings_that_are_written_are_read_again_whatever_the_model_reads_of_them(tmp_path: Path, name: str) -> None:
+    before = load(tmp_path, f"model.name={name}", *(["model.classification=pooled"] if name == "biam" else []))
+    assert load(tmp_path, toml=as_toml(before)) == before
+
+
+def test_the_settings_of_another_model_are_unknown(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"unknown setting 'model.channels'. .*Known: model.name, model.preset, model.form"
+    ):
+        load(tmp_path, "model.name=ridge", "model.channels=16")
+    with pytest.raises(UsageError, match=r"unknown model 'rigde'. Did you mean 'ridge'"):
+        load(tmp_path, "model.name=rigde")

@@ -15,8 +15,9 @@ from small_work import Recipe, SmallWork, image_id, make
 
 from pipeline.inference.model_file import load_model
 from pipeline.machine.telling import heard_by
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import evaluate, train
-from schemas.config import EvaluateConfig, ModelConfig, TrainConfig
+from schemas.config import EvaluateConfig, TrainConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError, UsageError
 from schemas.status import ImageStatus
 from schemas.tables import EXAMPLES, PER_LABEL
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def trained(root: Path, recipe: Recipe | None = None) -> SmallWork:
     work = make(root, recipe)
     config = TrainConfig(epochs=4, batch_images=8, lr=3e-3, device="cpu")
-    model = ModelConfig(channels=16, heads=2, joint_size=12, top_k=2)
+    model = BiamConfig(channels=16, heads=2, joint_size=12, top_k=2)
     task = work.task("train", train.Settings(model, config, threads=1))
     return work.with_receipts(task, train.run(task))
 
@@ -239,7 +240,7 @@ def test_without_unseen_labels_there_is_one_standard_section(tmp_path: Path):
 def test_transfer_beats_chance_and_falls_with_exchanged_labels(tmp_path: Path):
     work = make(tmp_path, Recipe(shards=5, shard_images=60, seen=30, unseen=8, word=6, channels=16))
     config = TrainConfig(epochs=12, batch_images=16, lr=3e-3, device="cpu", validate_every_epochs=4)
-    task = work.task("train", train.Settings(ModelConfig(channels=16, heads=2, joint_size=16, top_k=2), config, 1))
+    task = work.task("train", train.Settings(BiamConfig(channels=16, heads=2, joint_size=16, top_k=2), config, 1))
     work = work.with_receipts(task, train.run(task))
     evaluate.run(work.task("evaluate", settings(draws=10)))
     zsl = metrics(work)["zsl"]
@@ -300,7 +301,7 @@ def test_a_model_for_other_features_is_told_apart(work: SmallWork, tmp_path: Pat
     other = trained(tmp_path, Recipe(channels=4))
     Path(other.root, MODEL).write_bytes(Path(work.root, MODEL).read_bytes())
     receipts = other.receipts | {"train": work.receipts["train"]}
-    with pytest.raises(PipelineError, match=r"trained for .*region_channels=8.* are .*region_channels=4"):
+    with pytest.raises(PipelineError, match=r"trained for .*'region': 8.* are .*'region': 4"):
         evaluate.run(replace(other, receipts=receipts).task("evaluate", settings()))
 
 

@@ -21,10 +21,11 @@ from pipeline.engine.task import Task
 from pipeline.inference.determinism import repeatable
 from pipeline.inference.model_file import load_model
 from pipeline.machine.telling import heard_by
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import train
 from pipeline.training.checkpoint import Learner, Progress, restore, save
 from pipeline.training.schedule import learning_rate
-from schemas.config import ModelConfig, TrainConfig
+from schemas.config import TrainConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 from schemas.status import ImageSplit, ImageStatus
 
@@ -42,7 +43,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settings(**changes: Any) -> train.Settings:
     fields = {"epochs": 3, "batch_images": 8, "shuffle_window_blocks": 3, "validate_every_epochs": 1, "device": "cpu"}
-    model = ModelConfig(channels=16, heads=2, joint_size=12, top_k=2)
+    model = BiamConfig(channels=16, heads=2, joint_size=12, top_k=2)
     return train.Settings(model, TrainConfig(**(fields | changes)), threads=1, config_toml="[train]\nepochs = 3\n")
 
 
@@ -321,7 +322,7 @@ def test_progress_tells_steps_done_and_in_all(tmp_path: Path, caplog: pytest.Log
     ("changes", "advised"),
     [
         ({}, "--set train.lr=0.001$"),
-        ({"precision": "bf16"}, "--set train.lr=0.001, or with --set train.precision=fp32"),
+        ({"precision": "bf16"}, "With train.precision=fp32, or with a smaller rate, .*--set train.lr=0.001$"),
     ],
 )
 def test_a_loss_that_is_not_finite_names_step_rate_checkpoint_and_a_rate_that_may_do(

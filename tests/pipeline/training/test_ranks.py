@@ -10,17 +10,18 @@ from safetensors.torch import load_file
 from small_work import Recipe, SmallWork, make
 
 from pipeline.engine.task import Task
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import train
 from pipeline.training.fabric import start_fabric
 from pipeline.training.ranks import other_ranks
-from schemas.config import ModelConfig, TrainConfig
+from schemas.config import TrainConfig
 from schemas.errors import PipelineError, TimeBudgetError, UsageError
 
 RECIPE = Recipe(shards=1, shard_images=40)
 
 
 def settings(processes: int, dropout: float = 0.0, **changes: object) -> train.Settings:
-    model = ModelConfig(channels=8, heads=2, joint_size=12, top_k=2, attention_dropout=dropout, global_dropout=dropout)
+    model = BiamConfig(channels=8, heads=2, joint_size=12, top_k=2, attention_dropout=dropout, global_dropout=dropout)
     fields = {"epochs": 2, "batch_images": 9, "validate_every_epochs": 1, "device": "cpu", "processes": processes}
     return train.Settings(model, TrainConfig(**(fields | changes)), threads=1)
 

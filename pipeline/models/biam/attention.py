@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from pipeline.models.dropout import draw_kept, drop, kept_share
+from pipeline.models.biam.dropout import draw_kept, drop, kept_share
 
 ByRegion = Float[Tensor, "image region head headchannel"]
 OfImage = Float[Tensor, "head region headchannel"]

@@ -4,13 +4,13 @@ import torch
 from torch import nn
 
 from pipeline.models import MODELS
-from pipeline.models.biam import build
+from pipeline.models.biam.network import BiAM, build
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.models.losses import ranking_loss
 from pipeline.models.sizes import FeatureSizes
-from schemas.config import ModelConfig
 from schemas.errors import UsageError
 
-SIZES = FeatureSizes(region_channels=6, global_size=10, word_size=5)
+SIZES = FeatureSizes({"region": 6, "global": 10}, 5)
 IMAGES, HEIGHT, WIDTH, LABELS = 2, 3, 4, 7
 
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def small_config(**changes):
     values = {"channels": 8, "heads": 2, "joint_size": 9, "top_k": 3, "attention_dropout": 0.5, "global_dropout": 0.5}
-    return ModelConfig(**{**values, **changes})
+    return BiamConfig(**{**values, **changes})
 
 
 def small_model(preset, **changes):
@@ -213,7 +213,7 @@ def test_more_top_regions_than_regions_are_refused():
 
 
 def test_the_registry_suggests_the_nearest_model():
-    assert MODELS.load("biam").build is build
+    assert isinstance(MODELS.load("biam").build(small_config(), SIZES), BiAM)
     with pytest.raises(UsageError, match="Did you mean 'biam'"):
         MODELS.load("bian")
 
@@ -287,7 +287,7 @@ def test_a_grid_finer_than_the_map_is_refused():
 
 @pytest.mark.parametrize(("region", "size"), [(1024, 2048), (512, 4096)])
 def test_channels_and_sizes_are_those_of_the_features(region, size):
-    sizes = FeatureSizes(region_channels=region, global_size=size, word_size=5)
+    sizes = FeatureSizes({"region": region, "global": size}, 5)
     for preset in ("paper", "released"):
         model = build(small_config(preset=preset), sizes).train()
         scores = model(torch.randn(2, 3, 4, region), torch.randn(2, size), torch.randn(6, 5))

@@ -9,10 +9,10 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.models.attention import sigmoid_attention, softmax_attention
-from pipeline.models.dropout import Dropout
-from pipeline.models.norm import BatchNorm
-from schemas.config import ModelConfig
+from pipeline.models.biam.attention import sigmoid_attention, softmax_attention
+from pipeline.models.biam.dropout import Dropout
+from pipeline.models.biam.norm import BatchNorm
+from pipeline.models.biam.settings import BiamConfig
 
 LEAKY_SLOPE = 0.2
 
@@ -47,7 +47,7 @@ class RegionContext(nn.Module):
         both residuals, over the channels of a region, as in the attention that it builds on.
     """
 
-    def __init__(self, config: ModelConfig, hidden: int, bias: bool, dropout: float) -> None:
+    def __init__(self, config: BiamConfig, hidden: int, bias: bool, dropout: float) -> None:
         super().__init__()
         channels = config.channels
         self.heads = config.heads

@@ -16,13 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.blocks import RegionContext, SceneContext, conv_relu_norm, pointwise_leaky
-from pipeline.models.compared_blocks import CrissCross, NonLocal
-from pipeline.models.norm import BatchNorm
-from pipeline.models.pooling import top_k_scores
+from pipeline.models.biam.blocks import RegionContext, SceneContext, conv_relu_norm, pointwise_leaky
+from pipeline.models.biam.compared_blocks import CrissCross, NonLocal
+from pipeline.models.biam.norm import BatchNorm
+from pipeline.models.biam.pooling import top_k_scores
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.models.sizes import FeatureSizes
 from schemas.command import Command
-from schemas.config import ModelConfig
 from schemas.errors import UsageError
 
 
@@ -37,7 +37,7 @@ class BiAM(nn.Module):
         config: `classification`, `top_k`, `grid_side`.
     """
 
-    def __init__(self, parts: dict[str, nn.Module], config: ModelConfig) -> None:
+    def __init__(self, parts: dict[str, nn.Module], config: BiamConfig) -> None:
         super().__init__()
         self.top_k, self.grid_side = config.top_k, config.grid_side
         self.pooled = config.classification == "pooled"
@@ -130,7 +130,7 @@ class BiAM(nn.Module):
             )
 
 
-def build(config: ModelConfig, sizes: FeatureSizes) -> BiAM:
+def build(config: BiamConfig, sizes: FeatureSizes) -> BiAM:
     """A BiAM with fresh weights, drawn from torch's global random state.
 
     A model without one of the blocks keeps the fusion layer, over what is left, so that nothing but the enrichment of
@@ -139,19 +139,19 @@ def build(config: ModelConfig, sizes: FeatureSizes) -> BiAM:
     return BiAM({"paper": _paper, "released": _released}[config.preset](config, sizes), config)
 
 
-def _paper(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
+def _paper(config: BiamConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     """Equations 1 to 9. What they write as a matrix W has no bias, what they write as a layer c(.) has one.
 
     Both 3x3 convolutions are followed by ReLU and batch normalisation (section 3, "Implementation Details"). The paper
     gives no width for the two layers of c_r: they keep the channels.
     """
     channels = config.channels
-    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.region_channels, channels, BatchNorm(channels))}
+    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.maps["region"], channels, BatchNorm(channels))}
     if "rcb" in config.blocks:
         parts["region_context"] = _region_context(config, hidden=channels, bias=False, dropout=0.0)
     if "scb" in config.blocks:
         parts["scene_context"] = SceneContext(
-            key=nn.Conv2d(sizes.global_size, channels, kernel_size=1, bias=False),
+            key=nn.Conv2d(sizes.maps["global"], channels, kernel_size=1, bias=False),
             shared=nn.Identity(),
             refine=conv_relu_norm(channels, channels, BatchNorm(channels)),
             source_residual=True,
@@ -164,7 +164,7 @@ def _paper(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     return parts
 
 
-def _released(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
+def _released(config: BiamConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     """The authors' code, by the shapes of its weights and reference outputs.
 
     Differs from the paper: every projection has a bias; dropout on attention, its output and the global feature; c_r is
@@ -173,12 +173,12 @@ def _released(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     label vectors reach through a layer with a bias; batch normalisation keeps almost nothing but the last batch.
     """
     channels = config.channels
-    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.region_channels, channels, _released_norm(channels))}
+    parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.maps["region"], channels, _released_norm(channels))}
     if "rcb" in config.blocks:
         parts["region_context"] = _region_context(config, 2 * channels, bias=True, dropout=config.attention_dropout)
     if "scb" in config.blocks:
         parts["scene_context"] = SceneContext(
-            key=nn.Conv2d(sizes.global_size, channels, kernel_size=1),
+            key=nn.Conv2d(sizes.maps["global"], channels, kernel_size=1),
             shared=pointwise_leaky(channels, channels),
             refine=conv_relu_norm(channels, channels, _released_norm(channels)),
             source_residual=False,
@@ -190,7 +190,7 @@ def _released(config: ModelConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     return parts
 
 
-def _region_context(config: ModelConfig, hidden: int, bias: bool, dropout: float) -> nn.Module:
+def _region_context(config: BiamConfig, hidden: int, bias: bool, dropout: float) -> nn.Module:
     """RCB, or what stands in its place."""
     if config.region_attention == "non-local":
         return NonLocal(config.channels)
@@ -199,7 +199,7 @@ def _region_context(config: ModelConfig, hidden: int, bias: bool, dropout: float
     return RegionContext(config, hidden, bias, dropout)
 
 
-def _fused_channels(config: ModelConfig) -> int:
+def _fused_channels(config: BiamConfig) -> int:
     """Of both contexts side by side, of one of them, or of the bare regions."""
     return max(1, len(config.blocks)) * config.channels
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.models.dropout import Dropout, draw_kept, drop, kept_share
+from pipeline.models.biam.dropout import Dropout, draw_kept, drop, kept_share
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.937])

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from pipeline.models.biam import build
+from pipeline.models.biam.network import build
+from pipeline.models.biam.released_keys import load_released_state, released_state
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.models.losses import ranking_loss
-from pipeline.models.released_keys import load_released_state, released_state
 from pipeline.models.sizes import FeatureSizes
-from schemas.config import ModelConfig
 from schemas.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def state(forward):
 
 @pytest.fixture
 def model(forward, state):
-    config = ModelConfig(
+    config = BiamConfig(
         preset="released",
         channels=int(forward["channel_dim"]),
         heads=int(forward["heads"]),
@@ -31,7 +31,9 @@ def model(forward, state):
         attention_dropout=0.0,
         global_dropout=0.0,
     )
-    sizes = FeatureSizes(forward["features"].shape[1], forward["x_g"].shape[1], forward["vecs"].shape[1])
+    sizes = FeatureSizes(
+        {"region": forward["features"].shape[1], "global": forward["x_g"].shape[1]}, forward["vecs"].shape[1]
+    )
     built = build(config, sizes)
     load_released_state(built, state)
     return built
@@ -74,13 +76,13 @@ def test_weights_go_out_as_they_came_in(model, state):
 
 
 def test_weights_of_another_width_are_refused(state):
-    other = build(ModelConfig(preset="released", channels=32), FeatureSizes(512, 4096, 300))
+    other = build(BiamConfig(preset="released", channels=32), FeatureSizes({"region": 512, "global": 4096}, 300))
     with pytest.raises(UsageError, match=r"do not fit the model.*found \(512, 128, 1, 1\), expected \(512, 64, 1, 1\)"):
         load_released_state(other, state)
 
 
 def test_weights_with_a_missing_or_an_unknown_name_are_refused():
-    model = build(ModelConfig(preset="released", channels=8, heads=2), FeatureSizes(6, 10, 5))
+    model = build(BiamConfig(preset="released", channels=8, heads=2), FeatureSizes({"region": 6, "global": 10}, 5))
     state = released_state(model)
     without = {key: value for key, value in state.items() if key != "W.bias"}
     with pytest.raises(UsageError, match=r"in 1 of \d+ tensors, first W\.bias: found none"):
@@ -90,15 +92,15 @@ def test_weights_with_a_missing_or_an_unknown_name_are_refused():
 
 
 def test_paper_preset_has_a_part_of_the_released_names():
-    sizes = FeatureSizes(6, 10, 5)
+    sizes = FeatureSizes({"region": 6, "global": 10}, 5)
     paper, released = (
-        released_state(build(ModelConfig(preset=preset, channels=8, heads=2), sizes)).keys()
+        released_state(build(BiamConfig(preset=preset, channels=8, heads=2), sizes)).keys()
         for preset in ("paper", "released")
     )
     assert paper < released
 
 
 def test_a_part_that_the_release_does_not_have_cannot_go_out():
-    model = build(ModelConfig(channels=8, heads=2, region_norm="layer"), FeatureSizes(6, 10, 5))
+    model = build(BiamConfig(channels=8, heads=2, region_norm="layer"), FeatureSizes({"region": 6, "global": 10}, 5))
     with pytest.raises(UsageError, match=r"has no part 'region_context\.context_norm'"):
         released_state(model)

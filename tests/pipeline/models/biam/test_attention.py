@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.attention import sigmoid_attention, softmax_attention
-from pipeline.models.blocks import RegionNorm
-from pipeline.models.compared_blocks import CrissCross, NonLocal
+from pipeline.models.biam.attention import sigmoid_attention, softmax_attention
+from pipeline.models.biam.blocks import RegionNorm
+from pipeline.models.biam.compared_blocks import CrissCross, NonLocal
 
 IMAGES, CHANNELS, HEIGHT, WIDTH = 2, 16, 3, 4
 

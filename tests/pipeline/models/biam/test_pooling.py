@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipeline.models import pooling
-from pipeline.models.pooling import top_k_scores
+from pipeline.models.biam import pooling
+from pipeline.models.biam.pooling import top_k_scores
 
 IMAGES, JOINT, REGIONS, LABELS = 3, 4, 9, 5
 

@@ -1,0 +1,36 @@
+"""What a data set's module has to have."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.datasets.label import Label
+
+
+class DataSet(Protocol):
+    """Which images and labels exist. `config` is the data set's own section of the settings."""
+
+    def sources(self, config: Any) -> tuple[str, ...]:
+        """Files from outside whose hashes belong to the recipe of the index."""
+
+    def listing(self, config: Any) -> str:
+        """Hash of a look at the outside world (names, sizes, time stamps); "" where there is none."""
+
+    def labels(self, config: Any) -> "list[Label]":
+        """The label space in its official order."""
+
+    def records(self, config: Any, left_out: Counter[str]) -> "Iterator[pa.Table]":
+        """All images in a stable order, in bounded batches of schema `schemas.tables.RECORDS`.
+
+        What the files say and the rows do not is counted in `left_out`, by its kind.
+        """
+
+    def base_addresses(self, config: Any) -> AbstractContextManager[Mapping[str, str]]:
+        """Address of each kind of location that is known only while the data set is open.
+
+        Such as that of a server on this machine.
+        """

@@ -1,0 +1,77 @@
+"""BiAM, the bi-level attention model: what it says of itself. The network stands in `network`.
+
+Where the paper and the authors' released code differ, both are here under their own name, as far as they differ from
+the defaults of the settings, which are the release's.
+
+Source: Narayan, Gupta et al., "Discriminative Region-based Multi-Label Zero-Shot Learning", ICCV 2021, section 3
+"Implementation Details"; the released training code.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.models.biam.settings import BiamConfig
+from pipeline.models.contract import EVERY_TASK
+from schemas.command import Command
+from schemas.config import Config
+from schemas.errors import UsageError
+from schemas.features import MapSpec
+
+if TYPE_CHECKING:
+    from pipeline.models.biam.network import BiAM
+    from pipeline.models.sizes import FeatureSizes
+
+SETTINGS = BiamConfig
+TASKS = EVERY_TASK
+RESPONSE_MAPS = True
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {
+        "model": {"channels": 512, "top_k": 10},
+        # The learning rate of the paper is not legible in any copy we have; 1e-3 is the release's.
+        "train": {"lr": 1e-3, "betas": [0.5, 0.999], "weight_decay": 0.0, "loss": "paper"},
+    },
+    "released": {"train": {"final_lr": 5e-4}},
+}
+
+
+def needs(settings: BiamConfig) -> Sequence[str]:
+    """The region map and the global feature."""
+    del settings
+    return "region", "global"
+
+
+def in_vain(config: Config) -> dict[str, str]:
+    """Settings of blocks that the model does without, and of the other preset."""
+    assert isinstance(config.model, BiamConfig), "the settings of another model"
+    return {f"model.{key}": reason for key, reason in config.model.in_vain().items()}
+
+
+def require(settings: BiamConfig, maps: Sequence[MapSpec]) -> None:
+    """See that the region map has as many regions as the model asks for.
+
+    Raises:
+        UsageError: it has not.
+    """
+    side = maps[0].shape[0]
+    if settings.grid_side is not None and settings.grid_side > side:
+        raise _too_large("model.grid_side", settings.grid_side, f"the region map has {side} x {side} regions", side)
+    regions = (settings.grid_side or side) ** 2
+    if settings.classification == "region" and settings.top_k > regions:
+        raise _too_large("model.top_k", settings.top_k, f"there are {regions} regions", regions)
+
+
+def build(settings: BiamConfig, sizes: "FeatureSizes") -> "BiAM":
+    """A BiAM with fresh weights, drawn from torch's global random state."""
+    from pipeline.models.biam import network
+
+    return network.build(settings, sizes)
+
+
+def _too_large(setting: str, got: int, there: str, most: int) -> UsageError:
+    return UsageError(
+        f"setting {setting}:",
+        got=f"{got}, but {there}",
+        expected=f"at most {most}",
+        hint="Use:",
+        run=Command(sets={setting: most}),
+    )

@@ -1,0 +1,123 @@
+"""What a model says of itself, and what is taken for granted where it says nothing. Needs no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from schemas.config import Config, ModelSection, TrainConfig
+from schemas.features import MapSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from pipeline.models.fitting import Fitted, Fitting
+    from pipeline.models.sizes import FeatureSizes
+
+ZERO_SHOT = ("zsl", "gzsl")
+EVERY_TASK = (*ZERO_SHOT, "standard")
+
+
+class Model(Protocol):
+    """A model's module. It loads without torch; `build`, `loss`, `optimizer` and `fit` import what they need.
+
+    Beside these four it may have, and what holds where it has not:
+
+    - `PRESETS`: settings of the sections `model` and `train` by preset; none beyond the defaults.
+    - `EPOCHS`: whether it learns step by step; True. Without, `fit` gives all there is to learn.
+    - `RESPONSE_MAPS`: whether its network has `response_maps`, with the arguments of `forward`, which gives
+      [image, label, height, width]; False.
+    - `in_vain(config)`: settings that are not read, given the others, each with the reason; none.
+    - `require(settings, maps)`: raises UsageError where the maps, in the order of `needs`, do not suit; they do.
+    - `loss(output, codes, words, train, batch_images)`: of what `forward` gives in training, which may be more than
+      scores; the ranking loss of BiAM in the form `train.loss`. Parts of a batch have to add up, see `losses`.
+    - `optimizer(network, train)`: Adam, by `train.betas` and `train.weight_decay`. Its rate is set at each epoch.
+    - `fit(settings, fitting)`: a `fitting.Fitted`, buffers of the network that are computed once before training from
+      what `fitting.Fitting` gives: seen words, training and validation images. Their shapes may be others than those
+      with which `build` made them. Nothing.
+    """
+
+    SETTINGS: ClassVar[type[ModelSection]]
+    TASKS: ClassVar[Sequence[str]]
+
+    def needs(self, settings: Any) -> Sequence[str]:
+        """The maps it reads, by role (`region`, `global`) or column, in the order in which `forward` takes them."""
+
+    def build(self, settings: Any, sizes: "FeatureSizes") -> "nn.Module":
+        """A network with fresh weights, drawn from torch's global random state.
+
+        Its `forward(*maps, words)` takes maps as the store has them, [image, *shape], and words [label, word], and
+        gives scores [image, label], float32; larger means more likely.
+        """
+
+
+def presets(model: Model) -> Mapping[str, Mapping[str, Any]]:
+    """Settings by preset."""
+    return getattr(model, "PRESETS", {})
+
+
+def learns_by_steps(model: Model) -> bool:
+    """Whether there are epochs."""
+    return getattr(model, "EPOCHS", True)
+
+
+def has_response_maps(model: Model) -> bool:
+    """Whether its network tells where in an image it sees a label."""
+    return getattr(model, "RESPONSE_MAPS", False)
+
+
+def in_vain(model: Model, config: Config) -> dict[str, str]:
+    """Settings that are not read, given the others: the reason by dotted key."""
+    found = dict(model.in_vain(config)) if hasattr(model, "in_vain") else {}
+    if not learns_by_steps(model):
+        read = {"run", "device", "max_positives"}
+        reason = f"model {config.model.name} has no epochs"
+        found |= {f"train.{key}": reason for key in TrainConfig.model_fields if key not in read}
+    return found
+
+
+def require(model: Model, settings: ModelSection, maps: Sequence[MapSpec]) -> None:
+    """See that the model can read these maps.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if hasattr(model, "require"):
+        model.require(settings, maps)
+
+
+def loss(
+    model: Model, output: Any, codes: "Tensor", words: "Tensor", train: TrainConfig, batch_images: int
+) -> "Tensor":
+    """The loss of a batch, or of one process's part of it."""
+    from pipeline.models.losses import ranking_loss
+
+    if hasattr(model, "loss"):
+        own: Tensor = model.loss(output, codes, words, train, batch_images)
+        return own
+    return ranking_loss(output, codes, train.loss, batch_images)
+
+
+def optimizer(model: Model, network: "nn.Module", train: TrainConfig) -> "Optimizer":
+    """What changes the weights."""
+    import torch
+
+    if hasattr(model, "optimizer"):
+        own: Optimizer = model.optimizer(network, train)
+        return own
+    on_mps = any(weights.device.type == "mps" for weights in network.parameters())
+    return torch.optim.Adam(network.parameters(), betas=train.betas, weight_decay=train.weight_decay, fused=not on_mps)
+
+
+def fit(model: Model, settings: ModelSection, fitting: "Fitting") -> "Fitted":
+    """What is computed before training."""
+    from pipeline.models.fitting import Fitted
+
+    fitted: Fitted = model.fit(settings, fitting) if hasattr(model, "fit") else Fitted()
+    return fitted
+
+
+def put(network: "nn.Module", buffers: "Mapping[str, Tensor]") -> None:
+    """Put buffers in the places of those of the same names, whatever the shapes of those."""
+    for name, value in buffers.items():
+        owner, _, own = name.rpartition(".")
+        network.get_submodule(owner).register_buffer(own, value)

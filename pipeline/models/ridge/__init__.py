@@ -1,0 +1,51 @@
+"""Ridge regression from features to labels or words, in closed form: what it says of itself.
+
+What any other model has to beat: no epochs, a single pass over the training images. The sums stand in `sums`, the
+solution in `solution`, the network in `network`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.models.contract import EVERY_TASK
+from pipeline.models.ridge.settings import RidgeConfig
+from schemas.config import Config
+
+if TYPE_CHECKING:
+    from pipeline.models.fitting import Fitted, Fitting
+    from pipeline.models.ridge.network import Ridge
+    from pipeline.models.sizes import FeatureSizes
+
+SETTINGS = RidgeConfig
+TASKS = EVERY_TASK
+EPOCHS = False
+PRESETS: Mapping[str, Mapping[str, Any]] = {"default": {}}
+
+
+def needs(settings: RidgeConfig) -> Sequence[str]:
+    """The one map it regresses from."""
+    return (settings.feature,)
+
+
+def in_vain(config: Config) -> dict[str, str]:
+    """Settings of other forms."""
+    assert isinstance(config.model, RidgeConfig), "the settings of another model"
+    return {f"model.{key}": reason for key, reason in config.model.in_vain().items()}
+
+
+def build(settings: RidgeConfig, sizes: "FeatureSizes") -> "Ridge":
+    """A network without anything fitted yet."""
+    from pipeline.models.ridge import network
+
+    return network.build(settings, sizes)
+
+
+def fit(settings: RidgeConfig, fitting: "Fitting") -> "Fitted":
+    """The solution, its strength chosen on the validation images where the settings name none.
+
+    Raises:
+        UsageError: they name none, and there are no validation images.
+    """
+    from pipeline.models.ridge import solution
+
+    return solution.fit(settings, fitting)

@@ -1,0 +1,172 @@
+"""The ridge regression's closed form, from sums over the training images.
+
+Z: standardised features of the training images; T: what they are regressed to. W = (Z'Z + strength I)^-1 Z'T, with a
+column of ones in Z that the strength counts, too. Both products come from sums of x, x x' and x t' over the images, in
+float64, so that no more than a batch of them is in memory.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from pipeline.models.fitting import Fitted, Fitting, Maps
+from pipeline.models.ridge.network import pooled, scores
+from pipeline.models.ridge.settings import RidgeConfig
+from schemas.command import Command
+from schemas.errors import UsageError
+from schemas.status import LabelCode
+
+STRENGTHS = (1e2, 1e3, 1e4, 1e5)
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the training images, with x their feature and t their targets.
+
+    Targets are 1 for positive labels; in form `devise` these share 1 among them.
+
+    Attributes:
+        images: how many.
+        mean: of x.
+        scatter: sum of (x - mean)(x - mean)'.
+        products: sum of (x - mean) t'.
+        targets: sum of t.
+    """
+
+    images: int
+    mean: Float64[Tensor, "feature"]
+    scatter: Float64[Tensor, "feature feature"]
+    products: Float64[Tensor, "feature label"]
+    targets: Float64[Tensor, "label"]
+
+    @property
+    def deviation(self) -> Float64[Tensor, "feature"]:
+        """Of x; 1 where it is 0."""
+        found = (self.scatter.diagonal() / self.images).clamp(min=0).sqrt()
+        return torch.where(found > 0, found, torch.ones_like(found))
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The coefficients for one strength.
+
+    Attributes:
+        weights: [feature, target] of the standardised feature.
+        offset: [target].
+    """
+
+    weights: Float64[Tensor, "feature target"]
+    offset: Float64[Tensor, "target"]
+
+
+def moments(batches: Iterable[tuple[Maps, Tensor]], form: str) -> Moments:
+    """One pass over all images.
+
+    Features are counted from the mean of the first batch, so that little is lost where the mean is large.
+    """
+    images, start = 0, None
+    for (values,), codes in batches:
+        x, t = pooled(values).double(), (codes == LabelCode.PRESENT).double()
+        if form == "devise":
+            t /= t.sum(dim=1, keepdim=True)
+        if start is None:
+            start = x.mean(dim=0)
+            shift, targets = torch.zeros_like(start), t.new_zeros(t.shape[1])
+            scatter, products = x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(x.shape[1], t.shape[1])
+        x -= start
+        _add_lower(scatter, x)
+        products.addmm_(x.T, t)
+        shift += x.sum(dim=0)
+        targets += t.sum(dim=0)
+        images += len(x)
+    assert start is not None, "there are training images"
+    scatter = scatter.tril() + scatter.tril(-1).T
+    scatter.addr_(shift, shift, alpha=-1 / images)
+    products.addr_(shift, targets, alpha=-1 / images)
+    return Moments(images, start + shift / images, scatter, products, targets)
+
+
+def _add_lower(scatter: Float64[Tensor, "feature feature"], x: Float64[Tensor, "image feature"]) -> None:
+    """Add x'x to a symmetric matrix, by blocks of rows up to the diagonal: half the work."""
+    for first in range(0, len(scatter), _BLOCK):
+        end = min(first + _BLOCK, len(scatter))
+        scatter[first:end, :end].addmm_(x[:, first:end].T, x[:, :end])
+
+
+def solve(
+    found: Moments, words: Float64[Tensor, "label word"], form: str, strengths: Sequence[float]
+) -> Iterator[Solution]:
+    """The coefficients for each strength.
+
+    `devise`: T is the mean vector of an image's labels. `conse`: T is 1 for its labels and 0 for others, less the mean
+    over images, and what is regressed to is divided by its deviation over the training images. `eszsl`: T is 1 and -1,
+    less the mean, times the vectors, and W times (E'E + I)^-1, with the vectors as rows of E.
+    """
+    squares = found.scatter / found.deviation / found.deviation[:, None]
+    products = found.products / found.deviation[:, None]
+    if form == "devise":
+        products = products @ words
+    elif form == "eszsl":
+        of_words = words.T @ words + torch.eye(words.shape[1], dtype=words.dtype, device=words.device)
+        products = 2 * products @ words @ torch.linalg.inv(of_words)
+    for strength in strengths:
+        weighted = squares.clone()
+        weighted.diagonal().add_(strength)
+        weights = torch.cholesky_solve(products, torch.linalg.cholesky(weighted))
+        del weighted
+        offset = weights.new_zeros(weights.shape[1])
+        if form == "devise":
+            offset = found.targets @ words / (found.images + strength)
+        elif form == "conse":
+            spread = ((squares @ weights) * weights).sum(dim=0).div(found.images).sqrt()
+            weights /= torch.where(spread > 0, spread, torch.ones_like(spread))
+        yield Solution(weights, offset)
+
+
+def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:
+    """The buffers of the network, and how the strength was found.
+
+    Raises:
+        UsageError: no strength is set, and there are no validation images to choose it by.
+    """
+    if settings.strength is None and fitting.validated is None:
+        raise UsageError(
+            "setting model.strength: got null, and there are no validation images to choose one by",
+            expected="a number above 0",
+            hint="Use:",
+            run=Command(sets={"model.strength": STRENGTHS[2]}),
+        )
+    words = fitting.words.double()
+    found = moments(fitting.train(), settings.form)
+    strengths = STRENGTHS if settings.strength is None else (settings.strength,)
+    solutions = list(solve(found, words, settings.form, strengths))
+    facts: dict[str, Any] = {"images": found.images, "strength": strengths[0]}
+    chosen = 0
+    if settings.strength is None:
+        assert fitting.validated is not None, "said above"
+
+        def scored(maps: Maps) -> list[Tensor]:
+            x = (pooled(maps[0]).double() - found.mean) / found.deviation
+            regressed = (x @ solution.weights + solution.offset for solution in solutions)
+            return [scores(settings.form, y, words, words, settings.mixed_labels).float() for y in regressed]
+
+        worth = fitting.validated(scored)
+        chosen = max(range(len(strengths)), key=worth.__getitem__)
+        facts = {
+            "images": found.images,
+            "strength": strengths[chosen],
+            "validation_map": {f"{strength:g}": value for strength, value in zip(strengths, worth, strict=True)},
+        }
+    buffers = {
+        "mean": found.mean,
+        "deviation": found.deviation,
+        "weights": solutions[chosen].weights,
+        "offset": solutions[chosen].offset,
+        "seen_words": words if settings.form == "conse" else words[:0],
+    }
+    return Fitted({name: value.float() for name, value in buffers.items()}, facts)

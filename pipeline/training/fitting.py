@@ -1,0 +1,58 @@
+"""What a model may look at before training: passes over images that it may know, and what scores are worth there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+
+import torch
+from torch import Tensor
+
+from pipeline.batches.feature_cache import ImageSet
+from pipeline.batches.order import sequential
+from pipeline.batches.stream import batches
+from pipeline.inference.scoring import inputs, sorted_on
+from pipeline.machine import stopping
+from pipeline.machine.telling import counted, tell
+from pipeline.metrics.computing import Computing
+from pipeline.metrics.protocols import measure
+from pipeline.metrics.score_table import ScoreTable
+from pipeline.models.fitting import Fitting, Maps
+from pipeline.training.loop import Material
+from pipeline.training.validation import OpenTable
+
+_BATCH = 1024  # the larger, the nearer to what the processor can multiply; 8 MB of global features
+_BLOCKS_AT_ONCE = 32
+
+
+def fitting(material: Material, open_table: OpenTable) -> Fitting:
+    """What `fit` of a model may use of this material."""
+    device = material.label_vectors.device
+    if device.type == "mps":  # it has no float64
+        device = torch.device("cpu")
+
+    def passed(images: ImageSet, doing: str) -> Iterator[tuple[Maps, Tensor]]:
+        order = sequential(images.selection.block, _BLOCKS_AT_ONCE, _BATCH)
+        done = 0
+        with closing(batches(material.features, images, order)) as stream:
+            for batch in stream:
+                yield inputs(batch, device), torch.from_numpy(batch.codes).to(device)
+                done += len(batch)
+                tell(done, len(images), f"{doing} {counted(done, len(images), 'images')}")
+                stopping.heed(None)  # a budget shorter than this would never suffice: it goes on to its end
+
+    def validated(scored: Callable[[Maps], Sequence[Tensor]]) -> list[float]:
+        tables: list[ScoreTable] = []
+        with ExitStack() as stack:
+            for maps, codes in passed(material.validation, "validating on"):
+                for number, scores in enumerate(scored(maps)):
+                    if number == len(tables):
+                        opened = open_table(len(material.validation), scores.shape[1])
+                        tables.append(stack.enter_context(opened))
+                    tables[number].append(scores.cpu().numpy(), codes.cpu().numpy())
+            computing = Computing(sort=sorted_on(device))
+            return [measure("nuswide", table, (1,), computing).map for table in tables]
+
+    return Fitting(
+        material.label_vectors.to(device),
+        lambda: passed(material.train, "fitting to"),
+        validated if len(material.validation) else None,
+    )

@@ -1,0 +1,64 @@
+"""A module is checked against its room's contract when its name is loaded, in every room, for each member in turn."""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dags import DAGS
+from pipeline.backbones import BACKBONES
+from pipeline.datasets import DATASETS
+from pipeline.engine.registry import Registry
+from pipeline.metrics import PROTOCOLS
+from pipeline.models import MODELS
+from pipeline.stores import STORES
+from schemas.errors import UsageError
+
+ROOMS: list[tuple[Registry[Any], str]] = [
+    (BACKBONES, "tiny"), (DATASETS, "folder"), (DAGS, "folder"), (STORES, "parquet"), (MODELS, "ridge"),
+    (PROTOCOLS, "nuswide"),
+]  # fmt: skip
+
+
+def members(room: Registry[Any]) -> Iterator[str]:
+    """What the room's contract asks for."""
+    contract = room._contract
+    yield from inspect.get_annotations(contract)
+    yield from (name for name, _ in inspect.getmembers(contract, inspect.isfunction) if not name.startswith("_"))
+
+
+def copied(room: Registry[Any], name: str, **changes: object) -> Registry[Any]:
+    """A registry of the same contract, whose one module has all of another but for some members; None for no such."""
+    module = ModuleType("of_a_stranger")
+    theirs = {key: value for key, value in vars(room.load(name)).items() if not key.startswith("__")}
+    module.__dict__.update({**theirs, **changes})
+    for gone in [member for member, value in changes.items() if value is None]:
+        del module.__dict__[gone]
+    sys.modules[module.__name__] = module
+    return Registry(room.kind, {"theirs": module.__name__}, room._contract)
+
+
+@pytest.mark.parametrize("room", [room for room, _ in ROOMS], ids=lambda room: room.kind)
+def test_every_module_of_ours_fulfils_its_contract(room: Registry[Any]) -> None:
+    for name in room:
+        room.load(name)
+
+
+CASES = [(room, name, member) for room, name in ROOMS for member in members(room)]
+
+
+@pytest.mark.parametrize(("room", "name", "member"), CASES, ids=lambda value: getattr(value, "kind", value))
+def test_a_module_without_a_member_is_refused_by_its_name(room: Registry[Any], name: str, member: str) -> None:
+    copied(room, name).load("theirs")
+    told = rf"^{room.kind} 'theirs': its module of_a_stranger has no (function )?{member}\. .*contract\.|Dag says"
+    with pytest.raises(UsageError, match=told):
+        copied(room, name, **{member: None}).load("theirs")
+
+
+def test_a_function_with_other_arguments_is_refused() -> None:
+    told = r"of_a_stranger has build\(config\), expected the arguments of build\(settings, sizes\)"
+    with pytest.raises(UsageError, match=told):
+        copied(MODELS, "ridge", build=lambda config: config).load("theirs")
