@@ -48,7 +48,11 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     if section["permuted"]["map"] is not None:  # a single label has nothing to change places with
         figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
     figures[0] += ")"
-    figures += [f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f})" for k in ks]
+    figures += [
+        f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f}, constant "
+        f"{section['constant'][f'f1@{k}']:.3f})"
+        for k in ks
+    ]
     yield f"{name.upper()}  " + "  ".join(figures)
     if too_large := [f"F1@{k}" for k in ks if k > section["labels"]]:
         yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(too_large)} all are predicted"

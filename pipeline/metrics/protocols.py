@@ -1,4 +1,4 @@
-"""A protocol's figures beside the two baselines that give them a meaning: chance, and the permuted control."""
+"""A protocol's figures beside what gives them a meaning: chance, one ranking for all images, and permuted labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,29 +48,32 @@ class Evaluation:
         labels: columns that were ranked.
         chance: the same figures for random scores.
         chance_per_label: AP of each label for random scores; NaN where the protocol gives it none.
-        permuted_map: mAP with the labels' scores exchanged; None where there is only one label.
+        constant: the same figures where each image gets the mean over images of the scores.
+        permuted: the same figures with the labels' scores exchanged; all None where there is only one label.
     """
 
     measured: Measurement
     labels: int
     chance: Mapping[str, float]
     chance_per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
-    permuted_map: float | None
+    constant: Mapping[str, float]
+    permuted: Mapping[str, float | None]
 
     def as_json(self) -> dict[str, Any]:
         """As metrics.json holds it."""
-        figures = {**self.measured.as_json(), "labels": self.labels}
-        return {**figures, "chance": dict(self.chance), "permuted": {"map": self.permuted_map}}
+        controls = {"chance": dict(self.chance), "constant": dict(self.constant), "permuted": dict(self.permuted)}
+        return {**self.measured.as_json(), "labels": self.labels, **controls}
 
 
 def evaluate(
     protocol: str, table: ScoreTable, ks: Sequence[int], baselines: Baselines, computing: Computing | None = None
 ) -> Evaluation:
-    """The figures of a score matrix, with both baselines.
+    """The figures of a score matrix, with chance and both controls.
 
-    `permuted_map` is the mean over random exchanges in which every label gets another one's scores: the same as
-    exchanging the labels' word vectors, since a score depends on its own label's vector only. Scores that carry no more
-    than how frequent labels are keep their mAP; a transfer by meaning loses it.
+    `constant` is what the best labels over all images come to, whatever an image shows: F1@K in particular can be high
+    for one ranking of all images alike. `permuted` is the mean over random exchanges in which every label gets another
+    one's scores: the same as exchanging the labels' word vectors, since a score depends on its own label's vector only.
+    Scores that carry no more than how frequent labels are keep their mAP; a transfer by meaning loses it.
 
     Args:
         ks: how many best labels of each image are looked at; none asks for the mAP only.
@@ -82,16 +85,15 @@ def evaluate(
     computing = computing or Computing()
     judge = _Judge(table, _ranking(protocol, table), tuple(ks))
     exchanged = [derangement(table.num_labels, draw) for draw in baselines.generators() if table.num_labels > 1]
-    own, *permuted = judge.ranking.average_precisions(
-        np.concatenate([np.arange(table.num_labels)[None], *(order[None] for order in exchanged)]), computing
-    )
+    own, *permuted = judge.measured(np.array([np.arange(table.num_labels), *exchanged]), computing)
     random = judge.ranking.random_average_precisions(baselines.generators(), computing)
     return Evaluation(
-        measured=judge.measurement(own, judge.hits(computing)),
+        measured=own,
         labels=table.num_labels,
         chance=judge.chance(random, baselines, computing),
         chance_per_label=random.mean(axis=0),
-        permuted_map=float(np.mean([judge.map(per_label) for per_label in permuted])) if permuted else None,
+        constant=measure(protocol, table.constant(), ks, computing).as_json(),
+        permuted=mean_figures(permuted) if permuted else dict.fromkeys(own.as_json()),
     )
 
 
@@ -104,8 +106,8 @@ def measure(protocol: str, table: ScoreTable, ks: Sequence[int], computing: Comp
     """
     computing = computing or Computing()
     judge = _Judge(table, _ranking(protocol, table), tuple(ks))
-    (per_label,) = judge.ranking.average_precisions(np.arange(table.num_labels)[None], computing)
-    return judge.measurement(per_label, judge.hits(computing))
+    (measured,) = judge.measured(np.arange(table.num_labels)[None], computing)
+    return measured
 
 
 def _ranking(protocol: str, table: ScoreTable) -> Ranking:
@@ -129,18 +131,18 @@ class _Judge:
     ranking: Ranking
     ks: tuple[int, ...]
 
-    def map(self, per_label: Float[np.ndarray, " label"]) -> float:
-        return mean_average_precision(per_label, self.ranking.keeps_empty_labels)
+    def measured(self, orders: Int64[np.ndarray, "order label"], computing: Computing) -> list[Measurement]:
+        """The figures under each order, in which each label has the scores of the label that the order names."""
+        hits: list[Hits | None] = [None] * len(orders)
+        if self.ks:
+            hits = list(table_hits(self.table, max(self.ks), self.ranking.counted_images, orders, computing))
+        per_label = self.ranking.average_precisions(orders, computing)
+        return [self.measurement(*figures) for figures in zip(per_label, hits, strict=True)]
 
     def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
+        mean = mean_average_precision(per_label, self.ranking.keeps_empty_labels)
         weighted = weighted_average_precision(per_label, self.table.positives_by_label)
-        topk = {} if hits is None else hits.figures(self.ks)
-        return Measurement(self.map(per_label), weighted, topk, per_label)
-
-    def hits(self, computing: Computing) -> Hits | None:
-        if not self.ks:
-            return None
-        return table_hits(self.table, max(self.ks), self.ranking.counted_images, computing)
+        return Measurement(mean, weighted, {} if hits is None else hits.figures(self.ks), per_label)
 
     def chance(
         self, per_label: Float[np.ndarray, "draw label"], baselines: Baselines, computing: Computing

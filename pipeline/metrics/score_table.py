@@ -69,6 +69,19 @@ class _File:
         return (label * self.num_images + image) * _CELL_BYTES
 
 
+@dataclass(frozen=True)
+class _Constant:
+    """Every image has the same scores."""
+
+    by_label: Float32[np.ndarray, " label"]
+
+    def put(self, first_image: int, columns: Float32[np.ndarray, "label image"]) -> None:
+        raise AssertionError("its scores are given")
+
+    def read(self, labels: range, images: range) -> Float32[np.ndarray, "label image"]:
+        return np.repeat(self.by_label[labels.start : labels.stop, None], len(images), axis=1)
+
+
 class ScoreTable:
     """Scores and codes of images x labels; `append` takes in all images, then the others read.
 
@@ -145,6 +158,15 @@ class ScoreTable:
     def section(self, first_label: int) -> "ScoreTable":
         """The same images with the labels from that one on; nothing is copied."""
         return ScoreTable(self._area, self.codes[first_label:], self._first_label + first_label)
+
+    def constant(self) -> "ScoreTable":
+        """The same images, each with the mean over images of the scores here: one ranking for all of them."""
+        means = np.empty(self.num_labels, dtype=np.float32)
+        labels_read = max(1, _HELD_BYTES // (_CELL_BYTES * max(1, self.num_images)))
+        for start in range(0, self.num_labels, labels_read):
+            labels = range(start, min(start + labels_read, self.num_labels))
+            means[labels.start : labels.stop] = self.columns(labels).mean(axis=1, dtype=np.float64)
+        return ScoreTable(_Constant(means), self.codes)
 
     def columns(self, labels: range) -> Float32[np.ndarray, "label image"]:
         """All scores of some labels that follow each other."""

@@ -77,22 +77,34 @@ def hits(scores: Float[np.ndarray, "image label"], codes: Int8[np.ndarray, "imag
     return Hits(right.sum(axis=0), len(scores), int(np.count_nonzero(codes == LabelCode.PRESENT)))
 
 
-def table_hits(table: ScoreTable, most: int, images: Bool[np.ndarray, " image"] | None, computing: Computing) -> Hits:
-    """Right predictions among the `most` best labels of those images of a table, of all where None."""
-    rows_read = max(1, _CELLS_READ_AT_ONCE // table.num_labels)
+def table_hits(
+    table: ScoreTable,
+    most: int,
+    images: Bool[np.ndarray, " image"] | None,
+    orders: Int64[np.ndarray, "order label"],
+    computing: Computing,
+) -> list[Hits]:
+    """Right predictions among the `most` best labels of those images of a table, of all where None, for each order.
 
-    def count(rows: range) -> Hits:
+    Args:
+        orders: each label gets the scores of the label that an order names. Scores are looked at once for all of them:
+            what is best under an order is the label that got the best score. (Of equal scores the one goes first whose
+            own index is lower.)
+    """
+    rows_read = max(1, _CELLS_READ_AT_ONCE // table.num_labels)
+    places = np.argsort(orders, axis=1)  # the label that got a label's scores
+
+    def count(rows: range) -> tuple[Int64[np.ndarray, "order rank"], int, int]:
         chosen = slice(None) if images is None else images[rows.start : rows.stop]
-        codes = table.codes[:, rows.start : rows.stop].T
-        return hits(table.rows(rows)[chosen], codes[chosen], most)
+        codes = table.codes[:, rows.start : rows.stop].T[chosen]
+        best = top_labels(table.rows(rows)[chosen], most)
+        right = [(np.take_along_axis(codes, got[best], axis=1) == LabelCode.PRESENT).sum(axis=0) for got in places]
+        return np.array(right), len(codes), int(np.count_nonzero(codes == LabelCode.PRESENT))
 
     last = table.num_images
     parts = computing.each(count, [range(n, min(n + rows_read, last)) for n in range(0, last, rows_read)])
-    return Hits(
-        np.sum([part.by_rank for part in parts], axis=0),
-        sum(part.images for part in parts),
-        sum(part.positives for part in parts),
-    )
+    by_order, counted, positives = zip(*parts, strict=True)
+    return [Hits(by_rank, sum(counted), sum(positives)) for by_rank in np.sum(by_order, axis=0)]
 
 
 def random_hits(

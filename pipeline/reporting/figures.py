@@ -10,6 +10,7 @@ _SECTIONS = {
     "gzsl": ("Generalised zero-shot (GZSL)", "ranked among seen and unseen labels together"),
     "standard": ("Standard multi-label", "trained and tested on the same labels"),
 }
+_CONTROLS = ("chance", "constant", "permuted")
 _MEASURES = {
     "map": "mAP",
     "weighted_map": "Weighted mAP",
@@ -26,6 +27,7 @@ class Measure:
     name: str
     value: float | None
     chance: float | None
+    constant: float | None
     permuted: float | None
 
     @property
@@ -53,6 +55,11 @@ class Section:
         """Whether any measure was also taken with permuted labels."""
         return any(measure.permuted is not None for measure in self.measures)
 
+    @property
+    def has_constant(self) -> bool:
+        """Whether any measure was also taken with one ranking for all images."""
+        return any(measure.constant is not None for measure in self.measures)
+
 
 def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
     """The sections that metrics.json has, unseen labels first."""
@@ -63,10 +70,10 @@ def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
 
 
 def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:
-    chance, permuted = section.get("chance") or {}, section.get("permuted") or {}
-    keys = [key for key in section if key not in {"labels", "chance", "permuted"}]
+    controls = [section.get(name) or {} for name in _CONTROLS]
+    keys = [key for key in section if key not in {"labels", *_CONTROLS}]
     measures = tuple(
-        Measure(_name(key), finite(section[key]), finite(chance.get(key)), finite(permuted.get(key)))
+        Measure(_name(key), finite(section[key]), *(finite(control.get(key)) for control in controls))
         for key in sorted(keys, key=_position)
     )
     labels = section.get("labels")

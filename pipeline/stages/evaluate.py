@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
-VERSION = 3
+VERSION = 4
 
 # Protocols under which the AP of a label does not depend on the others, so that mAPs of parts give that of the whole.
 _RANKS_LABELS_APART = ("nuswide", "openimages")

@@ -8,12 +8,15 @@ from pipeline.files.lock import Writer
 from schemas.command import Command
 
 SECTION: dict[str, Any] = {
-    "map": 0.5, "f1@3": 0.25, "labels": 3, "chance": {"map": 0.125, "f1@3": 0.1}, "permuted": {"map": None},
+    "map": 0.5, "f1@3": 0.25, "labels": 3, "chance": {"map": 0.125, "f1@3": 0.1},
+    "constant": {"map": 0.125, "f1@3": 0.2}, "permuted": {"map": None},
 }  # fmt: skip
 
 
 def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
-    assert list(metric_lines("zsl", SECTION)) == ["ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100)"]
+    assert list(metric_lines("zsl", SECTION)) == [
+        "ZSL  mAP 0.500 (chance 0.125)  F1@3 0.250 (chance 0.100, constant 0.200)"
+    ]
 
 
 def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:

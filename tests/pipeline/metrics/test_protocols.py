@@ -81,9 +81,9 @@ def test_a_section_has_the_names_of_metrics_json():
     scores, codes = table()
     section = json.loads(json.dumps(section_of("nuswide", scores, codes, (3, 5)).as_json()))
     figures = {"map", "weighted_map"} | {f"{name}@{k}" for name in ("f1", "precision", "recall") for k in (3, 5)}
-    assert section.keys() == figures | {"labels", "chance", "permuted"}
+    assert section.keys() == figures | {"labels", "chance", "constant", "permuted"}
     assert section["chance"].keys() == figures
-    assert section["permuted"].keys() == {"map"}
+    assert section["constant"].keys() == section["permuted"].keys() == figures
     assert section["labels"] == 10
     assert all(0 <= section[name] <= 1 and 0 <= section["chance"][name] <= 1 for name in figures)
 
@@ -125,20 +125,19 @@ def test_chance_lies_near_the_share_of_positives_and_far_below_a_good_score():
 
 def test_exchanged_labels_fall_to_chance_where_labels_are_independent():
     scores, codes = table(num_images=2000)
-    assert section_of("nuswide", scores, codes, ()).permuted_map == pytest.approx(0.3, abs=0.02)
+    assert section_of("nuswide", scores, codes, ()).permuted["map"] == pytest.approx(0.3, abs=0.02)
 
 
 def test_exchanged_labels_keep_what_comes_from_the_image_alone():
     generator = np.random.default_rng(0)
     codes = np.repeat(np.where(generator.random((200, 1)) < 0.3, 1, -1), 5, axis=1).astype(np.int8)
-    assert section_of("nuswide", codes.astype(np.float32), codes, ()).permuted_map == 1.0
+    assert section_of("nuswide", codes.astype(np.float32), codes, ()).permuted["map"] == 1.0
 
 
 def test_one_label_has_no_exchange():
     scores, codes = table(num_labels=1)
     section = section_of("nuswide", scores, codes, ())
-    assert section.permuted_map is None
-    assert section.as_json()["permuted"] == {"map": None}
+    assert section.as_json()["permuted"] == {"map": None, "weighted_map": None}
 
 
 @pytest.mark.parametrize("size", [2, 3, 40])
@@ -231,8 +230,26 @@ def test_the_published_protocol_gives_other_figures_than_the_class_wise_one():
 def test_the_permuted_control_is_the_mean_over_tables_with_exchanged_columns(protocol):
     scores, codes = verified()
     orders = [derangement(codes.shape[1], np.random.default_rng([0, draw])) for draw in range(4)]
-    expected = np.mean([measured(protocol, scores[:, order], codes, ()).map for order in orders])
-    assert section_of(protocol, scores, codes, ()).permuted_map == pytest.approx(expected, abs=1e-12)
+    tables = [measured(protocol, scores[:, order], codes, (1, 3)).as_json() for order in orders]
+    found = section_of(protocol, scores, codes, (1, 3)).permuted
+    assert found == {name: pytest.approx(np.mean([one[name] for one in tables]), abs=1e-12) for name in tables[0]}
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_the_constant_control_gives_every_image_the_mean_of_the_scores(protocol):
+    scores, codes = verified()
+    alike = np.repeat(scores.mean(axis=0, dtype=np.float64)[None].astype(np.float32), len(scores), axis=0)
+    expected = measured(protocol, alike, codes, (1, 3)).as_json()
+    assert section_of(protocol, scores, codes, (1, 3)).constant == expected
+
+
+def test_one_ranking_for_all_images_reaches_a_high_f1_where_a_few_labels_are_frequent():
+    generator = np.random.default_rng(0)
+    codes = np.where(generator.random((300, 10)) < np.linspace(0.9, 0.01, 10), 1, -1).astype(np.int8)
+    scores = np.linspace(1, 0, 10) + 0.01 * generator.random((300, 10))
+    section = section_of("nuswide", scores.astype(np.float32), codes, (3,))
+    assert section.constant["f1@3"] > 1.5 * section.chance["f1@3"]
+    assert section.constant["map"] == pytest.approx(section.chance["map"], abs=0.05)
 
 
 def test_unknown_cells_among_the_best_labels_count_as_wrong():

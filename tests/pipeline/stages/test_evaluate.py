@@ -119,8 +119,10 @@ def test_both_sections_agree_with_slow_loops(work: SmallWork):
         assert told[name]["labels"] == work.recipe.labels - first
         for k in (2, 3):
             assert told[name][f"f1@{k}"] == pytest.approx(slow_f1(scores[:, first:], truth[:, first:], k), abs=1e-6)
-        assert set(told[name]["chance"]) == set(told[name]) - {"chance", "permuted", "labels"}
-        assert 0 <= told[name]["permuted"]["map"] <= 1
+        controls = {"chance", "constant", "permuted"}
+        for control in controls:
+            assert set(told[name][control]) == set(told[name]) - controls - {"labels"}
+            assert all(0 <= value <= 1 for value in told[name][control].values())
 
 
 def test_the_generalised_map_is_the_mean_of_its_parts(work: SmallWork):
