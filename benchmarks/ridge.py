@@ -38,7 +38,7 @@ from pipeline.files.storage import Storage
 from pipeline.metrics.score_table import open_score_table
 from pipeline.models import ridge
 from pipeline.models.ridge.settings import RidgeConfig
-from pipeline.training.fitting import fitting
+from pipeline.training.fitting import batch_images, fitting
 from pipeline.training.loop import Material
 from schemas.config import StoreConfig
 
@@ -74,7 +74,8 @@ def timed(action: Callable[[], object]) -> float:
 
 def read(features: FeatureShards, images: Selection) -> None:
     """One pass that does nothing with the maps."""
-    with closing(batches(features, images, sequential(images.block, 32, SHARD_ROWS))) as stream:
+    size = batch_images(features.maps)
+    with closing(batches(features, images, sequential(images.block, max(4, size // BLOCK_ROWS), size))) as stream:
         for _ in stream:
             pass
 

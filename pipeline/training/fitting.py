@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pipeline.batches.feature_cache import ImageSet
 from pipeline.batches.order import sequential
+from pipeline.batches.selection import BLOCK_ROWS
 from pipeline.batches.stream import batches
 from pipeline.inference.scoring import inputs, sorted_on
 from pipeline.machine import stopping
@@ -18,9 +19,12 @@ from pipeline.metrics.score_table import ScoreTable
 from pipeline.models.fitting import Fitting, Maps
 from pipeline.training.loop import Material
 from pipeline.training.validation import OpenTable
+from schemas.features import MapSpec
 
-_BATCH = 1024  # the larger, the nearer to what the processor can multiply; 8 MB of global features
-_BLOCKS_AT_ONCE = 32
+# The larger a batch, the nearer a processor comes to what it can multiply; beyond its caches it waits for memory.
+_BATCH_BYTES = 8 * 2**20
+_LEAST, _MOST = 32, 1024
+_LEAST_BLOCKS = 4  # read at once, as in scoring
 
 
 def fitting(material: Material, open_table: OpenTable) -> Fitting:
@@ -29,8 +33,10 @@ def fitting(material: Material, open_table: OpenTable) -> Fitting:
     if device.type == "mps":  # it has no float64
         device = torch.device("cpu")
 
+    size = batch_images(material.features.maps)
+
     def passed(images: ImageSet, doing: str) -> Iterator[tuple[Maps, Tensor]]:
-        order = sequential(images.selection.block, _BLOCKS_AT_ONCE, _BATCH)
+        order = sequential(images.selection.block, max(_LEAST_BLOCKS, size // BLOCK_ROWS), size)
         done = 0
         with closing(batches(material.features, images, order)) as stream:
             for batch in stream:
@@ -56,3 +62,8 @@ def fitting(material: Material, open_table: OpenTable) -> Fitting:
         lambda: passed(material.train, "fitting to"),
         validated if len(material.validation) else None,
     )
+
+
+def batch_images(maps: Sequence[MapSpec]) -> int:
+    """Images that are looked at together."""
+    return min(_MOST, max(_LEAST, _BATCH_BYTES // sum(spec.size_bytes for spec in maps)))

@@ -22,6 +22,7 @@ from schemas.status import LabelCode
 
 STRENGTHS = (1e2, 1e3, 1e4, 1e5)
 _BLOCK = 512
+_ROWS = 1024  # that are multiplied at a time
 
 
 @dataclass(frozen=True)
@@ -70,32 +71,65 @@ def moments(batches: Iterable[tuple[Maps, Tensor]], form: str) -> Moments:
     Features are counted from the mean of the first batch, so that little is lost where the mean is large.
     """
     images, start = 0, None
-    for (values,), codes in batches:
-        x, t = pooled(values).double(), (codes == LabelCode.PRESENT).double()
+    for values, codes in _gathered(batches):
+        x, t = values.double(), (codes == LabelCode.PRESENT).double()
         if form == "devise":
             t /= t.sum(dim=1, keepdim=True)
         if start is None:
             start = x.mean(dim=0)
             shift, targets = torch.zeros_like(start), t.new_zeros(t.shape[1])
-            scatter, products = x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(x.shape[1], t.shape[1])
+            scatter, products = x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(t.shape[1], x.shape[1])
         x -= start
-        _add_lower(scatter, x)
-        products.addmm_(x.T, t)
+        _add_square(scatter, x)
+        images_of, labels = t.nonzero(as_tuple=True)  # few of all: no product of whole matrices
+        products.index_add_(0, labels, x[images_of] * t[images_of, labels][:, None])
         shift += x.sum(dim=0)
         targets += t.sum(dim=0)
         images += len(x)
     assert start is not None, "there are training images"
-    scatter = scatter.tril() + scatter.tril(-1).T
+    _mirror(scatter)
     scatter.addr_(shift, shift, alpha=-1 / images)
-    products.addr_(shift, targets, alpha=-1 / images)
-    return Moments(images, start + shift / images, scatter, products, targets)
+    products.addr_(targets, shift, alpha=-1 / images)
+    return Moments(images, start + shift / images, scatter, products.T, targets)
 
 
-def _add_lower(scatter: Float64[Tensor, "feature feature"], x: Float64[Tensor, "image feature"]) -> None:
-    """Add x'x to a symmetric matrix, by blocks of rows up to the diagonal: half the work."""
+def _gathered(batches: Iterable[tuple[Maps, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pooled features and codes of more images at a time: batches are as small as whole maps ask for."""
+    held: list[tuple[Tensor, Tensor]] = []
+    for (values,), codes in batches:
+        held.append((pooled(values), codes))
+        if sum(len(part) for part, _ in held) >= _ROWS:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.cat([features for features, _ in held]), torch.cat([codes for _, codes in held])
+
+
+def _add_square(scatter: Float64[Tensor, "feature feature"], x: Float64[Tensor, "image feature"]) -> None:
+    """Add x'x to the part of a matrix on and below its diagonal; what is above it means nothing.
+
+    BLAS has a routine for it that does half the work of a product, at twice its rate; torch does not call it.
+    """
+    if x.device.type != "cpu":
+        scatter.addmm_(x.T, x)
+        return
+    from scipy.linalg.blas import dsyrk
+
+    # Columns first, as BLAS sees memory: its upper part is ours below the diagonal.
+    dsyrk(1.0, x.numpy().T, beta=1.0, c=scatter.numpy().T, overwrite_c=True)
+
+
+def _mirror(scatter: Float64[Tensor, "feature feature"]) -> None:
+    """Copy what is below the diagonal above it, a few rows at a time."""
     for first in range(0, len(scatter), _BLOCK):
         end = min(first + _BLOCK, len(scatter))
-        scatter[first:end, :end].addmm_(x[:, first:end].T, x[:, :end])
+        corner = scatter[first:end, first:end]
+        corner.copy_(corner.tril() + corner.tril(-1).T)
+        scatter[first:end, end:] = scatter[end:, first:end].T
 
 
 def solve(
@@ -123,7 +157,9 @@ def solve(
         if form == "devise":
             offset = found.targets @ words / (found.images + strength)
         elif form == "conse":
-            spread = ((squares @ weights) * weights).sum(dim=0).div(found.images).sqrt()
+            # Of w over the images: w'Z'Zw = w'(Z'T - strength w), as w solves (Z'Z + strength I) w = Z'T.
+            squared = (weights * (products - strength * weights)).sum(dim=0).clamp(min=0)
+            spread = squared.div(found.images).sqrt()
             weights /= torch.where(spread > 0, spread, torch.ones_like(spread))
         yield Solution(weights, offset)
 
@@ -150,10 +186,14 @@ def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:
     if settings.strength is None:
         assert fitting.validated is not None, "said above"
 
+        narrow = [(solution.weights.float(), solution.offset.float()) for solution in solutions]
+        mean, deviation, seen = found.mean, found.deviation, fitting.words
+
         def scored(maps: Maps) -> list[Tensor]:
-            x = (pooled(maps[0]).double() - found.mean) / found.deviation
-            regressed = (x @ solution.weights + solution.offset for solution in solutions)
-            return [scores(settings.form, y, words, words, settings.mixed_labels).float() for y in regressed]
+            """In float32, which is enough to choose by, and half the work."""
+            x = ((pooled(maps[0]).double() - mean) / deviation).float()
+            regressed = (x @ weights + offset for weights, offset in narrow)
+            return [scores(settings.form, y, seen, seen, settings.mixed_labels) for y in regressed]
 
         worth = fitting.validated(scored)
         chosen = max(range(len(strengths)), key=worth.__getitem__)
