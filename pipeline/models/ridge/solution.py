@@ -81,8 +81,7 @@ def moments(batches: Iterable[tuple[Maps, Tensor]], form: str) -> Moments:
             scatter, products = x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(t.shape[1], x.shape[1])
         x -= start
         _add_square(scatter, x)
-        images_of, labels = t.nonzero(as_tuple=True)  # few of all: no product of whole matrices
-        products.index_add_(0, labels, x[images_of] * t[images_of, labels][:, None])
+        products += torch.sparse.mm(t.T.to_sparse(), x)  # an image bears few of all labels
         shift += x.sum(dim=0)
         targets += t.sum(dim=0)
         images += len(x)
