@@ -72,7 +72,8 @@ def _write(storage: Storage, node: Node) -> None:
     storage.local(node.folder).mkdir(parents=True, exist_ok=True)
     for receipt in node.valid.values():
         storage.local(receipt.files[0].path).write_bytes(b"x")
-        storage.local(node.ledger.receipt_path(receipt.shard)).write_bytes(written(receipt))
+        path = node.ledger.receipt_path(receipt.shard)
+        storage.local(path).write_bytes(written(receipt, path))
     node.ledger.write_record(node.recipe, node.receipts())
 
 

@@ -202,7 +202,8 @@ def _change_a_row(shard: Path) -> None:
     receipt = json.loads(shard.with_suffix(".json").read_text())
     data = shard.read_bytes()
     receipt["files"][0] |= {"size_bytes": len(data), "sha256": sha256(data).hexdigest()}
-    shard.with_suffix(".json").write_bytes(written(Receipt.model_validate(receipt)))
+    place = shard.with_suffix(".json").relative_to(shard.parents[3]).as_posix()
+    shard.with_suffix(".json").write_bytes(written(Receipt.model_validate(receipt), place))
     (shard.parent / "stage.parquet").unlink()
 
 

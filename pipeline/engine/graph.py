@@ -175,7 +175,10 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
         digits["{folder}"] = ledger.folder
         outputs = {name: replace(file, path=_filled(file.path, digits)) for name, file in stage.outputs.items()}
         found = ledger.read_record()
-        receipts = {receipt.shard: receipt for receipt in (found.receipts if found else ledger.read_receipts())}
+        if found is not None and not all(_is_of(receipt, stage, outputs) for receipt in found.receipts):
+            found = None  # of another place, from before records said which they are of
+        read = ledger.read_receipts() if found is None else found.receipts
+        receipts = {receipt.shard: receipt for receipt in read if _is_of(receipt, stage, outputs)}
         sizes = _sizes(storage, ledger.folder, receipts.values())
         lost = frozenset(shard for shard in receipts if ledger.receipt_path(shard) not in sizes)
         graph[stage.name] = Node(
@@ -192,6 +195,13 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
             expected=None if stage.shard_wise or stage.decides_shards else 1,
         )
     return graph
+
+
+def _is_of(receipt: Receipt, stage: Stage, outputs: Mapping[str, OutputFile]) -> bool:
+    """Whether a receipt is of this stage, and names files where the stage leaves them."""
+    whole = receipt.shard is None
+    paths = {output.at(receipt.shard) for output in outputs.values() if output.sharded != whole}
+    return receipt.stage == stage.name and all(file.path in paths for file in receipt.files)
 
 
 def _filled(template: str, digits: Mapping[str, str]) -> str:

@@ -94,7 +94,8 @@ class Ledger:
 
     def write(self, receipt: Receipt) -> None:
         """Commit one receipt."""
-        self.storage.write(self.receipt_path(receipt.shard), written(receipt))
+        path = self.receipt_path(receipt.shard)
+        self.storage.write(path, written(receipt, path))
 
     def read(self, shard: int | None) -> Receipt | None:
         """The receipt beside the shard; None where there is none, or one that is not as it was written."""
@@ -177,7 +178,7 @@ class Ledger:
     def _parsed(self, path: str) -> Receipt | None:
         try:
             data = self.storage.read(path)
-            return None if own_hash.is_whole(data) is False else Receipt.model_validate_json(data)
+            return None if own_hash.is_whole(data, path) is False else Receipt.model_validate_json(data)
         except (FileNotFoundError, ValueError):
             return None
 
@@ -197,10 +198,10 @@ def ledgers(storage: Storage) -> Iterator[Ledger]:
         yield from (Ledger(storage, "", folder, record) for record in sorted(records))  # of whichever stage
 
 
-def written(receipt: Receipt) -> bytes:
-    """A receipt as it stands in its file: JSON that carries the hash of its own bytes."""
+def written(receipt: Receipt, path: str) -> bytes:
+    """A receipt as it stands in its file at a path: JSON that carries the hash of its own bytes there."""
     text = json.dumps({**receipt.model_dump(mode="json"), _HASH_KEY: own_hash.BLANK}, indent=1, ensure_ascii=False)
-    return own_hash.filled(text.encode())
+    return own_hash.filled(text.encode(), path)
 
 
 def is_record(name: str) -> bool:

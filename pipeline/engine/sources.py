@@ -30,7 +30,7 @@ class Sources:
     def __post_init__(self) -> None:
         try:
             data = self.storage.read(_MEMORY)
-            self._known = {} if own_hash.is_whole(data) is False else json.loads(data)
+            self._known = {} if own_hash.is_whole(data, _MEMORY) is False else json.loads(data)
             self._known.pop(_HASH_KEY, None)
         except (FileNotFoundError, ValueError, AttributeError):  # no memory, or a damaged one: all is hashed again
             self._known = {}
@@ -50,7 +50,7 @@ class Sources:
         """Write what was learnt since the last time. Only for the holder of the lock."""
         if self.learnt:
             text = json.dumps({_HASH_KEY: own_hash.BLANK, **self._known}, indent=1, sort_keys=True)
-            self.storage.write(_MEMORY, own_hash.filled(text.encode()))
+            self.storage.write(_MEMORY, own_hash.filled(text.encode(), _MEMORY))
             self.learnt = False
 
     def _hash(self, path: str, setting: str) -> str:

@@ -145,7 +145,7 @@ class Storage:
             if not os.fstat(file.fileno()).st_size:
                 return None
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return own_hash.is_whole(data)
+                return own_hash.is_whole(data, path)
 
     def newest(self, pattern: str) -> str | None:
         """Path of the file last committed among those that match a glob pattern, or None."""

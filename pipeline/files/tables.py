@@ -31,14 +31,14 @@ def write_hashed_table(storage: Storage, path: str, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     marked = table.replace_schema_metadata({**(table.schema.metadata or {}), _HASH_KEY: own_hash.BLANK})
     pq.write_table(marked, sink, compression="zstd", write_page_checksum=True)
-    storage.write(path, own_hash.filled(sink.getvalue().to_pybytes()))
+    storage.write(path, own_hash.filled(sink.getvalue().to_pybytes(), path))
 
 
 def read_hashed_table(storage: Storage, path: str) -> pa.Table | None:
     """A table that no receipt names; None where it is not there, or its bytes are not those that were written."""
     try:
         data = storage.read(path)
-        return None if own_hash.is_whole(data) is False else parsed_table(pa.BufferReader(data))
+        return None if own_hash.is_whole(data, path) is False else parsed_table(pa.BufferReader(data))
     except TABLE_ERRORS:
         return None
 

@@ -93,7 +93,7 @@ def save(storage: Storage, path: str, fingerprint: str, learner: Learner, progre
     document = {"fingerprint": fingerprint, "progress": asdict(progress), "hash": own_hash.BLANK}
     with storage.commit(path) as temporary:
         save_file(_tensors(learner), temporary, metadata={METADATA_KEY: json.dumps(document, sort_keys=True)})
-        own_hash.fill(temporary)
+        own_hash.fill(temporary, path)
 
 
 def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> Progress | None:
@@ -111,7 +111,7 @@ def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> 
     try:
         header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")])
         document = json.loads(header["__metadata__"][METADATA_KEY])
-        whole = own_hash.is_whole(data)
+        whole = own_hash.is_whole(data, path)
         if whole is None and "hash" not in document:
             logger.warning("%s carries no hash of its own: nobody can tell whether it is whole; starting anew", path)
             return None

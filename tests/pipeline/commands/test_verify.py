@@ -102,7 +102,7 @@ def test_files_with_a_hash_of_their_own_are_compared_and_those_without_are_told(
     converted(made)
     storage = Storage(made.root)
     kept = "runs/small/checkpoint"
-    storage.write(kept, own_hash.filled(f"a position, {own_hash.BLANK}".encode()))
+    storage.write(kept, own_hash.filled(f"a position, {own_hash.BLANK}".encode(), kept))
     storage.write("runs/small/train.log", b"")
     whole = verify(storage)
     assert (whole.problems, whole.unhashed) == ((), ("runs/small/train.log",))

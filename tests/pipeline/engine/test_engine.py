@@ -248,8 +248,29 @@ def test_a_receipt_that_says_something_else_than_the_record_is_named(tmp_path: P
     run(tmp_path, [1, 2, 3])
     receipt = tmp_path / "squares/shard-00002.json"
     said = Receipt.model_validate_json(receipt.read_bytes())
-    receipt.write_bytes(written(said.model_copy(update={"rows": 9})))
+    receipt.write_bytes(written(said.model_copy(update={"rows": 9}), "squares/shard-00002.json"))
     assert verify(Storage(str(tmp_path))).problems == (f"{receipt}: says something else than the stage record",)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("name", ["shard-00001.json", "stage.parquet"])
+def test_a_receipt_or_record_of_another_place_counts_for_nothing(tmp_path: Path, name: str, marked: bool) -> None:
+    run(tmp_path, [1, 2, 3])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
+    here, there = tmp_path / "squares" / name, next(path for path in tmp_path.rglob(name) if "squares" not in str(path))
+    if not marked:  # as it was written before files said where they belong
+        for path in (here, there):
+            path.write_bytes(path.read_bytes().replace(b"biam_pipe.sha256=", b"biam_pipe.before_="))
+    swapped = here.read_bytes(), there.read_bytes()
+    there.write_bytes(swapped[0])
+    here.write_bytes(swapped[1])
+    run(tmp_path, [1, 2, 3])
+    assert all(line.up_to_date for line in plan(graph_of(tmp_path, [1, 2, 3])))
+    for problem in verify(Storage(str(tmp_path))).problems:  # a record that stands has said the same as its receipts
+        Path(problem.partition(": ")[0]).unlink(missing_ok=True)
+    run(tmp_path, [1, 2, 3])
+    assert verify(Storage(str(tmp_path))).problems == ()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.txt")} == before
 
 
 def test_nothing_to_verify_is_an_error(tmp_path: Path) -> None:
