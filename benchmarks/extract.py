@@ -127,7 +127,7 @@ def stub(work: str, decoder: str) -> float:
     from pipeline.settings.layers import configuration
     from pipeline.stages import extract
 
-    BACKBONES._modules["stub"] = "benchmarks.stub_backbone"
+    BACKBONES.ours["stub"] = "benchmarks.stub_backbone"
     storage = Storage(str(Path(work, "folder").resolve()))
     sets = ["backbone.name=stub", "backbone.weights=random:0", "extract.device=cpu", f"extract.decoder={decoder}"]
     config = configuration("folder", None, {}, sets, Path(work))

@@ -115,7 +115,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def _measure(root: Path) -> None:
     from pipeline.datasets import nuswide
-    from schemas.datasets import NusWideDataset
+    from pipeline.datasets.nuswide.settings import NusWideDataset
 
     started = time.perf_counter()
     rows = sum(len(table) for table in nuswide.records(NusWideDataset(root=str(root)), Counter()))

@@ -5,13 +5,20 @@ what `paper` and `released` are there. One whose pipeline differs from the defau
 """
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, Protocol
 
+from pipeline.datasets import DATASETS
 from pipeline.engine.registry import Registry
 
 
 class Dag(Protocol):
-    """The settings of a data set.
+    """What runs of a data set.
+
+    Beside `SETTINGS` it may have, and what holds where it has not:
+
+    - `PRESETS`: over a model's own presets, by model and preset; nothing.
+    - `stages(config, sources)`: the stages, first stage first; those of `dags.default`.
 
     Attributes:
         SETTINGS: over the defaults, by section.
@@ -20,6 +27,16 @@ class Dag(Protocol):
     SETTINGS: Mapping[str, Any]
 
 
-DAGS: Registry[Dag] = Registry(
-    "data set", {name: f"dags.{name}" for name in ("demo", "folder", "nuswide", "openimages")}, Dag
-)
+DAGS: Registry[Dag] = Registry("dag", {name: f"dags.{name}" for name in DATASETS.ours}, Dag, "dags")
+
+_PLAIN = SimpleNamespace(SETTINGS={})
+
+
+def dag(dataset: str) -> Dag:
+    """What runs of a data set; nothing but the defaults where the distribution that it comes with has no such module.
+
+    Raises:
+        UsageError: no such data set, or a module that is not what `Dag` says.
+    """
+    DATASETS.require(dataset)
+    return DAGS.load(dataset) if dataset in DAGS else _PLAIN

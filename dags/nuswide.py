@@ -11,7 +11,7 @@ Preset `paper` reproduces table 1 as the text has it: ZSL mAP 26.3, F1@3 33.1, F
     the same command with --set model.preset=paper
 
 The protocol and K = 3 and 5 are the data set's own. Its standard setting (table 6, train and test on the 81 concepts):
---set dataset.setting=standard, in a work folder of its own. None of these numbers has been reproduced yet.
+--set dataset.task=standard, in a work folder of its own. None of these numbers has been reproduced yet.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,8 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
 def stages(config: "Config", sources: "Sources") -> "list[Stage]":
     """The default ones; where features are given in place of images, two of them are those that take them in."""
     from dags import default
+    from pipeline.datasets.nuswide.settings import NusWideDataset
     from pipeline.stages import given_features
-    from schemas.datasets import NusWideDataset
 
     assert isinstance(config.dataset, NusWideDataset), "the dag of another data set"
     usual = default.stages(config, sources)

@@ -6,13 +6,13 @@ Command: make docs
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from dags import DAGS
+from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.models.contract import presets
 from schemas.config import Config
-from schemas.datasets import Dataset
 from schemas.section import Decides, Section, explanations
 
 PATH = Path(__file__).with_suffix(".md")
@@ -37,11 +37,11 @@ Over the defaults above. A preset comes first, then the data set, then what the 
 def page() -> str:
     """The whole page."""
     lines = [_HEAD, *(f"- **{mark.name.lower()}**: {mark.value}" for mark in Decides)]
-    for dataset in get_args(get_args(Dataset)[0]):
-        lines += _section(f"dataset ({dataset.model_fields['name'].default})", dataset)
+    for dataset in DATASETS.ours:
+        lines += _section(f"dataset ({dataset})", DATASETS.load(dataset).SETTINGS)
     for name, field in Config.model_fields.items():
         if name == "model":
-            for model in MODELS:
+            for model in MODELS.ours:
                 lines += _section(f"model ({model})", MODELS.load(model).SETTINGS)
         elif name != "dataset":
             assert isinstance(field.annotation, type)
@@ -63,10 +63,10 @@ def _section(title: str, section: type[Section]) -> Iterator[str]:
 
 
 def _set_elsewhere() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for model in MODELS:
+    for model in MODELS.ours:
         for preset, settings in presets(MODELS.load(model)).items():
             yield f"model {model}, preset {preset}", settings
-    for name in DAGS:
+    for name in DAGS.ours:
         yield f"data set {name}", {key: value for key, value in DAGS.load(name).SETTINGS.items() if key != "dataset"}
         for (model, preset), settings in getattr(DAGS.load(name), "PRESETS", {}).items():
             yield f"data set {name}, model {model}, preset {preset}", settings

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from dags import DAGS
+from dags import dag
 from pipeline.backbones import BACKBONES
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
@@ -64,9 +64,7 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
     """The stages of these settings, first stage first: those that the data set's dag lists, or the default ones."""
     from dags import default
 
-    describe: Callable[[Config, Sources], list[Stage]] = getattr(
-        DAGS.load(config.dataset.name), "stages", default.stages
-    )
+    describe: Callable[[Config, Sources], list[Stage]] = getattr(dag(config.dataset.name), "stages", default.stages)
     return describe(config, sources)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from schemas.datasets import Dataset
+from schemas.datasets import DatasetSection
 from schemas.errors import UnfitError
 from schemas.section import Recipe, Section, Steers
 from schemas.values import (
@@ -253,7 +253,7 @@ class EvaluateConfig(Section):
     """Which numbers are computed, and how they are called."""
 
     protocol: Recipe[str | None] = None
-    """How results are counted: nuswide, openimages or openimages-biam. null: the data set's own."""
+    """How results are counted; see `show protocols`. null: the data set's own."""
     ks: Recipe[Ks | None] = None
     """K of F1@K, precision@K and recall@K. null: the protocol's own."""
     batch_images: Steers[Positive] = 64
@@ -294,7 +294,7 @@ class EngineConfig(Section):
 class Config(Section):
     """Everything `biam-pipe show config` prints."""
 
-    dataset: Dataset
+    dataset: SerializeAsAny[DatasetSection]
     download: DownloadConfig = DownloadConfig()
     images: ImagesConfig = ImagesConfig()
     backbone: BackboneConfig = BackboneConfig()

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 METADATA_KEY = "biam_pipe.feature_spec"
-
-_MAY_BE_UNSAID = frozenset({"compiled", "origin"})  # fields that a spec leaves out where they are null
 
 
 class MapSpec(BaseModel):
@@ -32,24 +30,41 @@ class MapSpec(BaseModel):
         return prod(self.shape) * {"float16": 2, "float32": 4}[self.dtype]
 
 
-class PreprocessSpec(BaseModel):
-    """How bytes became the backbone's input."""
+class _Told(BaseModel):
+    """Fields that are null are left out where `UNSAID` names them: specs of before have none of that name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    UNSAID: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = serialize(self)
+        return {key: value for key, value in document.items() if value is not None or key not in self.UNSAID}
+
+
+class PreprocessSpec(_Told):
+    """How bytes became the backbone's input."""
+
+    UNSAID = frozenset({"pixel_scale"})
 
     decoder: str
     orientation: Literal["exif", "dataset", "none"]
     resize: tuple[int, int]
     interpolation: str
     antialias: bool
+    pixel_scale: float | None = None  # by which pixels are divided before all else; null: by 255
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
-class FeatureSpec(BaseModel):
-    """Stored as JSON under `biam_pipe.feature_spec` in Parquet metadata and as an HDF5 file attribute."""
+class FeatureSpec(_Told):
+    """Stored as JSON under `biam_pipe.feature_spec` in Parquet metadata and as an HDF5 file attribute.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Features that were made here have no origin, others do not say how they were computed.
+    """
+
+    UNSAID = frozenset({"compiled", "origin"})
 
     backbone: str
     weights: str
@@ -61,12 +76,6 @@ class FeatureSpec(BaseModel):
     recipe: str
     versions: dict[str, str]
     origin: str | None = None  # of features that were not made here: files and their hashes
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Features that were made here have no origin, others do not say how they were computed."""
-        document: dict[str, Any] = serialize(self)
-        return {key: value for key, value in document.items() if value is not None or key not in _MAY_BE_UNSAID}
 
     def map_named(self, name: str) -> MapSpec:
         """The first map of that role, else the one of that column.

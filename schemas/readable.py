@@ -1,4 +1,4 @@
-"""Sizes and durations as people read them, on a console and on a page.
+"""Sizes, durations and names of figures as people read them, on a console and on a page.
 
 A number and its unit are `gap` apart: a page passes a space at which no line ends.
 """
@@ -33,3 +33,26 @@ def rough_duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+_FIGURES = {
+    "map": "mAP",
+    "weighted_map": "Weighted mAP",
+    "map_of_occurring": "mAP of occurring labels",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+}
+
+
+def figure_name(key: str) -> str:
+    """`F1@3` for `f1@3`; what is unknown keeps its name."""
+    name, at, k = key.partition("@")
+    return f"{_FIGURES.get(name, name)}{at}{k}"
+
+
+def figure_order(key: str) -> tuple[int, int, str]:
+    """Sorts whole rankings first, then the figures at each K, smallest K first."""
+    name, _, k = key.partition("@")
+    known = list(_FIGURES)
+    return int(k) if k.isdigit() else 0, known.index(name) if name in known else len(known), key

@@ -6,6 +6,7 @@ without either fails a test.
 
 import ast
 import inspect
+from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from textwrap import dedent
@@ -22,6 +23,17 @@ class Decides(Enum):
     RECIPE = "the numbers: another value is another recipe"
     CONTENT = "which images and labels there are: another value dirties the shards that change, and no other"
     STEERS = "how the work is done, never what comes out"
+
+
+@dataclass(frozen=True)
+class Older:
+    """Beside a mark: fingerprints from before the setting was called so keep their digits.
+
+    Attributes:
+        name: by which they know it; None where there was none such, and it is left out while it has its default.
+    """
+
+    name: str | None = None
 
 
 Recipe = Annotated[Value, Decides.RECIPE]
@@ -46,10 +58,17 @@ def content(name: str, section: Section) -> dict[str, Any]:
 
 
 def explanations(section: type[Section]) -> dict[str, str]:
-    """What each setting of a section means, by key: the docstring below it, on one line.
+    """What each setting of a section means, by key: the docstring below it, else that of the class below, on one line.
 
     Read from the source when it is wanted. Pydantic would do so in every process that knows of settings, in 50 ms.
     """
+    found: dict[str, str] = {}
+    for base in reversed(section.__mro__[: section.__mro__.index(Section)]):
+        found |= _explained(base)
+    return found
+
+
+def _explained(section: type) -> dict[str, str]:
     (definition,) = ast.parse(dedent(inspect.getsource(section))).body
     assert isinstance(definition, ast.ClassDef)
     return {
@@ -61,5 +80,11 @@ def explanations(section: type[Section]) -> dict[str, str]:
 
 
 def _deciding(what: Decides, name: str, section: Section) -> dict[str, Any]:
-    fields = {key for key, field in type(section).model_fields.items() if what in field.metadata}
-    return {f"{name}.{key}": value for key, value in section.model_dump(mode="json", include=fields).items()}
+    found = {}
+    for key, value in section.model_dump(mode="json").items():
+        field = type(section).model_fields[key]
+        older = next((mark.name for mark in field.metadata if isinstance(mark, Older)), key)
+        unsaid = older is None and getattr(section, key) == field.default
+        if what in field.metadata and not unsaid:
+            found[f"{name}.{older or key}"] = value
+    return found

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from benchmarks.photographs import photographs
+from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
 from pipeline.inference.predictor import Predictor
 from pipeline.settings.layers import as_toml
 from schemas.config import BackboneConfig, Config, ExtractConfig
-from schemas.datasets import FolderDataset
 from schemas.features import FeatureSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,9 @@ def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_de
     spec = FeatureSpec.model_validate_json(described.read_bytes())
     photo = tmp_path / "photos/00000.jpg"
     row = ImageRow("0", "ok", None, ImageSource(photo.read_bytes()), None)
-    by_device, by_pillow = (ready(row, PixelOptions("exif", 10**7, 32, device)).pixels for device in ("cpu", None))
+    by_device, by_pillow = (
+        ready(row, PixelOptions("exif", 10**7, (32, 32), device)).pixels for device in ("cpu", None)
+    )
 
     predictor = Predictor(CONFIG, spec, spec.maps, torch.nn.Identity(), torch.zeros(1, 1), has_response_maps=False)
     opened = ready(predictor._row(str(photo)), predictor._pixel_options())

@@ -15,4 +15,5 @@ BACKBONES: Registry[Backbone] = Registry(
         "vgg19_bn": "pipeline.backbones.vgg19_bn",
     },
     Backbone,
+    "backbones",
 )

@@ -2,26 +2,24 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.backbones.normalisation import Normalisation
-from pipeline.backbones.offer import Offer
-from pipeline.backbones.weights import Published
+from pipeline.backbones.description import Description
 
 if TYPE_CHECKING:
     from pipeline.backbones.tapped import TappedNetwork
 
 
 class Backbone(Protocol):
-    """A network that turns an image into named maps. Its module loads without torch; `build` imports what it needs.
+    """A network that turns an image into named maps. Its module loads without torch; `build` imports what it needs."""
 
-    Attributes:
-        NORMALISATION: of the pixels it sees.
-        PUBLISHED: weights that anyone can fetch, or None.
-        OFFER: the maps that it can give.
-    """
+    def describe(self, config: Any) -> Description:
+        """Maps, resize, normalisation and published weights, where `config` is section `backbone` of the settings.
 
-    NORMALISATION: Normalisation
-    PUBLISHED: Published | None
-    OFFER: Offer
+        Raises:
+            UsageError: the settings name an unknown layer, or an input too small.
+        """
 
     def build(self, config: Any) -> "TappedNetwork":
-        """The network, in evaluation mode: images [image, 3, height, width] to the maps of `OFFER.columns(config)`."""
+        """The network, in evaluation mode: images [image, 3, height, width] to the described maps by column.
+
+        Region maps come as [image, channel, height, width], global ones as [image, channel].
+        """

@@ -9,7 +9,7 @@ Residual Learning for Image Recognition", table 1.
 
 from typing import TYPE_CHECKING
 
-from pipeline.backbones.normalisation import IMAGENET
+from pipeline.backbones.description import IMAGENET, Description
 from pipeline.backbones.offer import Layer, Offer
 from pipeline.backbones.weights import Published, assemble
 from schemas.config import BackboneConfig
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torchvision.models import ResNet
 
-NORMALISATION = IMAGENET
 PUBLISHED = Published(
     name="DINO ResNet-50",
     address="https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
@@ -33,6 +32,15 @@ OFFER = Offer(
     smallest_px=32,
     padded=True,
 )
+
+
+def describe(config: BackboneConfig) -> Description:
+    """What goes in and what comes out.
+
+    Raises:
+        UsageError: as `Offer.maps`.
+    """
+    return Description(OFFER.maps(config), (config.input_px, config.input_px), IMAGENET, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "nn.Module":

@@ -24,7 +24,6 @@ from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import PipelineError
 from schemas.features import MapSpec
 
-_PIXEL_MAX = 255.0
 _CUDA_LANES = 3  # one batch on its way to the GPU, one computing, one on its way back
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,6 +35,7 @@ class Network:
 
     Attributes:
         maps: what it gives.
+        size_px: height and width of the images that it takes.
         device: where it runs.
         lanes: batches that run at once, each in a caller's thread of its own. On a GPU each has a stream, so that
             copies and computing overlap; on a CPU each has a core.
@@ -45,7 +45,9 @@ class Network:
 
     def __init__(self, config: BackboneConfig, extract: ExtractConfig, threads: int | None = None) -> None:
         room = BACKBONES.load(config.name)
-        self.maps: tuple[MapSpec, ...] = room.OFFER.maps(config)
+        described = room.describe(config)
+        self.maps: tuple[MapSpec, ...] = described.maps
+        self.size_px = described.resize
         self.device = resolve_device(extract.device, "extract.device")
         self.batch_images = extract.batch_images
         cuda = self.device.type == "cuda"
@@ -58,9 +60,11 @@ class Network:
         self._compiled = extract.compile
         self._dtype = _PRECISIONS[extract.precision]
         self._module = _module(room, config, extract, self.device)
-        mean, std = (torch.tensor(one, device=self.device) for one in (room.NORMALISATION.mean, room.NORMALISATION.std))
+        seen = described.normalisation
+        mean, std = (torch.tensor(one, device=self.device) for one in (seen.mean, seen.std))
         # As long as a row of pixels: one of three numbers is too short for the vector units of a CPU.
-        self._offset, self._scale = (one.repeat(config.input_px) for one in (-mean / std, 1 / (_PIXEL_MAX * std)))
+        width = self.size_px[1]
+        self._offset, self._scale = (one.repeat(width) for one in (-mean / std, 1 / (seen.pixel_scale * std)))
         self._streams: queue.SimpleQueue[torch.cuda.Stream | None] = queue.SimpleQueue()
         for _ in range(self.lanes):
             self._streams.put(torch.cuda.Stream(self.device) if cuda else None)
@@ -190,7 +194,7 @@ def network(config: BackboneConfig, extract: ExtractConfig, threads: int | None 
         PipelineError: its weights cannot be had.
         IntegrityError: they are not the published ones.
     """
-    found = weights.sha256(config, BACKBONES.load(config.name).PUBLISHED)
+    found = weights.sha256(config, BACKBONES.load(config.name).describe(config).published)
     with _loading:
         key = (config, found, extract.device, extract.precision, extract.compile, extract.batch_images, threads)
         if _held.network is None or _held.key != key:

@@ -6,7 +6,7 @@ good for nothing else, and no weights are published.
 
 from typing import TYPE_CHECKING
 
-from pipeline.backbones.normalisation import Normalisation
+from pipeline.backbones.description import Description, Normalisation
 from pipeline.backbones.offer import Layer, Offer
 from pipeline.backbones.weights import assemble
 from schemas.config import BackboneConfig
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.backbones.tapped import TappedNetwork
 
-NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+_NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 PUBLISHED = None
 
 _STRIDE = 4  # of each convolution, and the side of its kernel
@@ -29,6 +29,15 @@ OFFER = Offer(
     usual=("conv2", "fc1"),
     smallest_px=_STRIDE * _STRIDE,
 )
+
+
+def describe(config: BackboneConfig) -> Description:
+    """What goes in and what comes out.
+
+    Raises:
+        UsageError: as `Offer.maps`.
+    """
+    return Description(OFFER.maps(config), (config.input_px, config.input_px), _NORMALISATION, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "nn.Module":

@@ -7,14 +7,13 @@ ReLU.
 from typing import TYPE_CHECKING
 
 from pipeline.backbones import vgg
-from pipeline.backbones.normalisation import IMAGENET
+from pipeline.backbones.description import IMAGENET, Description
 from pipeline.backbones.weights import Published, assemble
 from schemas.config import BackboneConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
-NORMALISATION = IMAGENET
 PUBLISHED = Published(
     name="torchvision IMAGENET1K_V1",
     address="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
@@ -22,6 +21,15 @@ PUBLISHED = Published(
     licence=vgg.LICENCE,
 )
 OFFER = vgg.offer("vgg19", usual=("conv5", "fc7"))
+
+
+def describe(config: BackboneConfig) -> Description:
+    """What goes in and what comes out.
+
+    Raises:
+        UsageError: as `Offer.maps`.
+    """
+    return Description(OFFER.maps(config), (config.input_px, config.input_px), IMAGENET, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "nn.Module":

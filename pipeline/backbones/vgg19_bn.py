@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING
 
 from pipeline.backbones import vgg
-from pipeline.backbones.normalisation import IMAGENET
+from pipeline.backbones.description import IMAGENET, Description
 from pipeline.backbones.weights import Published, assemble
 from schemas.config import BackboneConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
-NORMALISATION = IMAGENET
 PUBLISHED = Published(
     name="torchvision IMAGENET1K_V1",
     address="https://download.pytorch.org/models/vgg19_bn-c79401a0.pth",
@@ -19,6 +18,15 @@ PUBLISHED = Published(
 )
 # pool4 first: a model of one region map takes the first, and this one has BiAM's 14 x 14 regions of 512 channels.
 OFFER = vgg.offer("vgg19_bn", usual=("pool4", "pool3", "pool5", "fc7"))
+
+
+def describe(config: BackboneConfig) -> Description:
+    """What goes in and what comes out.
+
+    Raises:
+        UsageError: as `Offer.maps`.
+    """
+    return Description(OFFER.maps(config), (config.input_px, config.input_px), IMAGENET, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "nn.Module":

@@ -33,6 +33,6 @@ def _card(backbone: BackboneConfig, store: str, features: Inputs) -> str:
     from pipeline.stores.card import card
 
     spec = FeatureSpec.model_validate_json(features.read("extract", "spec"))
-    licence = weights.licence(backbone, BACKBONES.load(backbone.name).PUBLISHED)
+    licence = weights.licence(backbone, BACKBONES.load(backbone.name).describe(backbone).published)
     counts = status_counts(features.receipts("extract"))
     return card(features.dataset, spec, STORES.load(store), licence, counts)

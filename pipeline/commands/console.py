@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import Command
-from schemas.readable import rough_duration_text, size_text
+from schemas.readable import figure_name, rough_duration_text, size_text
 
 if TYPE_CHECKING:
     from pipeline.commands.convert import Converted
@@ -42,11 +42,12 @@ def result_lines(result: "Result") -> Iterator[str]:
 
 
 def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """The figures of a section of metrics.json, each beside chance; and which K asks for more labels than there are."""
+    """The figures of a section of metrics.json, each beside chance; and which of them want a remark."""
     ks = [int(key.removeprefix("f1@")) for key in section if key.startswith("f1@")]
-    figures = [f"mAP {section['map']:.3f} (chance {section['chance']['map']:.3f}"]
-    if section["permuted"]["map"] is not None:  # a single label has nothing to change places with
-        figures[0] += f", word vectors permuted {section['permuted']['map']:.3f}"
+    head = section["headline"]
+    figures = [f"{figure_name(head)} {section[head]:.3f} (chance {section['chance'][head]:.3f}"]
+    if section["permuted"][head] is not None:  # a single label has nothing to change places with
+        figures[0] += f", word vectors permuted {section['permuted'][head]:.3f}"
     figures[0] += ")"
     figures += [
         f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f}, constant "
@@ -56,6 +57,9 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     yield f"{name.upper()}  " + "  ".join(figures)
     if too_large := [f"F1@{k}" for k in ks if k > section["labels"]]:
         yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(too_large)} all are predicted"
+    if without := section["labels_without_positive"]:
+        others = f"{figure_name('map_of_occurring')} {section['map_of_occurring']:.3f}"
+        yield f"NOTE: {name.upper()}: {without} of {section['labels']} labels have no positive test image; {others}"
 
 
 def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from pipeline.machine.stopping import watching_signals
 from pipeline.stores import STORES
 from schemas.command import Command
 from schemas.config import Config, StoreConfig
-from schemas.datasets import Dataset
+from schemas.datasets import DatasetSection
 from schemas.errors import UsageError, unknown_name
 from schemas.receipts import Receipt
 
@@ -75,7 +75,7 @@ class Conversion:
     """
 
     to: str
-    dataset: Dataset
+    dataset: DatasetSection
     store: StoreConfig
     out: Path | None = None
     quiet: bool = False
@@ -288,7 +288,7 @@ def _huggingface(features: "FeatureShards") -> dict[str, Write]:
     }
 
 
-def _released(features: "FeatureShards", dataset: Dataset) -> dict[str, Write]:
+def _released(features: "FeatureShards", dataset: DatasetSection) -> dict[str, Write]:
     """One HDF5 file for training and one for testing."""
     from pipeline.conversion import released
 

@@ -173,7 +173,7 @@ def _require_model(config: Config, storage: Storage, train: Node) -> None:
 def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
     """The spec of the features that the model learnt from; the weights here have to be those."""
     spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
-    found = weights.sha256(config.backbone, BACKBONES.load(config.backbone.name).PUBLISHED)
+    found = weights.sha256(config.backbone, BACKBONES.load(config.backbone.name).describe(config.backbone).published)
     if found != spec.weights_sha256:
         raise PipelineError(
             f"predict: the backbone's weights have sha256 {found[:16]}..., the features were made with "

@@ -130,10 +130,8 @@ def _errors(config: Config, features: "FeatureShards", chosen: dict[int, NDArray
     from pipeline.inference.mapping import mapped
 
     extract = config.extract
-    pixels = PixelOptions(
-        extract.orientation, config.download.max_pixels, config.backbone.input_px, extract.jpeg_device
-    )
     loaded = network(config.backbone, extract, config.engine.threads)
+    pixels = PixelOptions(extract.orientation, config.download.max_pixels, loaded.size_px, extract.jpeg_device)
     places = ((position, row) for position, rows in chosen.items() for row in rows)
     image_rows = _image_rows(features, chosen)
     with mapped(image_rows, loaded, pixels, extract.decode_threads) as batches:

@@ -15,4 +15,5 @@ DATASETS: Registry[DataSet] = Registry(
         "openimages": "pipeline.datasets.openimages",
     },
     DataSet,
+    "datasets",
 )

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from schemas.datasets import DatasetSection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -12,7 +14,13 @@ if TYPE_CHECKING:
 
 
 class DataSet(Protocol):
-    """Which images and labels exist. `config` is the data set's own section of the settings."""
+    """Which images and labels exist. `config` is the data set's own section of the settings.
+
+    Attributes:
+        SETTINGS: class of that section, with defaults.
+    """
+
+    SETTINGS: ClassVar[type[DatasetSection]]
 
     def sources(self, config: Any) -> tuple[str, ...]:
         """Files from outside whose hashes belong to the recipe of the index."""
@@ -21,7 +29,7 @@ class DataSet(Protocol):
         """Hash of a look at the outside world (names, sizes, time stamps); "" where there is none."""
 
     def labels(self, config: Any) -> "list[Label]":
-        """The label space in its official order."""
+        """The label space in its official order, with the roles that labels have in `config.task`."""
 
     def records(self, config: Any, left_out: Counter[str]) -> "Iterator[pa.Table]":
         """All images in a stable order, in bounded batches of schema `schemas.tables.RECORDS`.

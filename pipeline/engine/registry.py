@@ -1,15 +1,25 @@
-"""Names to modules, imported only when asked for, so that listing what exists costs nothing."""
+"""Names to modules, imported only when asked for, so that listing what exists costs nothing.
+
+A name is ours, in the room's registry, or comes with an installed distribution, as an entry point of the room's group.
+"""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from hashlib import sha256
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
+from pipeline.engine.fingerprint import fingerprint
 from schemas.errors import UsageError, unknown_name
 
 Contract = TypeVar("Contract")
+
+_log = logging.getLogger("biam_pipe.registry")
 
 
 class Registry(Generic[Contract]):
@@ -17,18 +27,23 @@ class Registry(Generic[Contract]):
 
     Args:
         kind: what the names are, for error texts ("backbone").
-        modules: name -> dotted path of its module.
+        modules: name -> dotted path of its module, of what is ours.
         contract: a Protocol, whose attributes and methods are those of the modules.
+        room: of the group of entry points, biam_pipe.<room>, in which distributions offer more.
     """
 
-    def __init__(self, kind: str, modules: Mapping[str, str], contract: type) -> None:
+    def __init__(self, kind: str, modules: Mapping[str, str], contract: type, room: str) -> None:
         self.kind = kind
-        self._modules = dict(modules)
-        self._contract = contract
+        self.room = room
+        self.contract = contract
+        self.ours = dict(modules)
         self._checked = cache(self._load)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._modules))
+        return iter(sorted((*self.ours, *self._theirs)))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.ours or name in self._theirs
 
     def require(self, name: str) -> None:
         """Do nothing where the name is known; its module is not imported.
@@ -36,26 +51,82 @@ class Registry(Generic[Contract]):
         Raises:
             UsageError: no such name; the text suggests the nearest.
         """
-        if name not in self._modules:
-            raise unknown_name(self.kind, name, self._modules)
+        if name not in self:
+            raise unknown_name(self.kind, name, list(self))
 
     def load(self, name: str) -> Contract:
         """The module behind a name.
 
         Raises:
-            UsageError: no such name, with the nearest one; or a module without what the room's contract asks for.
+            UsageError: no such name, with the nearest one; or a module that cannot be imported, or is without what the
+                room's contract asks for.
         """
         self.require(name)
         return self._checked(name)
 
+    def recipe(self, name: str) -> dict[str, str]:
+        """What a thing that is not ours adds to the recipe of a stage that runs it; nothing where it is ours.
+
+        That is where it comes from, and the hash of its module's text, or of all modules of its folder.
+
+        Raises:
+            UsageError: as `load`.
+        """
+        if name in self.ours:
+            return {}
+        self.load(name)
+        (point,) = self._theirs[name]
+        text = _text_hash(import_module(point.module))
+        return {f"{self.room}.distribution": _offered_by(point), f"{self.room}.sha256": text}
+
+    @cached_property
+    def _theirs(self) -> Mapping[str, Sequence[EntryPoint]]:
+        """What installed distributions offer, by name. Looking through them takes 20 ms: not done for names of ours."""
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=f"biam_pipe.{self.room}"):
+            if point.name in self.ours:
+                _log.warning("%s %r of %s is not used: the name is ours", self.kind, point.name, _offered_by(point))
+            else:
+                found.setdefault(point.name, []).append(point)
+        return found
+
     def _load(self, name: str) -> Contract:
-        module = import_module(self._modules[name])
-        if (problem := unfulfilled(module, self._contract)) is not None:
+        thing = import_module(self.ours[name]) if name in self.ours else self._load_theirs(name)
+        if (problem := unfulfilled(thing, self.contract)) is not None:
             raise UsageError(
-                f"{self.kind} {name!r}: its module {module.__name__} {problem}",
-                hint=f"{self._contract.__module__}.{self._contract.__name__} says what it has to have",
+                f"{self.kind} {name!r}: its module {thing.__name__} {problem}",
+                hint=f"{self.contract.__module__}.{self.contract.__name__} says what it has to have",
             )
-        return cast("Contract", module)
+        return cast("Contract", thing)
+
+    def _load_theirs(self, name: str) -> ModuleType:
+        point, *others = self._theirs[name]
+        if others:
+            both = " and ".join(map(_offered_by, (point, *others)))
+            raise UsageError(f"{self.kind} {name!r} comes with {both}, expected one of them. Uninstall the other")
+        try:
+            thing: ModuleType = point.load()
+        except Exception as error:  # whatever happens in a stranger's code
+            raise UsageError(
+                f"{self.kind} {name!r} of {_offered_by(point)}: {point.value} cannot be imported "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        return thing
+
+
+def _offered_by(point: EntryPoint) -> str:
+    """The distribution of an entry point, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "no distribution"
+
+
+def _text_hash(module: ModuleType) -> str:
+    """Hash of a module's file; of a package, of all modules below its folder, with their names."""
+    assert module.__file__ is not None, "a module of a distribution has a file"
+    file = Path(module.__file__)
+    if not hasattr(module, "__path__"):
+        return sha256(file.read_bytes()).hexdigest()
+    paths = sorted(file.parent.rglob("*.py"))
+    return fingerprint({path.relative_to(file.parent).as_posix(): path.read_text("utf-8") for path in paths})
 
 
 def unfulfilled(module: ModuleType, contract: type) -> str | None:

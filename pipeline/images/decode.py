@@ -48,9 +48,10 @@ def decode(data: bytes, orientation: Orientation, rotation: int | None, max_pixe
     return rgb
 
 
-def resize(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
-    """A square of that side, [height, width, channel]; the whole picture, its proportions not kept."""
-    return np.asarray(image.resize((size_px, size_px), Image.Resampling.BILINEAR))
+def resize(image: Image.Image, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """The whole picture, its proportions not kept, as [height, width, channel] of that height and width."""
+    height, width = size_px
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _load(image: Image.Image) -> None:

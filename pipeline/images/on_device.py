@@ -67,8 +67,8 @@ def _is_upright(image: Image.Image, orientation: Orientation, rotation: int | No
         return False  # Pillow's way says what is wrong with it
 
 
-def decode_on_device(jpegs: Sequence[bytes], size_px: int, device: str) -> list[NDArray[np.uint8] | None]:
-    """Each JPEG as a square of that side, [height, width, channel]; None for one that the decoder refuses.
+def decode_on_device(jpegs: Sequence[bytes], size_px: tuple[int, int], device: str) -> list[NDArray[np.uint8] | None]:
+    """Each JPEG as [height, width, channel] of that height and width; None for one that the decoder refuses.
 
     Resized by torch's bilinear filter with antialias in float32, then rounded to the nearest integer, halves to even.
 
@@ -82,7 +82,7 @@ def decode_on_device(jpegs: Sequence[bytes], size_px: int, device: str) -> list[
 
     require_decoder(device)
     try:
-        return [*_squares(jpegs, size_px, device)]
+        return [*_squeezed(jpegs, size_px, device)]
     except torch.AcceleratorError:  # the device is lost, not an image
         raise
     except (RuntimeError, MemoryError) as error:  # of one image, which is not named
@@ -102,15 +102,14 @@ def decode_on_device(jpegs: Sequence[bytes], size_px: int, device: str) -> list[
         return [None]
 
 
-def _squares(jpegs: Sequence[bytes], size_px: int, device: str) -> NDArray[np.uint8]:
+def _squeezed(jpegs: Sequence[bytes], size_px: tuple[int, int], device: str) -> NDArray[np.uint8]:
     import torch
     from torch.nn.functional import interpolate
     from torchvision.io import ImageReadMode, decode_jpeg
 
     encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in jpegs]
-    size = (size_px, size_px)
     small = [
-        interpolate(image[None].float(), size, mode="bilinear", antialias=True).round()
+        interpolate(image[None].float(), size_px, mode="bilinear", antialias=True).round()
         for image in decode_jpeg(encoded, ImageReadMode.RGB, device=device)
     ]
     pixels: NDArray[np.uint8] = torch.cat(small).permute(0, 2, 3, 1).to(torch.uint8).contiguous().cpu().numpy()
@@ -127,7 +126,7 @@ def require_decoder(device: str) -> None:
     buffer = BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG")
     try:
-        _squares([buffer.getvalue()], 8, device)
+        _squeezed([buffer.getvalue()], (8, 8), device)
     except RuntimeError as error:
         raise PipelineError(
             f"extract.decoder: torchvision decodes no JPEG on {device} here ({first_line(error)})",

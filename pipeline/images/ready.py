@@ -52,13 +52,14 @@ class PixelOptions:
     """How bytes become pixels; `decode` and `resize` say what each means.
 
     Attributes:
+        size_px: height and width of the pixels.
         jpeg_device: where ordinary JPEGs are decoded, as `decode_on_device` does it; None: Pillow decodes all.
         keep_picture: whether the whole image stays beside its pixels; Pillow decodes it, whatever decodes the pixels.
     """
 
     orientation: Orientation
     max_pixels: int
-    size_px: int
+    size_px: tuple[int, int]
     jpeg_device: str | None = None
     keep_picture: bool = False
 

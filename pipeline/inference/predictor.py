@@ -92,7 +92,7 @@ class Predictor:
         return PixelOptions(
             preprocess.orientation,
             self.config.download.max_pixels,
-            preprocess.resize[0],
+            preprocess.resize,
             self.config.extract.jpeg_device,
             keep_picture=True,
         )

@@ -19,4 +19,5 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
         "openimages-biam": "pipeline.metrics.openimages_biam",
     },
     EvaluationProtocol,
+    "protocols",
 )

@@ -18,9 +18,8 @@ _FEW = 16
 
 
 class ClassWise:
-    """Every image and every label counts; a label without positives has AP 0 and stays in the mean."""
+    """Every image counts; a label ranks those whose code it knows, and has no AP without a positive one."""
 
-    keeps_empty_labels = True
     counted_images = None
 
     def __init__(self, table: ScoreTable) -> None:

@@ -1,20 +1,27 @@
 """What a protocol's module has to have."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from pipeline.metrics.measurement import Counts
     from pipeline.metrics.ranking import Ranking
     from pipeline.metrics.score_table import ScoreTable
 
 
 class EvaluationProtocol(Protocol):
-    """How results are counted.
+    """How results are counted, and which figures that gives.
 
     Attributes:
         KS: K of F1@K where the settings name none.
+        HEADLINE: name of the figure that stands first, in the terminal and in the report.
     """
 
     KS: tuple[int, ...]
+    HEADLINE: str
 
     def ranking(self, table: "ScoreTable") -> "Ranking":
-        """Which cells, images and labels of a table count, and how a label's images are ranked."""
+        """Which cells, images and labels of a table count, and how a label's images are ranked: the form of its AP."""
+
+    def figures(self, counts: "Counts") -> Mapping[str, float]:
+        """What the table came to, by the names that metrics.json has; the headline is among them, each in [0, 1]."""

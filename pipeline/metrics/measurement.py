@@ -1,4 +1,4 @@
-"""The figures that a protocol gives for one score matrix, under the names they have in metrics.json."""
+"""From what a table of scores came to, to the figures under the names they have in metrics.json."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,24 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int64
 
-from pipeline.metrics.topk import TopK
+from pipeline.metrics.topk import Hits
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a table came to under one protocol, of which that makes its figures.
+
+    Attributes:
+        per_label: AP of each label; NaN where it has none.
+        positives: images that bear each label.
+        hits: right predictions among the best K; None where no K was asked for.
+        ks: that were asked for.
+    """
+
+    per_label: Float[np.ndarray, " label"]
+    positives: Int64[np.ndarray, " label"]
+    hits: Hits | None
+    ks: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -14,37 +31,42 @@ class Measurement:
     """One protocol's view of one score matrix.
 
     Attributes:
-        map: mean average precision.
-        weighted_map: the mean weighted by each label's number of positives.
-        topk: by K.
+        figures: by name, each in [0, 1].
         per_label: AP of each label; NaN where the protocol gives it none.
     """
 
-    map: float
-    weighted_map: float
-    topk: Mapping[int, TopK]
+    figures: Mapping[str, float]
     per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
 
-    def as_json(self) -> dict[str, float]:
-        """Each figure under its name: map, weighted_map, f1@3, precision@3, recall@3 ..."""
-        values = {"map": self.map, "weighted_map": self.weighted_map}
-        for k, scores in sorted(self.topk.items()):
-            values |= {f"f1@{k}": scores.f1, f"precision@{k}": scores.precision, f"recall@{k}": scores.recall}
-        return values
+
+def overall_figures(counts: Counts, *, keeps_empty_labels: bool) -> dict[str, float]:
+    """The figures of the papers: means of AP over labels, and F1, precision and recall of all images together.
+
+    Args:
+        counts: what the table came to.
+        keeps_empty_labels: whether a label without AP counts as 0 in `map`, or is left out of it.
+
+    Returns:
+        `map`, the mean of AP; `weighted_map`, weighted by each label's positives; `map_of_occurring`, over the labels
+        that have positives; and `f1@K`, `precision@K`, `recall@K` of each K, smallest first. A mean over no label is 0.
+    """
+    per_label, positives = np.nan_to_num(counts.per_label, nan=0.0), counts.positives
+    counted = per_label if keeps_empty_labels else per_label[~np.isnan(counts.per_label)]
+    figures = {
+        "map": _mean(counted),
+        "weighted_map": float(per_label @ positives / max(1, positives.sum())),
+        "map_of_occurring": _mean(per_label[positives > 0]),
+    }
+    if counts.hits is not None:
+        for k, scores in sorted(counts.hits.figures(counts.ks).items()):
+            figures |= {f"f1@{k}": scores.f1, f"precision@{k}": scores.precision, f"recall@{k}": scores.recall}
+    return figures
 
 
-def mean_average_precision(per_label: Float[np.ndarray, " label"], keeps_empty_labels: bool) -> float:
-    """The mean over labels; one without AP counts as 0, or is left out. 0 where no label is left."""
-    counted = np.nan_to_num(per_label, nan=0.0) if keeps_empty_labels else per_label[~np.isnan(per_label)]
-    return float(counted.mean()) if counted.size else 0.0
-
-
-def weighted_average_precision(per_label: Float[np.ndarray, " label"], positives: Int64[np.ndarray, " label"]) -> float:
-    """The mean over labels, weighted by their positives; 0 where there are none."""
-    return float(np.nan_to_num(per_label, nan=0.0) @ positives / max(1, positives.sum()))
+def _mean(values: Float[np.ndarray, " label"]) -> float:
+    return float(values.mean()) if values.size else 0.0
 
 
 def mean_figures(measurements: Sequence[Measurement]) -> dict[str, float]:
     """The mean of each figure over several measurements under the same protocol."""
-    rows = [measurement.as_json() for measurement in measurements]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: float(np.mean([one.figures[name] for one in measurements])) for name in measurements[0].figures}

@@ -9,12 +9,8 @@ from jaxtyping import Float, Int64
 
 from pipeline.metrics import PROTOCOLS
 from pipeline.metrics.computing import Computing
-from pipeline.metrics.measurement import (
-    Measurement,
-    mean_average_precision,
-    mean_figures,
-    weighted_average_precision,
-)
+from pipeline.metrics.contract import EvaluationProtocol
+from pipeline.metrics.measurement import Counts, Measurement, mean_figures
 from pipeline.metrics.ranking import Ranking
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import Hits, random_hits, table_hits
@@ -45,7 +41,9 @@ class Evaluation:
 
     Attributes:
         measured: the model's figures.
+        headline: name of the figure that stands first.
         labels: columns that were ranked.
+        labels_without_positive: those of them that no image bears.
         chance: the same figures for random scores.
         chance_per_label: AP of each label for random scores; NaN where the protocol gives it none.
         constant: the same figures where each image gets the mean over images of the scores.
@@ -53,7 +51,9 @@ class Evaluation:
     """
 
     measured: Measurement
+    headline: str
     labels: int
+    labels_without_positive: int
     chance: Mapping[str, float]
     chance_per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
     constant: Mapping[str, float]
@@ -62,7 +62,8 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """As metrics.json holds it."""
         controls = {"chance": dict(self.chance), "constant": dict(self.constant), "permuted": dict(self.permuted)}
-        return {**self.measured.as_json(), "labels": self.labels, **controls}
+        said = {"labels_without_positive": self.labels_without_positive, "headline": self.headline}
+        return {**self.measured.figures, "labels": self.labels, **said, **controls}
 
 
 def evaluate(
@@ -83,17 +84,19 @@ def evaluate(
         PipelineError: no image or no label.
     """
     computing = computing or Computing()
-    judge = _Judge(table, _ranking(protocol, table), tuple(ks))
+    judge = _judge(protocol, table, ks)
     exchanged = [derangement(table.num_labels, draw) for draw in baselines.generators() if table.num_labels > 1]
     own, *permuted = judge.measured(np.array([np.arange(table.num_labels), *exchanged]), computing)
     random = judge.ranking.random_average_precisions(baselines.generators(), computing)
     return Evaluation(
         measured=own,
+        headline=judge.protocol.HEADLINE,
         labels=table.num_labels,
+        labels_without_positive=int(np.count_nonzero(table.positives_by_label == 0)),
         chance=judge.chance(random, baselines, computing),
         chance_per_label=random.mean(axis=0),
-        constant=measure(protocol, table.constant(), ks, computing).as_json(),
-        permuted=mean_figures(permuted) if permuted else dict.fromkeys(own.as_json()),
+        constant=measure(protocol, table.constant(), ks, computing).figures,
+        permuted=mean_figures(permuted) if permuted else dict.fromkeys(own.figures),
     )
 
 
@@ -105,12 +108,12 @@ def measure(protocol: str, table: ScoreTable, ks: Sequence[int], computing: Comp
         PipelineError: no image or no label.
     """
     computing = computing or Computing()
-    judge = _Judge(table, _ranking(protocol, table), tuple(ks))
+    judge = _judge(protocol, table, ks)
     (measured,) = judge.measured(np.arange(table.num_labels)[None], computing)
     return measured
 
 
-def _ranking(protocol: str, table: ScoreTable) -> Ranking:
+def _judge(protocol: str, table: ScoreTable, ks: Sequence[int]) -> "_Judge":
     module = PROTOCOLS.load(protocol)
     if not table.codes.size:
         raise PipelineError(
@@ -119,8 +122,7 @@ def _ranking(protocol: str, table: ScoreTable) -> Ranking:
             hint="With a larger split.test_fraction or more labels, run:",
             run=Command("split"),
         )
-    ranking: Ranking = module.ranking(table)
-    return ranking
+    return _Judge(table, module, module.ranking(table), tuple(ks))
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class _Judge:
     """One table under one protocol."""
 
     table: ScoreTable
+    protocol: EvaluationProtocol
     ranking: Ranking
     ks: tuple[int, ...]
 
@@ -140,9 +143,9 @@ class _Judge:
         return [self.measurement(*figures) for figures in zip(per_label, hits, strict=True)]
 
     def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
-        mean = mean_average_precision(per_label, self.ranking.keeps_empty_labels)
-        weighted = weighted_average_precision(per_label, self.table.positives_by_label)
-        return Measurement(mean, weighted, {} if hits is None else hits.figures(self.ks), per_label)
+        return Measurement(
+            self.protocol.figures(Counts(per_label, self.table.positives_by_label, hits, self.ks)), per_label
+        )
 
     def chance(
         self, per_label: Float[np.ndarray, "draw label"], baselines: Baselines, computing: Computing
@@ -176,13 +179,3 @@ def derangement(size: int, generator: np.random.Generator) -> Int64[np.ndarray, 
     while np.any((order := generator.permutation(size)) == places):
         pass
     return order
-
-
-def combined_map(seen: Float[np.ndarray, " seen"], unseen: Evaluation) -> float:
-    """The mAP over seen labels, of which the AP of each is given, and the unseen ones, which were evaluated alone.
-
-    Where each label ranks by itself it is the generalised mAP exactly.
-    """
-    return float(
-        (np.nan_to_num(seen, nan=0.0).sum() + unseen.labels * unseen.measured.map) / (len(seen) + unseen.labels)
-    )

@@ -13,11 +13,9 @@ class Ranking(Protocol):
     """How one protocol ranks for each label of one table.
 
     Attributes:
-        keeps_empty_labels: whether a label without AP counts as 0 in the mean, or is left out of it.
         counted_images: bool [image], those that the best K of each image are counted over; None for all.
     """
 
-    keeps_empty_labels: bool
     counted_images: Bool[np.ndarray, " image"] | None
 
     def average_precisions(

@@ -7,4 +7,6 @@ maps they read, and get the sizes of those from the feature spec. Losses stand b
 from pipeline.engine.registry import Registry
 from pipeline.models.contract import Model
 
-MODELS: Registry[Model] = Registry("model", {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"}, Model)
+MODELS: Registry[Model] = Registry(
+    "model", {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"}, Model, "models"
+)

@@ -5,19 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.readable import figure_name, figure_order
+
 _SECTIONS = {
     "zsl": ("Zero-shot (ZSL)", "ranked among the unseen labels only"),
     "gzsl": ("Generalised zero-shot (GZSL)", "ranked among seen and unseen labels together"),
     "standard": ("Standard multi-label", "trained and tested on the same labels"),
 }
 _CONTROLS = ("chance", "constant", "permuted")
-_MEASURES = {
-    "map": "mAP",
-    "weighted_map": "Weighted mAP",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-}
+_NO_MEASURES = {"labels", "labels_without_positive", "headline", *_CONTROLS}
 
 
 @dataclass(frozen=True)
@@ -38,17 +34,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class Section:
-    """The measures of one way to rank labels."""
+    """The measures of one way to rank labels, the one that stands first among them."""
 
     title: str
     note: str
     labels: int | None
+    headline: Measure
     measures: tuple[Measure, ...]
-
-    @property
-    def mean_average_precision(self) -> Measure | None:
-        """The measure that heads the page."""
-        return next((measure for measure in self.measures if measure.name == _MEASURES["map"]), None)
 
     @property
     def has_control(self) -> bool:
@@ -71,25 +63,13 @@ def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
 
 def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:
     controls = [section.get(name) or {} for name in _CONTROLS]
-    keys = [key for key in section if key not in {"labels", *_CONTROLS}]
-    measures = tuple(
-        Measure(_name(key), finite(section[key]), *(finite(control.get(key)) for control in controls))
-        for key in sorted(keys, key=_position)
-    )
-    labels = section.get("labels")
-    return Section(title, note, labels if isinstance(labels, int) else None, measures)
-
-
-def _position(key: str) -> tuple[int, int, str]:
-    """Whole rankings first, then the measures at each K, smallest K first."""
-    name, _, k = key.partition("@")
-    known = list(_MEASURES)
-    return int(k) if k.isdigit() else 0, known.index(name) if name in known else len(known), key
-
-
-def _name(key: str) -> str:
-    name, at, k = key.partition("@")
-    return f"{_MEASURES.get(name, name)}{at}{k}"
+    measures = {
+        key: Measure(figure_name(key), finite(section[key]), *(finite(control.get(key)) for control in controls))
+        for key in sorted(section.keys() - _NO_MEASURES, key=figure_order)
+    }
+    if without := section["labels_without_positive"]:
+        note += f"; {without:,} of the labels have no positive test image"
+    return Section(title, note, section["labels"], measures[section["headline"]], tuple(measures.values()))
 
 
 def finite(value: object) -> float | None:
@@ -153,4 +133,4 @@ def _finite_values(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for key, value in (epoch.get("validation") or {}).items():
         number = finite(value)
         if number is not None:
-            yield _name(key), number
+            yield figure_name(key), number

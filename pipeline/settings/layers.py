@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError, create_model
 
-from dags import DAGS
+from dags import dag
+from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.settings.mistakes import explain
@@ -46,7 +47,7 @@ def configuration(
     user = _merged(_file_layer(file), _environment_layer(environment), _set_layer(sets))
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
     model, preset = _chosen_model(name, user.get("model", {}))
-    below, shape = _below_user(name, model, preset), config_class(model)
+    below, shape = _below_user(name, model, preset), config_class(name, model)
     own = {"dataset": {"name": name}, "model": {"name": model}}
     try:
         config = shape.model_validate(_merged(below, user, own))
@@ -57,20 +58,21 @@ def configuration(
 
 
 @cache
-def config_class(model: str) -> type[Config]:
-    """The configuration with the section of a model as its module has it.
+def config_class(dataset: str, model: str) -> type[Config]:
+    """The configuration with the sections of a data set and a model as their modules have them.
 
     Raises:
-        UsageError: no such model.
+        UsageError: no such data set or model.
     """
     section = MODELS.load(model).SETTINGS
-    return create_model("Config", __base__=Config, __doc__=Config.__doc__, model=(section, section()))
+    of_data_set, of_model = (DATASETS.load(dataset).SETTINGS, ...), (section, section())
+    return create_model("Config", __base__=Config, __doc__=Config.__doc__, dataset=of_data_set, model=of_model)
 
 
 def _chosen_model(dataset: str, user: Layer) -> tuple[str, str]:
     """Name and preset; a preset that is no text is refused later, with the others."""
-    chosen = {"name": ModelSection().name} | DAGS.load(dataset).SETTINGS.get("model", {}) | user
-    default = config_class(chosen["name"]).model_fields["model"].default
+    chosen = {"name": ModelSection().name} | dag(dataset).SETTINGS.get("model", {}) | user
+    default = config_class(dataset, chosen["name"]).model_fields["model"].default
     return chosen["name"], chosen.get("preset", default.preset)
 
 
@@ -119,10 +121,10 @@ def as_toml(config: Config) -> str:
 def _of_presets(config: Config) -> dict[str, Layer]:
     """What stands here without a user, of all that some preset of the model gives."""
     name, model = config.dataset.name, config.model.name
-    of_data_set = getattr(DAGS.load(name), "PRESETS", {}).items()
+    of_data_set = getattr(dag(name), "PRESETS", {}).items()
     every = _merged(*presets(MODELS.load(model)).values(), *(layer for (of, _), layer in of_data_set if of == model))
     here = _merged(
-        {section: config_class(model).model_fields[section].default.model_dump(mode="json") for section in every},
+        {section: config_class(name, model).model_fields[section].default.model_dump(mode="json") for section in every},
         _below_user(name, model, config.model.preset),
     )
     return {section: {key: here[section][key] for key in keys} for section, keys in every.items()}
@@ -143,9 +145,9 @@ def _comment(text: str) -> list[str]:
 
 def _below_user(dataset: str, model: str, preset: str) -> dict[str, Any]:
     """A preset, the data set's settings over it, and over them what the preset is on that data set."""
-    dag, of_model = DAGS.load(dataset), presets(MODELS.load(model))
-    of_data_set = getattr(dag, "PRESETS", {})
-    return _merged(of_model.get(preset, {}), dag.SETTINGS, of_data_set.get((model, preset), {}))
+    own, of_model = dag(dataset), presets(MODELS.load(model))
+    of_data_set = getattr(own, "PRESETS", {})
+    return _merged(of_model.get(preset, {}), own.SETTINGS, of_data_set.get((model, preset), {}))
 
 
 def _merged(*layers: Layer) -> dict[str, Any]:
@@ -216,8 +218,8 @@ def _value(text: str) -> Any:
 
 
 def _only_dataset(work: Path) -> str:
-    found = sorted(path.name for path in work.iterdir() if path.name in set(DAGS)) if work.is_dir() else []
+    found = sorted(path.name for path in work.iterdir() if path.name in set(DATASETS)) if work.is_dir() else []
     if len(found) == 1:
         return found[0]
     here = f"{work} holds {', '.join(found)}" if found else f"{work} holds none"
-    raise UsageError(f"no data set chosen: {here}", hint=f"Use --dataset NAME with one of: {', '.join(DAGS)}")
+    raise UsageError(f"no data set chosen: {here}", hint=f"Use --dataset NAME with one of: {', '.join(DATASETS)}")

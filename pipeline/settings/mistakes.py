@@ -20,6 +20,7 @@ _KINDS = {
     "null": "null",
 }
 _NOW = {  # settings of before, and what became of them
+    "dataset.setting": "It is now dataset.task",
     "download.concurrency": "It is now download.requests",
     "download.host_concurrency": "It is now download.host_requests",
     "engine.network_workers": "It is now engine.io_workers",
@@ -81,9 +82,8 @@ def _unknown(place: Sequence[int | str], shape: type[Config]) -> UsageError:
 
 
 def _key(place: Sequence[int | str]) -> str:
-    """The setting as one types it. A place within a list is none; the data set's name is what pydantic puts there."""
-    names = [part for part in place if isinstance(part, str)]
-    return ".".join(names[:1] + names[2:] if names[0] == "dataset" else names)
+    """The setting as one types it; a place within a list is none."""
+    return ".".join(part for part in place if isinstance(part, str))
 
 
 def _allowed(place: Sequence[int | str], shape: type[Config]) -> tuple[Schema, Any]:
@@ -101,8 +101,6 @@ def _allowed(place: Sequence[int | str], shape: type[Config]) -> tuple[Schema, A
 
 
 def _inner(schema: Schema, part: int | str) -> dict[str, Any]:
-    if "discriminator" in schema:
-        return {"$ref": schema["discriminator"]["mapping"][part]}
     if isinstance(part, str):
         inner: dict[str, Any] = schema["properties"][part] if "properties" in schema else schema["additionalProperties"]
         return inner

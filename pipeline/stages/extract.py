@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones.description import PIXEL_MAX
 from pipeline.batches.feature_files import card_page, leave_spec, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources, require_unchanged
@@ -77,18 +78,19 @@ class _Tally:
 
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A weights file counts by its name and its hash, whatever its path."""
-    backbone = BACKBONES.load(config.backbone.name)
+    described = BACKBONES.load(config.backbone.name).describe(config.backbone)
     jpeg_device, path = config.extract.jpeg_device, weights.source(config.backbone)
     hashes = {} if path is None else sources.hashes((path,), "backbone.weights")
     shaping = recipe("backbone", config.backbone) | recipe("extract", config.extract)
     del shaping["extract.decoder"]  # told by what it stands for
     shaping |= {
-        "backbone.weights": weights.label(config.backbone, backbone.PUBLISHED),
+        "backbone.weights": weights.label(config.backbone, described.published),
         "backbone.weights_file": hashes.get(path or ""),
-        "backbone.layers": list(backbone.OFFER.columns(config.backbone)),
+        "backbone.layers": [one.column for one in described.maps],
         "images.decoder": decoder(jpeg_device),
         "images.resize": [interpolation(jpeg_device), "antialias" if ANTIALIAS else "no antialias"],
     }
+    shaping |= described.recipe(config.backbone.input_px) | BACKBONES.recipe(config.backbone.name)
     return Stage(
         name="extract",
         version=VERSION,
@@ -143,21 +145,23 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         IntegrityError: they are not the published ones.
     """
     config = settings.backbone
-    room = BACKBONES.load(config.name)
+    described = BACKBONES.load(config.name).describe(config)
+    seen = described.normalisation
     preprocess = PreprocessSpec(
         decoder=decoder(settings.extract.jpeg_device),
         orientation=settings.extract.orientation,
-        resize=(config.input_px, config.input_px),
+        resize=described.resize,
         interpolation=interpolation(settings.extract.jpeg_device),
         antialias=ANTIALIAS,
-        mean=room.NORMALISATION.mean,
-        std=room.NORMALISATION.std,
+        pixel_scale=None if seen.pixel_scale == PIXEL_MAX else seen.pixel_scale,
+        mean=seen.mean,
+        std=seen.std,
     )
     return FeatureSpec(
         backbone=config.name,
-        weights=weights.label(config, room.PUBLISHED),
-        weights_sha256=weights.sha256(config, room.PUBLISHED),
-        maps=room.OFFER.maps(config),
+        weights=weights.label(config, described.published),
+        weights_sha256=weights.sha256(config, described.published),
+        maps=described.maps,
         preprocess=preprocess,
         precision=settings.extract.precision,
         compiled=settings.extract.compile,
@@ -210,9 +214,7 @@ def _mapped(task: Task, network: "Network") -> AbstractContextManager[Iterator[M
     """The shard's images with their maps, in order."""
     settings: Settings = task.settings
     config = settings.extract
-    pixels = PixelOptions(
-        config.orientation, settings.download.max_pixels, settings.backbone.input_px, config.jpeg_device
-    )
+    pixels = PixelOptions(config.orientation, settings.download.max_pixels, network.size_px, config.jpeg_device)
     assert task.shard is not None, "images come by shards"
     rows = image_rows(task.inputs, task.shard)
     return mapped(rows, network, pixels, config.decode_threads, isolated=task.isolated, deadline=task.deadline)

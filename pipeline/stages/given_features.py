@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, weights
 from pipeline.batches.feature_files import card_page, leave_spec, outputs
+from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.tables import write_table
@@ -31,7 +32,6 @@ from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
 from pipeline.stores.content import ContentHash
 from schemas.config import BackboneConfig, Config, DownloadConfig, StoreConfig
-from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec
 from schemas.released import FEATURES, key
@@ -91,14 +91,14 @@ def download(config: Config, sources: Sources) -> Stage:
 def extract(config: Config, sources: Sources) -> Stage:
     """In place of the stage `extract`: takes the maps from the files that are given."""
     settings = _settings(config, sources)
-    backbone, path = BACKBONES.load(_BACKBONE), weights.source(config.backbone) or ""
+    described, path = BACKBONES.load(_BACKBONE).describe(config.backbone), weights.source(config.backbone) or ""
     return Stage(
         name="extract",
         version=3,  # with the stage that it stands for
         recipe={
             "dataset.features": sorted(settings.sha256.values()),
             "found.version": VERSION,
-            "backbone.weights": weights.label(config.backbone, backbone.PUBLISHED),
+            "backbone.weights": weights.label(config.backbone, described.published),
             "backbone.weights_file": settings.sources.get(path),
         },
         settings=settings,
@@ -163,14 +163,14 @@ def run(task: Task) -> list[Output]:
 
 def spec(settings: Settings, recipe: str) -> FeatureSpec:
     """What is known of the features."""
-    room = BACKBONES.load(_BACKBONE)
+    described = BACKBONES.load(_BACKBONE).describe(settings.backbone)
     files = ", ".join(f"{name} (sha256 {digest})" for name, digest in sorted(settings.sha256.items()))
-    label, digest = (of(settings.backbone, room.PUBLISHED) for of in (weights.label, weights.sha256))
+    label, digest = (of(settings.backbone, described.published) for of in (weights.label, weights.sha256))
     return FeatureSpec(
         backbone=_BACKBONE,
         weights=_UNKNOWN,
         weights_sha256=_UNKNOWN,
-        maps=room.OFFER.maps(settings.backbone),
+        maps=described.maps,
         preprocess=None,
         precision=_UNKNOWN,
         recipe=recipe,

@@ -29,7 +29,7 @@ from pipeline.machine.telling import counted, tell
 from pipeline.net.fetch import fetching
 from schemas.command import AGAIN
 from schemas.config import Config, DownloadConfig
-from schemas.datasets import Dataset
+from schemas.datasets import DatasetSection
 from schemas.errors import PipelineError
 from schemas.section import content, recipe
 from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
@@ -57,7 +57,7 @@ class Settings:
         sources: sha256 of the files that the data set is read from, by path.
     """
 
-    dataset: Dataset
+    dataset: DatasetSection
     download: DownloadConfig = field(default_factory=DownloadConfig)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ def stage(config: Config, sources: Sources) -> Stage:
     return Stage(
         name="index",
         version=VERSION,
-        recipe=recipe("dataset", config.dataset),
+        recipe=recipe("dataset", config.dataset) | DATASETS.recipe(config.dataset.name),
         outside={
             **content("dataset", config.dataset),
             **hashes,

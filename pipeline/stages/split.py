@@ -19,7 +19,7 @@ from pipeline.files.tables import content_hash, write_table
 from pipeline.net.fetch import fetching
 from schemas.command import Command
 from schemas.config import Config, DownloadConfig, SplitConfig
-from schemas.datasets import Dataset
+from schemas.datasets import DatasetSection
 from schemas.errors import PipelineError
 from schemas.section import recipe
 from schemas.status import ImageSplit, LabelRole
@@ -35,7 +35,7 @@ class Settings:
     """The split's section, the data set's for the roles of its labels, and how files that it names are fetched."""
 
     split: SplitConfig
-    dataset: Dataset
+    dataset: DatasetSection
     download: DownloadConfig = field(default_factory=DownloadConfig)
 
 

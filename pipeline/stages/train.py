@@ -90,7 +90,7 @@ def stage(config: Config, sources: Sources) -> Stage:
     return Stage(
         name="train",
         version=VERSION,
-        recipe=recipe("model", config.model) | recipe("train", config.train),
+        recipe=recipe("model", config.model) | recipe("train", config.train) | MODELS.recipe(config.model.name),
         settings=Settings(
             config.model,
             config.train,
@@ -121,7 +121,7 @@ def _require(config: Config, scheduler: str | None) -> None:
     """
     del scheduler  # training runs here
     model = MODELS.load(config.model.name)
-    stored = BACKBONES.load(config.backbone.name).OFFER.maps(config.backbone)
+    stored = BACKBONES.load(config.backbone.name).describe(config.backbone).maps
     contract.require(model, config.model, [_map(config, stored, name) for name in model.needs(config.model)])
     require_device(config.train.device, "train.device", config.train.processes)
 

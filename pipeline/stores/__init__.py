@@ -4,5 +4,5 @@ from pipeline.engine.registry import Registry
 from pipeline.stores.contract import Store
 
 STORES: Registry[Store] = Registry(
-    "store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"}, Store
+    "store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"}, Store, "stores"
 )

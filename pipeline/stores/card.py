@@ -78,7 +78,8 @@ def _input(seen: PreprocessSpec | None) -> str:
         return "unknown"
     return (
         f"{seen.decoder} to RGB, orientation {seen.orientation}, resized to {seen.resize[0]} x {seen.resize[1]} "
-        f"({seen.interpolation}, {'with' if seen.antialias else 'without'} antialias, no crop), mean {seen.mean}, "
+        f"({seen.interpolation}, {'with' if seen.antialias else 'without'} antialias, no crop), "
+        f"{'' if seen.pixel_scale is None else f'pixels divided by {seen.pixel_scale:g}, '}mean {seen.mean}, "
         f"std {seen.std}"
     )
 

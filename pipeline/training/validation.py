@@ -26,4 +26,4 @@ def validate(scorer: Scorer, images: ImageSet, selection_k: int, open_table: Ope
             for batch, scores in stream:
                 table.append(scores, batch.codes)
         measured = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
-    return {f"f1@{selection_k}": measured.topk[selection_k].f1, "map": measured.map}
+    return {name: measured.figures[name] for name in (f"f1@{selection_k}", "map")}

@@ -17,12 +17,14 @@ import pyarrow as pa
 from pipeline.datasets.demo import scene
 from pipeline.datasets.demo.addresses import SOURCE, VECTORS_ADDRESS, picture_address
 from pipeline.datasets.demo.server import serve
+from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.label import Label
-from schemas.datasets import DemoDataset
 from schemas.status import LabelRole
 from schemas.tables import RECORDS
 
-__all__ = ["VECTORS_ADDRESS", "base_addresses", "labels", "listing", "records", "sources"]
+__all__ = ["SETTINGS", "VECTORS_ADDRESS", "base_addresses", "labels", "listing", "records", "sources"]
+
+SETTINGS = DemoDataset
 
 _BATCH_ROWS = 1024
 
@@ -38,9 +40,10 @@ def listing(config: DemoDataset) -> str:
 
 
 def labels(config: DemoDataset) -> list[Label]:
-    """The label space: seen labels, then unseen ones, looks and shapes in the order of `scene`."""
+    """The label space: labels to train on, then the others, looks and shapes in the order of `scene`."""
+    held_out = LabelRole.UNSEEN if config.task == "zero-shot" else LabelRole.SEEN
     seen = [Label(name, name, LabelRole.SEEN) for name in scene.LABELS if name not in scene.UNSEEN]
-    return seen + [Label(name, name, LabelRole.UNSEEN) for name in scene.UNSEEN]
+    return seen + [Label(name, name, held_out) for name in scene.UNSEEN]
 
 
 def records(config: DemoDataset, left_out: Counter[str]) -> Iterator[pa.Table]:

@@ -12,8 +12,8 @@ from typing import Any
 from pipeline.datasets.demo.addresses import VECTORS_ADDRESS, picture_number
 from pipeline.datasets.demo.drawing import jpeg
 from pipeline.datasets.demo.scene import scene
+from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.demo.vectors import glove_text
-from schemas.datasets import DemoDataset
 
 _POLL_S = 0.05
 

@@ -19,12 +19,14 @@ import pyarrow as pa
 
 from pipeline.datasets.folder.label_file import read_labels, read_unseen
 from pipeline.datasets.folder.scan import Folder, LocalFile, key_of, local_file, require_distinct
+from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.datasets.label import Label
 from schemas.command import Command
-from schemas.datasets import FolderDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.status import LabelRole
 from schemas.tables import LOCAL_SOURCE, RECORDS
+
+SETTINGS = FolderDataset
 
 _BATCH_ROWS = 8192
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -67,10 +69,11 @@ def listing(config: FolderDataset) -> str:
 
 
 def labels(config: FolderDataset) -> list[Label]:
-    """Seen labels sorted by name, then unseen ones in the order of their file, whether an image has them or not."""
+    """Labels sorted by name, then those of the file of unseen ones in its order, whether an image has them or not."""
+    held_out = LabelRole.UNSEEN if config.task == "zero-shot" else LabelRole.SEEN
     unseen = () if config.unseen is None else read_unseen(_file("unseen", config.unseen))
     seen = {name for names in _annotations(config).values() for name in names} - set(unseen)
-    roles = [(name, LabelRole.SEEN) for name in sorted(seen)] + [(name, LabelRole.UNSEEN) for name in unseen]
+    roles = [(name, LabelRole.SEEN) for name in sorted(seen)] + [(name, held_out) for name in unseen]
     return [Label(name, name, role) for name, role in roles]
 
 

@@ -1,8 +1,8 @@
 r"""Data set `nuswide`: 269,648 images of Flickr with 1,000 user tags and 81 concepts labelled by humans.
 
 Reads the official files as their archives hold them. An image is known as `folder/file`, such as
-actor/0002_174174086.jpg, since photo ids are not unique. Setting `zero-shot`: the tags that are not among the concepts
-are the seen labels (925), the concepts the unseen ones. Setting `standard`: the concepts alone, all of them seen.
+actor/0002_174174086.jpg, since photo ids are not unique. Task `zero-shot`: the tags that are not among the concepts
+are the seen labels (925), the concepts the unseen ones. Task `standard`: the concepts alone, all of them seen.
 Every label that an image does not bear is absent. The `*Tags81*` files are tags, not human labels: they are not read.
 
 An image is taken from the local folder where it is there, else from Flickr, by the addresses of NUS-WIDE-urls.txt. In
@@ -24,9 +24,11 @@ from pipeline.datasets.nuswide import layout, released
 from pipeline.datasets.nuswide.flags import read_ones, side_by_side
 from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_image_ids, read_names
 from pipeline.datasets.nuswide.pictures import Picture, find_pictures, look
-from schemas.datasets import NusWideDataset
+from pipeline.datasets.nuswide.settings import NusWideDataset
 from schemas.status import LabelRole
 from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE, RECORDS
+
+SETTINGS = NusWideDataset
 
 _BATCH_ROWS = 8192
 
@@ -43,10 +45,10 @@ def sources(config: NusWideDataset) -> tuple[str, ...]:
     if not found:
         layout.require_places(config)
     concepts = layout.concept_list(config)
-    paths = [concepts] if config.setting == "standard" else [layout.tag_list(config), concepts]
+    paths = [concepts] if config.task == "standard" else [layout.tag_list(config), concepts]
     for split in config.splits:
         paths.append(layout.image_list(config, split))
-        if config.setting == "zero-shot":
+        if config.task == "zero-shot":
             paths.append(layout.tag_matrix(config, split))
         paths += [layout.concept_labels(config, concept, split) for concept in read_names(concepts)]
     urls = layout.url_file(config)
@@ -62,7 +64,7 @@ def listing(config: NusWideDataset) -> str:
 def labels(config: NusWideDataset) -> list[Label]:
     """Seen labels in the order of the tags, then unseen ones in the order of the concepts; or all concepts as seen."""
     concepts = read_names(layout.concept_list(config))
-    if config.setting == "standard":
+    if config.task == "standard":
         return [Label(name, name, LabelRole.SEEN) for name in concepts]
     seen = [Label(name, name, LabelRole.SEEN) for name in _tags(config) if name not in concepts]
     return seen + [Label(name, name, LabelRole.UNSEEN) for name in concepts]
@@ -158,7 +160,7 @@ def _row(config: NusWideDataset, image_id: str, split: str, places: _Places) -> 
         "split": split,
         "size_bytes": None if picture is None else picture.size_bytes,
         "modified_ns": None if picture is None else picture.modified_ns,
-        "label_source": "human" if config.setting == "standard" else "tags+human",
+        "label_source": "human" if config.task == "standard" else "tags+human",
     }
 
 
@@ -168,7 +170,7 @@ def _positives(config: NusWideDataset, split: layout.Split, num_images: int) -> 
     column_of = {name: column for column, name in enumerate(names)}
     image_list = layout.image_list(config, split)
     parts, columns = [], []
-    if config.setting == "zero-shot":
+    if config.task == "zero-shot":
         tags, concepts = _tags(config), set(read_names(layout.concept_list(config)))
         parts.append(read_ones(layout.tag_matrix(config, split), len(tags), num_images, image_list))
         columns.append(_numbers([-1 if tag in concepts else column_of[tag] for tag in tags]))

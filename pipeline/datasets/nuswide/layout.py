@@ -6,9 +6,9 @@ Each archive may have been extracted into `root` itself or into a folder of its 
 from pathlib import Path
 from typing import Literal
 
+from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.datasets.official import official_file
 from schemas.command import AGAIN, Command
-from schemas.datasets import NusWideDataset
 from schemas.errors import UsageError
 
 Split = Literal["train", "test"]

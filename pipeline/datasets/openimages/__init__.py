@@ -22,12 +22,15 @@ from pipeline.datasets.official import local_paths, official_file
 from pipeline.datasets.openimages.csv_stream import read_columns
 from pipeline.datasets.openimages.fixed_text import image_numbers, md5_digits
 from pipeline.datasets.openimages.label_lists import label_space
+from pipeline.datasets.openimages.settings import OpenImagesDataset
 from pipeline.datasets.openimages.verifications import Verifications, read_verifications
 from schemas.command import Command
-from schemas.datasets import OpenImagesDataset
 from schemas.errors import PipelineError
+from schemas.status import LabelRole
 from schemas.tables import LOCATION, RECORDS
 from schemas.values import OfficialSplit
+
+SETTINGS = OpenImagesDataset
 
 _COLUMNS = {
     "ImageID": pa.string(),
@@ -54,7 +57,8 @@ def listing(config: OpenImagesDataset) -> str:
 
 def labels(config: OpenImagesDataset) -> list[Label]:
     """The seen labels in the order of `classes-trainable.txt`, then the unseen ones as chosen; keyed by MID."""
-    return label_space(*(_file(config, key, getattr(config, key)) for key in _LISTS))
+    space = label_space(*(_file(config, key, getattr(config, key)) for key in _LISTS))
+    return [label for label in space if config.task == "zero-shot" or label.role is LabelRole.SEEN]
 
 
 def records(config: OpenImagesDataset, left_out: Counter[str]) -> Iterator[pa.Table]:

@@ -35,14 +35,14 @@ def test_the_network_gives_the_maps_that_are_promised(name: str, room: ModuleTyp
 
     found = network(config(name), ExtractConfig(device="cpu", batch_images=2)).run(pixels)
 
-    promised = room.OFFER.maps(config(name))
+    promised = room.describe(config(name)).maps
     assert {column: values.shape[1:] for column, values in found.items()} == {one.column: one.shape for one in promised}
     assert all(values.dtype == np.float16 and np.isfinite(values).all() for values in found.values())
     assert all(np.ptp(values.astype(float)) > 0 for values in found.values())
 
 
 def test_there_is_a_region_map_and_a_global_one(name: str, room: ModuleType) -> None:
-    roles = {one.role: one for one in reversed(room.OFFER.maps(config(name)))}  # the first of each role stays
+    roles = {one.role: one for one in reversed(room.describe(config(name)).maps)}  # the first of each role stays
 
     assert set(roles) == {"region", "global"}
     assert roles["region"].shape[:2] == (INPUT_PX // 16, INPUT_PX // 16)
@@ -58,14 +58,14 @@ def test_every_layer_on_offer_has_the_shape_that_is_promised(room: ModuleType, n
         found = room.build(chosen)(torch.empty(1, 3, input_px, input_px))
 
     assert {column: tuple(values.shape[1:]) for column, values in found.items()} == {
-        one.column: one.shape for one in room.OFFER.maps(chosen)
+        one.column: one.shape for one in room.describe(chosen).maps
     }
 
 
 def test_the_settings_choose_layers_and_their_order(room: ModuleType, name: str) -> None:
     chosen = config(name).model_copy(update={"layers": tuple(reversed(room.OFFER.usual))[:2]})
 
-    assert tuple(one.column for one in room.OFFER.maps(chosen)) == chosen.layers
+    assert tuple(one.column for one in room.describe(chosen).maps) == chosen.layers
     with torch.device("meta"):
         assert set(room.build(chosen)(torch.empty(1, 3, INPUT_PX, INPUT_PX))) == set(chosen.layers)
 
@@ -82,14 +82,14 @@ def test_layers_behind_the_last_chosen_one_are_left_out(room: ModuleType, name: 
 def test_an_unknown_layer_and_one_named_twice_are_refused(room: ModuleType, name: str) -> None:
     first = next(iter(room.OFFER.layers))
     with pytest.raises(UsageError, match=f"unknown layer of {name} in backbone.layers '{first}x'. Did you mean"):
-        room.OFFER.columns(config(name).model_copy(update={"layers": (f"{first}x",)}))
+        room.describe(config(name).model_copy(update={"layers": (f"{first}x",)}))
     with pytest.raises(UsageError, match=f"backbone.layers = {first}, {first}: got a layer twice"):
-        room.OFFER.columns(config(name).model_copy(update={"layers": (first, first)}))
+        room.describe(config(name).model_copy(update={"layers": (first, first)}))
 
 
 def test_an_input_too_small_is_refused(room: ModuleType, name: str) -> None:
     with pytest.raises(UsageError, match=r"backbone.input_px = 8: .* needs at least"):
-        room.OFFER.maps(config(name, 8))
+        room.describe(config(name, 8))
 
 
 def test_maps_and_normalisation_need_no_torch() -> None:
@@ -100,7 +100,7 @@ def test_maps_and_normalisation_need_no_torch() -> None:
         "for name in BACKBONES:",
         "    config = BackboneConfig(name=name, weights='random:1')",
         "    room = BACKBONES.load(name)",
-        "    room.OFFER.maps(config), room.NORMALISATION, weights.label(config, room.PUBLISHED)",
+        "    weights.label(config, room.describe(config).published)",
         "assert 'torch' not in sys.modules",
     ]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -39,7 +39,7 @@ def plain() -> VGG:
 
 
 def test_features_equal_a_plain_float32_forward_pass_of_torchvision(loaded: Network, plain: VGG) -> None:
-    pixels = np.stack([resize(picture, CONFIG.input_px) for picture in pictures()])
+    pixels = np.stack([resize(picture, (CONFIG.input_px, CONFIG.input_px)) for picture in pictures()])
     found = loaded.run(pixels)
     mean, std = (torch.tensor(one)[:, None, None] for one in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -83,8 +83,9 @@ def test_batch_normalised_maps_equal_a_plain_forward_pass_of_torchvision() -> No
     ("room", "torchvisions"), [(room, VGG19_Weights.IMAGENET1K_V1), (room_bn, VGG19_BN_Weights.IMAGENET1K_V1)]
 )
 def test_the_published_weights_are_torchvisions(room: ModuleType, torchvisions: WeightsEnum) -> None:
-    assert torchvisions.url == room.PUBLISHED.address
-    assert room.PUBLISHED.sha256 in torchvisions.url
+    described = room.describe(BackboneConfig())
+    assert torchvisions.url == described.published.address
+    assert described.published.sha256 in torchvisions.url
     transforms = torchvisions.transforms()
-    assert tuple(transforms.mean) == room.NORMALISATION.mean
-    assert tuple(transforms.std) == room.NORMALISATION.std
+    assert tuple(transforms.mean) == described.normalisation.mean
+    assert tuple(transforms.std) == described.normalisation.std

@@ -8,8 +8,8 @@ from pipeline.files.lock import Writer
 from schemas.command import Command
 
 SECTION: dict[str, Any] = {
-    "map": 0.5, "f1@3": 0.25, "labels": 3, "chance": {"map": 0.125, "f1@3": 0.1},
-    "constant": {"map": 0.125, "f1@3": 0.2}, "permuted": {"map": None},
+    "map": 0.5, "f1@3": 0.25, "labels": 3, "labels_without_positive": 0, "headline": "map",
+    "chance": {"map": 0.125, "f1@3": 0.1}, "constant": {"map": 0.125, "f1@3": 0.2}, "permuted": {"map": None},
 }  # fmt: skip
 
 
@@ -22,6 +22,18 @@ def test_a_single_unseen_label_has_no_permuted_figure_to_print() -> None:
 def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
     _, note = metric_lines("zsl", SECTION | {"labels": 2})
     assert note == "NOTE: ZSL has 2 labels; for F1@3 all are predicted"
+
+
+def test_labels_that_no_test_image_bears_are_told_with_the_mean_over_the_others() -> None:
+    *_, note = metric_lines("zsl", SECTION | {"labels_without_positive": 1, "map_of_occurring": 0.75})
+    assert note == "NOTE: ZSL: 1 of 3 labels have no positive test image; mAP of occurring labels 0.750"
+
+
+def test_the_figure_that_the_protocol_names_stands_first() -> None:
+    weighted = {"headline": "weighted_map", "weighted_map": 0.9}
+    controls = {name: SECTION[name] | {"weighted_map": 0.25} for name in ("chance", "constant", "permuted")}
+    (line,) = metric_lines("zsl", SECTION | weighted | controls)
+    assert line.startswith("ZSL  Weighted mAP 0.900 (chance 0.250, word vectors permuted 0.250)  F1@3")
 
 
 def test_status_says_who_writes_and_who_died() -> None:

@@ -9,8 +9,11 @@ import pytest
 from benchmarks import nuswide_files, openimages_files
 from benchmarks.openimages_files import Size
 from pipeline.datasets import DATASETS
+from pipeline.datasets.demo.settings import DemoDataset
+from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.datasets.label import Label
-from schemas.datasets import DemoDataset, FolderDataset, NusWideDataset, OpenImagesDataset
+from pipeline.datasets.nuswide.settings import NusWideDataset
+from pipeline.datasets.openimages.settings import OpenImagesDataset
 from schemas.errors import UsageError
 from schemas.status import LabelRole
 from schemas.tables import RECORDS

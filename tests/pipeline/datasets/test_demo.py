@@ -18,8 +18,8 @@ from PIL import Image
 from pipeline.datasets import demo
 from pipeline.datasets.demo.drawing import jpeg
 from pipeline.datasets.demo.scene import COLOURS, LABELS, LOOKS, SHAPES, TEXTURES, UNSEEN, dealt_labels, scene
+from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.demo.vectors import DIMENSIONS, glove_text
-from schemas.datasets import DemoDataset
 from schemas.status import LabelRole
 
 

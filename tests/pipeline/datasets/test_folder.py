@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.datasets import folder
-from schemas.datasets import FolderDataset
+from pipeline.datasets.folder.settings import FolderDataset
 from schemas.errors import PipelineError, UsageError
 
 

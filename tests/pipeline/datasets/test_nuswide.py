@@ -15,9 +15,9 @@ from benchmarks.fault_server import serving
 from benchmarks.nuswide_files import PREFIX, NusWideFiles
 from pipeline.datasets import nuswide
 from pipeline.datasets.nuswide.lists import read_addresses, read_image_ids, read_names
+from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.stages import download, index
 from schemas.config import DownloadConfig
-from schemas.datasets import NusWideDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.status import LabelRole
 
@@ -65,7 +65,7 @@ def test_the_labels_of_each_image_equal_a_slow_loop(files: NusWideFiles) -> None
 
 
 def test_the_standard_setting_has_human_labels_only_and_all_seen(files: NusWideFiles) -> None:
-    standard = config(files, setting="standard", splits=("train",))
+    standard = config(files, task="standard", splits=("train",))
 
     assert [(label.name, label.role) for label in nuswide.labels(standard)] == [(c, LabelRole.SEEN) for c in CONCEPTS]
     found = rows(standard)

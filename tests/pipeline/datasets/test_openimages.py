@@ -15,9 +15,9 @@ import pytest
 from benchmarks.openimages_files import HEADER, Size, write_files
 from pipeline.datasets import openimages
 from pipeline.datasets.openimages.label_lists import read_mids
+from pipeline.datasets.openimages.settings import OpenImagesDataset
 from pipeline.datasets.openimages.verifications import read_verifications
 from pipeline.machine.telling import heard_by
-from schemas.datasets import OpenImagesDataset
 from schemas.errors import PipelineError, UsageError
 
 SMALL = {"train": Size(60, 400, 20, 5), "validation": Size(25, 400, 20, 5)}

@@ -25,7 +25,7 @@ ROOMS: list[tuple[Registry[Any], str]] = [
 
 def members(room: Registry[Any]) -> Iterator[str]:
     """What the room's contract asks for."""
-    contract = room._contract
+    contract = room.contract
     yield from inspect.get_annotations(contract)
     yield from (name for name, _ in inspect.getmembers(contract, inspect.isfunction) if not name.startswith("_"))
 
@@ -38,7 +38,7 @@ def copied(room: Registry[Any], name: str, **changes: object) -> Registry[Any]:
     for gone in [member for member, value in changes.items() if value is None]:
         del module.__dict__[gone]
     sys.modules[module.__name__] = module
-    return Registry(room.kind, {"theirs": module.__name__}, room._contract)
+    return Registry(room.kind, {"theirs": module.__name__}, room.contract, room.room)
 
 
 @pytest.mark.parametrize("room", [room for room, _ in ROOMS], ids=lambda room: room.kind)

@@ -17,7 +17,7 @@ from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
 from schemas.status import ImageStatus
 
-OPTIONS = PixelOptions("exif", 100_000, 16)
+OPTIONS = PixelOptions("exif", 100_000, (16, 16))
 FAULTS = Path(__file__).resolve().parents[2] / "faults"
 
 

@@ -134,7 +134,7 @@ def test_resizing_squeezes_the_whole_picture_into_a_square_as_torchvision_does()
 
     image = Image.effect_noise((100, 60), 90).convert("RGB")
 
-    found = resize(image, 32)
+    found = resize(image, (32, 32))
 
     assert found.shape == (32, 32, 3)
     assert found.dtype == np.uint8

@@ -21,7 +21,7 @@ from schemas.status import ImageStatus
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*decoding and encoding:DeprecationWarning")  # torchvision 0.29's
 
-BY_PILLOW = PixelOptions("exif", 2_000_000, 64)
+BY_PILLOW = PixelOptions("exif", 2_000_000, (64, 64))
 ON_DEVICE = replace(BY_PILLOW, jpeg_device="cpu")
 ORIENTATION = 0x0112
 

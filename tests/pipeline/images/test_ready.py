@@ -12,7 +12,7 @@ from pipeline.images.source import ImageSource
 from schemas.errors import IntegrityError
 from schemas.status import ImageStatus
 
-OPTIONS = PixelOptions("exif", 100_000, 16)
+OPTIONS = PixelOptions("exif", 100_000, (16, 16))
 
 
 def jpeg() -> bytes:

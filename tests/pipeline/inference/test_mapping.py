@@ -17,7 +17,7 @@ from pipeline.inference.mapping import Mapped, mapped
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import TimeBudgetError
 
-PIXELS = PixelOptions("exif", 100_000, 32)
+PIXELS = PixelOptions("exif", 100_000, (32, 32))
 BATCH_IMAGES = 3
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dags import demo
+from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.settings.layers import as_toml, config_class, configuration
 from schemas.config import Config, TrainConfig
-from schemas.datasets import FolderDataset
 from schemas.errors import UsageError
 from schemas.section import explanations
 
@@ -96,7 +96,7 @@ def test_a_mistake_is_named_with_the_nearest_right_name(tmp_path: Path, setting:
 @pytest.mark.parametrize("section", Config.model_fields)
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e40", "-1e40", "-2"])
 def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> None:
-    shape = config_class("biam")
+    shape = config_class("demo", "biam")
     schema = shape.model_json_schema()["$defs"]
     name = "DemoDataset" if section == "dataset" else shape.model_fields[section].annotation.__name__
     for key, kind in schema[name]["properties"].items():
@@ -110,6 +110,7 @@ def test_every_number_has_bounds(tmp_path: Path, section: str, value: str) -> No
 @pytest.mark.parametrize(
     ("old", "said"),
     [
+        ("dataset.setting='standard'", "It is now dataset.task"),
         ("report.examples=2", "It is now evaluate.examples"),
         ("report.seed=2", "It is now evaluate.examples_seed"),
         ("download.concurrency=2", "It is now download.requests"),
@@ -247,7 +248,7 @@ def test_a_data_set_with_a_preset_changes_these_defaults_and_no_other(
 ) -> None:
     settings = load(tmp_path, f"model.preset={preset}", dataset=dataset).model_dump(mode="json", exclude={"dataset"})
     for section, values in settings.items():
-        defaults = config_class("biam").model_fields[section].default.model_dump(mode="json")
+        defaults = config_class(dataset, "biam").model_fields[section].default.model_dump(mode="json")
         for key, value in values.items():
             assert value == changed.get(f"{section}.{key}", defaults[key]), f"{section}.{key}"
 

@@ -14,13 +14,13 @@ from stage_tasks import sealed
 from stage_tasks import task as task_of
 
 from benchmarks.fault_server import serving
+from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.storage import Storage, sha256_file
 from pipeline.files.tables import write_table
 from pipeline.stages.embed import Settings, run, stage
 from schemas.config import Config, DownloadConfig, EmbedConfig
-from schemas.datasets import DemoDataset
 from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.receipts import Receipt
 from schemas.tables import LABEL_ROLES, LABELS, embeddings

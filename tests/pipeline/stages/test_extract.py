@@ -25,6 +25,7 @@ from stage_tasks import task as made_task
 
 from pipeline.backbones import tiny
 from pipeline.batches.feature_files import card_page
+from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage, sha256_file
@@ -33,7 +34,6 @@ from pipeline.images.decode import decode, resize
 from pipeline.stages import extract
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, Config, DownloadConfig, EngineConfig, ExtractConfig, StoreConfig
-from schemas.datasets import DemoDataset
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 from schemas.features import FeatureSpec
 from schemas.receipts import Receipt
@@ -148,7 +148,7 @@ def run(task: Task) -> Output:
 
 def by_hand(data: bytes, column: str) -> np.ndarray:
     """Maps of one image, alone, straight through torch."""
-    pixels = torch.tensor(resize(decode(data, "exif", None, 100_000), INPUT_PX)).float()
+    pixels = torch.tensor(resize(decode(data, "exif", None, 100_000), (INPUT_PX, INPUT_PX))).float()
     images = ((pixels / 255 - 0.5) / 0.25).permute(2, 0, 1)[None]
     with torch.inference_mode():
         return tiny.build(settings().backbone)(images)[column][0].numpy()

@@ -17,6 +17,7 @@ from stage_tasks import task as made_task
 from benchmarks.nuswide_files import NusWideFiles
 from pipeline.backbones import vgg19
 from pipeline.datasets import nuswide
+from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage, Task
 from pipeline.files.storage import Storage
@@ -24,7 +25,6 @@ from pipeline.flow import stages
 from pipeline.stages import given_features, index
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, Config, StoreConfig
-from schemas.datasets import NusWideDataset
 from schemas.errors import PipelineError, UsageError
 from schemas.features import FeatureSpec
 from schemas.released import image_id, key
@@ -92,7 +92,7 @@ def test_images_and_labels_are_those_of_the_files(lists: NusWideFiles, files: li
     assert (first["split"], first["positive"], first["negative"]) == ("train", ["nature", "fire"], None)
     assert (last["split"], last["positive"]) == ("test", ["nature", "sky"])
     assert [(one["source"], one["address"]) for one in last["locations"]] == [("features", "nus_wide_test.h5")]
-    standard = rows(config(lists, files, setting="standard"))
+    standard = rows(config(lists, files, task="standard"))
     assert standard["air_plane/0000_17.jpg"]["positive"] == ["fire"]
 
 

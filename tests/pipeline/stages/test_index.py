@@ -12,6 +12,8 @@ from stage_tasks import inputs, sealed
 from stage_tasks import task as task_of
 
 from pipeline import flow
+from pipeline.datasets.demo.settings import DemoDataset
+from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
@@ -19,7 +21,6 @@ from pipeline.machine.telling import heard_by
 from pipeline.stages import index
 from schemas import tables
 from schemas.config import Config
-from schemas.datasets import DemoDataset, FolderDataset
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 
 Rows = dict[str, str]  # labels as in the CSV, by image

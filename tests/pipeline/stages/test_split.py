@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from stage_tasks import sealed, task
 
+from pipeline.datasets.demo.settings import DemoDataset
+from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.engine.task import Output, Task
 from pipeline.files.tables import write_table
 from pipeline.stages import index, split
 from pipeline.stages.split import image_split
 from schemas import tables
 from schemas.config import SplitConfig
-from schemas.datasets import DemoDataset, FolderDataset
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
 

@@ -1,0 +1,16 @@
+"""Settings of the data set `demo`."""
+
+from schemas.datasets import DatasetSection
+from schemas.section import Content, Recipe
+from schemas.values import Positive, Seed
+
+
+class DemoDataset(DatasetSection):
+    """Pictures drawn on the spot from a seed, served over loopback http."""
+
+    name: Recipe[str] = "demo"
+    shard_images: Content[Positive] = 40
+    num_images: Content[Positive] = 400
+    """Pictures to draw."""
+    seed: Recipe[Seed] = 0
+    """Seed of the pictures and their labels."""
