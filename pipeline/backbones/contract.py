@@ -19,7 +19,8 @@ class Backbone(Protocol):
         """
 
     def build(self, config: Any) -> "TappedNetwork":
-        """The network, in evaluation mode: images [image, 3, height, width] to the described maps by column.
+        """The network, in evaluation mode: steps by column, each from the map before it, or the image, to its own.
 
-        Region maps come as [image, channel, height, width], global ones as [image, channel].
+        It takes normalised images, [image, 3, height, width]; a region map is [image, channel, height, width] between
+        the steps, and comes out as [image, height, width, channel].
         """

@@ -53,7 +53,7 @@ class StoreCopy:
         sealed = receipt.model_copy(
             update={
                 "files": (file_receipt(ledger.storage, path),),
-                "facts": {**receipt.facts, "converted_from": self.features.store},
+                "facts": {**receipt.facts, "converted_from": self.features.store, **STORES.recipe(self.options.name)},
                 "started_at": round(started_at, 3),
                 "seconds": round(time.perf_counter() - started, 3),
                 "versions": library_versions(),

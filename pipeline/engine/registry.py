@@ -6,7 +6,7 @@ A name is ours, in the room's registry, or comes with an installed distribution,
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -30,13 +30,18 @@ class Registry(Generic[Contract]):
         modules: name -> dotted path of its module, of what is ours.
         contract: a Protocol, whose attributes and methods are those of the modules.
         room: of the group of entry points, biam_pipe.<room>, in which distributions offer more.
+        trial: dotted path of the module whose `trial` runs a thing that is not ours on a made-up sample, and says what
+            is wrong with it, or None: a contract says nothing of what functions give back.
     """
 
-    def __init__(self, kind: str, modules: Mapping[str, str], contract: type, room: str) -> None:
+    def __init__(
+        self, kind: str, modules: Mapping[str, str], contract: type, room: str, trial: str | None = None
+    ) -> None:
         self.kind = kind
         self.room = room
         self.contract = contract
         self.ours = dict(modules)
+        self._trial = trial
         self._checked = cache(self._load)
 
     def __iter__(self) -> Iterator[str]:
@@ -93,11 +98,34 @@ class Registry(Generic[Contract]):
     def _load(self, name: str) -> Contract:
         thing = import_module(self.ours[name]) if name in self.ours else self._load_theirs(name)
         if (problem := unfulfilled(thing, self.contract)) is not None:
-            raise UsageError(
-                f"{self.kind} {name!r}: its module {thing.__name__} {problem}",
-                hint=f"{self.contract.__module__}.{self.contract.__name__} says what it has to have",
-            )
+            raise self.refusal(name, f"it {problem}")
+        if self._trial is not None and name not in self.ours:
+            self.tried(name, partial(import_module(self._trial).trial, thing))
         return cast("Contract", thing)
+
+    def tried(self, name: str, trial: Callable[[], str | None]) -> None:
+        """Run a trial of something that is not ours.
+
+        Raises:
+            UsageError: it says that something is wrong, or raises anything else than such an error.
+        """
+        try:
+            problem = trial()
+        except UsageError:
+            raise
+        except Exception as error:  # whatever happens in a stranger's code
+            raise self.refusal(name, f"tried on a sample it raises {type(error).__name__}: {error}") from error
+        if problem is not None:
+            raise self.refusal(name, f"tried on a sample it {problem}")
+
+    def refusal(self, name: str, problem: str) -> UsageError:
+        """That a thing is not what its room asks for."""
+        told = f"{self.contract.__module__}.{self.contract.__name__} says what it has to have"
+        return UsageError(f"{self.kind} {name!r} of {self.whose(name)}: {problem}", hint=told)
+
+    def whose(self, name: str) -> str:
+        """The distribution that a name comes with, with its version."""
+        return "biam-pipe" if name in self.ours else _offered_by(self._theirs[name][0])
 
     def _load_theirs(self, name: str) -> ModuleType:
         point, *others = self._theirs[name]
@@ -107,10 +135,8 @@ class Registry(Generic[Contract]):
         try:
             thing: ModuleType = point.load()
         except Exception as error:  # whatever happens in a stranger's code
-            raise UsageError(
-                f"{self.kind} {name!r} of {_offered_by(point)}: {point.value} cannot be imported "
-                f"({type(error).__name__}: {error})"
-            ) from error
+            text = f"{point.value} cannot be imported ({type(error).__name__}: {error})"
+            raise self.refusal(name, text) from error
         return thing
 
 
@@ -129,15 +155,24 @@ def _text_hash(module: ModuleType) -> str:
     return fingerprint({path.relative_to(file.parent).as_posix(): path.read_text("utf-8") for path in paths})
 
 
-def unfulfilled(module: ModuleType, contract: type) -> str | None:
-    """What a module lacks of a contract, in words; None where it has everything."""
-    for name in inspect.get_annotations(contract):
-        if not hasattr(module, name):
+def attributes(contract: type) -> list[str]:
+    """Names of what a contract asks for beside functions."""
+    properties = inspect.getmembers(contract, lambda member: isinstance(member, property))
+    return [*inspect.get_annotations(contract), *(name for name, _ in properties)]
+
+
+def functions(contract: type) -> dict[str, Callable[..., Any]]:
+    """The functions that a contract asks for, by name."""
+    return {name: one for name, one in inspect.getmembers(contract, inspect.isfunction) if not name.startswith("_")}
+
+
+def unfulfilled(thing: Any, contract: type) -> str | None:
+    """What a module or an object lacks of a contract, in words; None where it has everything."""
+    for name in attributes(contract):
+        if not hasattr(thing, name):
             return f"has no {name}"
-    for name, asked in inspect.getmembers(contract, inspect.isfunction):
-        if name.startswith("_"):
-            continue
-        if not callable(found := getattr(module, name, None)):
+    for name, asked in functions(contract).items():
+        if not callable(found := getattr(thing, name, None)):
             return f"has no function {name}"
         if not _takes(found, asked):
             return f"has {name}{inspect.signature(found)}, expected the arguments of {name}{_shown(asked)}"
@@ -149,7 +184,11 @@ def _takes(found: Callable[..., Any], asked: Callable[..., Any]) -> bool:
     _, *parameters = inspect.signature(asked).parameters.values()
     named = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     try:
-        inspect.signature(found).bind(*parameters[: len(parameters) - len(named)], **dict.fromkeys(named))
+        taken = inspect.signature(found)
+    except ValueError:  # one written in C may not say
+        return True
+    try:
+        taken.bind(*parameters[: len(parameters) - len(named)], **dict.fromkeys(named))
     except TypeError:
         return False
     return True

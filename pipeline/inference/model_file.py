@@ -46,6 +46,11 @@ class SavedModel:
         return tuple(MODELS.load(self.config.name).needs(self.config))
 
     @property
+    def tasks(self) -> Sequence[str]:
+        """Sections of metrics.json that it can be measured in."""
+        return MODELS.load(self.config.name).TASKS
+
+    @property
     def has_response_maps(self) -> bool:
         """Whether `model.response_maps` tells where in an image it sees a label."""
         return has_response_maps(MODELS.load(self.config.name))

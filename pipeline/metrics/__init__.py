@@ -20,4 +20,5 @@ PROTOCOLS: Registry[EvaluationProtocol] = Registry(
     },
     EvaluationProtocol,
     "protocols",
+    trial="pipeline.metrics.trial",
 )

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
+from schemas.errors import UsageError
 from schemas.features import MapSpec
 
 if TYPE_CHECKING:
@@ -13,8 +15,9 @@ if TYPE_CHECKING:
     from pipeline.models.fitting import Fitted, Fitting
     from pipeline.models.sizes import FeatureSizes
 
-ZERO_SHOT = ("zsl", "gzsl")
-EVERY_TASK = (*ZERO_SHOT, "standard")
+TASKS = {"zero-shot": ("zsl", "gzsl"), "standard": ("standard",)}  # by `dataset.task`: sections of metrics.json
+ZERO_SHOT = TASKS["zero-shot"]
+EVERY_TASK = (*ZERO_SHOT, *TASKS["standard"])
 
 
 class Model(Protocol):
@@ -34,6 +37,10 @@ class Model(Protocol):
     - `fit(settings, fitting)`: a `fitting.Fitted`, buffers of the network that are computed once before training from
       what `fitting.Fitting` gives: seen words, training and validation images. Their shapes may be others than those
       with which `build` made them. Nothing.
+
+    Attributes:
+        SETTINGS: class of section `model` of the settings, with defaults.
+        TASKS: which figures it can be asked for: some of `zsl`, `gzsl` and `standard`.
     """
 
     SETTINGS: ClassVar[type[ModelSection]]
@@ -73,6 +80,23 @@ def in_vain(model: Model, config: Config) -> dict[str, str]:
         reason = f"model {config.model.name} has no epochs"
         found |= {f"train.{key}": reason for key in TrainConfig.model_fields if key not in read}
     return found
+
+
+def require_task(model: Model, config: Config) -> None:
+    """See that the model can do what is asked of it.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    can = [task for task, parts in TASKS.items() if not set(parts).isdisjoint(model.TASKS)]
+    if config.dataset.task not in can:
+        raise UsageError(
+            "setting dataset.task:",
+            got=f"{config.dataset.task!r}, which the model {config.model.name} cannot do",
+            expected=" or ".join(can),
+            hint="Use:",
+            run=Command(sets={"dataset.task": can[0]}),
+        )
 
 
 def require(model: Model, settings: ModelSection, maps: Sequence[MapSpec]) -> None:

@@ -242,7 +242,7 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluat
             "warning": done.coverage.warning(task.settings.evaluate.min_coverage),
         },
     }
-    document |= {name: section.as_json() for name, section in sections.items()}
+    document |= {name: section.as_json() for name, section in sections.items() if name in done.saved.tasks}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     task.storage.write(task.path("metrics"), text.encode())
 

@@ -107,19 +107,29 @@ def stage(config: Config, sources: Sources) -> Stage:
         consumes={"download": "images"},
         prunes=not config.images.keep,
         page=card_page(config.backbone, config.store.name),
-        require=partial(_require_device, config.extract.device),
+        require=partial(_require, config),
     )
 
 
-def _require_device(name: str, scheduler: str | None) -> None:
-    """See that the device of the settings is here; the workers of a user's cluster may have what this machine has not.
+def _require(config: Config, scheduler: str | None) -> None:
+    """See that a backbone which is not ours gives what it describes, and that the device of the settings is here.
+
+    The workers of a user's cluster may have what this machine has not.
 
     Raises:
-        PipelineError: it is not.
-        UsageError: it has a number, but each worker has one GPU.
+        PipelineError: the device is not here.
+        UsageError: it has a number, but each worker has one GPU; or the backbone is not what it says.
     """
-    if scheduler is not None:
-        return
+    from pipeline.backbones.trial import trial
+
+    if config.backbone.name not in BACKBONES.ours:
+        room = BACKBONES.load(config.backbone.name)
+        BACKBONES.tried(config.backbone.name, partial(trial, room, config.backbone))
+    if scheduler is None:
+        _require_device(config.extract.device)
+
+
+def _require_device(name: str) -> None:
     if not name.startswith("cuda"):
         require_device(name, "extract.device")
         return
@@ -206,6 +216,7 @@ def _shard(task: Task, described: FeatureSpec) -> Output:
     }
     if task.isolated:
         facts["isolated"] = True
+    facts |= STORES.recipe(settings.store.name)  # not in the recipe: features that are converted keep theirs
     counts = dict(sorted(tally.counts.items()))
     return Output(("features",), rows, counts=counts, content=content.hexdigest(), parts=content.parts, facts=facts)
 

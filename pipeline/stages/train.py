@@ -21,6 +21,7 @@ from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.machine.device import require_device
 from pipeline.models import MODELS, contract
+from pipeline.models.trial import trial
 from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
@@ -114,15 +115,19 @@ def stage(config: Config, sources: Sources) -> Stage:
 
 
 def _require(config: Config, scheduler: str | None) -> None:
-    """See that the model finds the maps it reads among those to store, that it can read them, and its device.
+    """See that the model can do the task, finds the maps it reads among those to store and can read them; its device.
 
     Raises:
         UsageError: it does not.
     """
     del scheduler  # training runs here
     model = MODELS.load(config.model.name)
+    contract.require_task(model, config)
     stored = BACKBONES.load(config.backbone.name).describe(config.backbone).maps
-    contract.require(model, config.model, [_map(config, stored, name) for name in model.needs(config.model)])
+    maps = [_map(config, stored, name) for name in model.needs(config.model)]
+    contract.require(model, config.model, maps)
+    if config.model.name not in MODELS.ours:
+        MODELS.tried(config.model.name, partial(trial, model, config.model, config.train, maps))
     require_device(config.train.device, "train.device", config.train.processes)
 
 

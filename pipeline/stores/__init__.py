@@ -4,5 +4,9 @@ from pipeline.engine.registry import Registry
 from pipeline.stores.contract import Store
 
 STORES: Registry[Store] = Registry(
-    "store", {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"}, Store, "stores"
+    "store",
+    {"hdf5": "pipeline.stores.hdf5", "parquet": "pipeline.stores.parquet"},
+    Store,
+    "stores",
+    trial="pipeline.stores.trial",
 )

@@ -1,7 +1,7 @@
 """Ridge regression from features to labels or words, in closed form: what it says of itself.
 
-What any other model has to beat: no epochs, a single pass over the training images. The sums stand in `sums`, the
-solution in `solution`, the network in `network`.
+What any other model has to beat: no epochs, a single pass over the training images. The solution stands in `solution`,
+the network in `network`.
 """
 
 from collections.abc import Mapping, Sequence
