@@ -22,8 +22,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY)  # docs/settings.md, and the reference from docstrings in build/reference
+docs: $(READY)  # docs/settings.md, docs/adding.md with the table in README.md, and the reference from docstrings in build/reference
 	$(BIN)/python -m docs.settings
+	$(BIN)/python -m docs.adding
 	$(BIN)/pdoc --docformat google --output-directory build/reference pipeline schemas dags cli
 
 clean:

@@ -15,7 +15,7 @@ from pipeline.engine.registry import Registry
 class Dag(Protocol):
     """What runs of a data set.
 
-    Beside `SETTINGS` it may have, and what holds where it has not:
+    It may have more, and what holds where it has not:
 
     - `PRESETS`: over a model's own presets, by model and preset; nothing.
     - `stages(config, sources)`: the stages, first stage first; those of `dags.default`.

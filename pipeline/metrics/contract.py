@@ -21,7 +21,13 @@ class EvaluationProtocol(Protocol):
     HEADLINE: str
 
     def ranking(self, table: "ScoreTable") -> "Ranking":
-        """Which cells, images and labels of a table count, and how a label's images are ranked: the form of its AP."""
+        """Which cells, images and labels of a table count, and how a label's images are ranked: the form of its AP.
+
+        `pipeline.metrics.ranking.Ranking` says what it gives.
+        """
 
     def figures(self, counts: "Counts") -> Mapping[str, float]:
-        """What the table came to, by the names that metrics.json has; the headline is among them, each in [0, 1]."""
+        """What the table came to, by the names that metrics.json has; the headline is among them, each in [0, 1].
+
+        `pipeline.metrics.measurement.overall_figures` gives those of the papers.
+        """

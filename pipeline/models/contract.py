@@ -23,7 +23,7 @@ EVERY_TASK = (*ZERO_SHOT, *TASKS["standard"])
 class Model(Protocol):
     """A model's module. It loads without torch; `build`, `loss`, `optimizer` and `fit` import what they need.
 
-    Beside these four it may have, and what holds where it has not:
+    It may have more, and what holds where it has not:
 
     - `PRESETS`: settings of the sections `model` and `train` by preset; none beyond the defaults.
     - `EPOCHS`: whether it learns step by step; True. Without, `fit` gives all there is to learn.

@@ -23,10 +23,13 @@ class Store(Protocol):
     SUFFIX: str
 
     def write(self, path: Path, spec: FeatureSpec, options: StoreConfig, batches: "Iterable[FeatureBatch]") -> Any:
-        """Write a shard."""
+        """Write a shard of rows in their order, with all that the spec says; equal rows give equal bytes.
+
+        Batches are of any size. Maps of images that failed are ignored.
+        """
 
     def open_shard(self, path: Path, *, verified: bool = False) -> "AbstractContextManager[Reader]":
-        """A shard, opened.
+        """A shard, opened: what `pipeline.stores.reader.Reader` asks for. What is broken is an IntegrityError.
 
         Args:
             verified: its bytes were compared with its receipt, so that checksums need not be looked at.
