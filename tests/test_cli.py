@@ -397,6 +397,21 @@ def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(
         assert (picture.format, picture.size) == ("PNG", image.size)
 
 
+def test_a_model_without_epochs_and_response_maps_runs_and_says_so(shell: Shell) -> None:
+    told = shell("plan --set model.name=ridge", code=2).stderr
+    assert "unknown setting 'model.channels': it is one of the model biam. Known: model.name, model.preset" in told
+    (shell.folder / "biam-pipe.toml").write_text(SMALL[: SMALL.index("[model]")] + '[model]\nname = "ridge"\n')
+    told = shell("plan --set train.lr=0.1", code=2).stderr
+    assert "setting train.lr: got 0.1, model ridge has no epochs" in told
+    assert shell.ran("run") == {"train": 1, "evaluate": 1, "report": 1}
+    (run,) = shell.folder.glob("work/demo/runs/ridge-default-*")
+    assert "it scores a picture as a whole" in (run / "report.html").read_text()
+    Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
+    told = shell("predict red.png --labels 'red circle,striped'").stdout
+    assert "no heat maps: the model does not tell where in a picture it sees a label" in told
+    assert shell("verify").returncode == 0
+
+
 def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: Shell) -> None:
     Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
     told = shell.json("predict red.png --labels 'red circle, striped ,blue ring,red circle'")

@@ -4,14 +4,16 @@ The scenarios are those of benchmarks/kill_resume.py, which plays each by itself
 work folder, so that what one leaves is what the next one meets, and the work is done once.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from benchmarks.disturbed import Demo
+from benchmarks.disturbed import Demo, Fault
 from benchmarks.kill_resume import INTERRUPTS, KILLS, SMALL, Scenario, after_fault, after_resume, after_time_budget
 
 DEMO = Demo(SMALL)
+RIDGE = Demo((*(one for one in SMALL if not one.startswith(("model.", "train."))), "model.name=ridge"))
 CHOSEN_KILLS = (
     "inside download",
     "inside extract",
@@ -51,3 +53,19 @@ def test_a_run_interrupted_and_out_of_time_ends_as_an_undisturbed_one(reference:
         disturb(tmp_path, scenarios[name])
     assert after_time_budget(DEMO.run(tmp_path, "--time-budget", "0s"), tmp_path) == []
     assert after_resume(DEMO, DEMO.run(tmp_path), reference, tmp_path) == []
+
+
+def test_a_model_without_epochs_that_is_killed_in_its_pass_ends_as_an_undisturbed_one(
+    reference: Path, tmp_path: Path
+) -> None:
+    models = []
+    for number, fault in enumerate([None, Fault(r"/features/.*/shard-00001\.parquet$", "open")]):
+        work = tmp_path / str(number)
+        shutil.copytree(reference / "demo", work / "demo")
+        if fault is not None:
+            assert after_fault(RIDGE.run(work, verb="train", fault=fault), work, fault.signal) == []
+        ended = RIDGE.run(work, verb="train")
+        assert ended.code == 0, ended.text
+        (model,) = (work / "demo").glob("runs/ridge-*/model.safetensors")
+        models.append(model.read_bytes())
+    assert models[0] == models[1]

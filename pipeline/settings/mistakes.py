@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.datasets import DATASETS
+from pipeline.engine.registry import Registry
+from pipeline.models import MODELS
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import UnfitError, UsageError, unknown_name
@@ -76,9 +79,19 @@ def _unknown(place: Sequence[int | str], shape: type[Config]) -> UsageError:
     schema = _allowed(place[:-1], shape)[0]
     names = schema["properties"] if "properties" in schema else schema["propertyNames"]["enum"]
     known = [f"{_key(place[:-1])}.{name}" for name in names]
-    near = get_close_matches(key, known, n=1)
-    nearest = f"Did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown setting {key!r}", hint=f"{nearest}Known: {', '.join(known)}")
+    near, others = get_close_matches(key, known, n=1), _others_with(place)
+    nearest = f"Did you mean {near[0]!r}? " if near and not others else ""
+    whose = f": it is one of the {place[0]} {' and '.join(others)}" if others else ""
+    return UsageError(f"unknown setting {key!r}{whose}", hint=f"{nearest}Known: {', '.join(known)}")
+
+
+def _others_with(place: Sequence[int | str]) -> list[str]:
+    """Names of data sets or models that have a setting which the chosen one has not."""
+    rooms: dict[int | str, Registry[Any]] = {"dataset": DATASETS, "model": MODELS}
+    room = rooms.get(place[0])
+    if room is None or len(place) != 2:
+        return []
+    return [name for name in room.ours if place[1] in room.load(name).SETTINGS.model_fields]
 
 
 def _key(place: Sequence[int | str]) -> str:
