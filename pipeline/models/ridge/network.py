@@ -8,6 +8,8 @@ from torch.nn import functional
 from pipeline.models.ridge.settings import RidgeConfig
 from pipeline.models.sizes import FeatureSizes
 
+_POOLED = 8  # images
+
 
 class Ridge(nn.Module):
     """Scores words by what a feature was regressed to. All its buffers are fitted; none is learnt by steps.
@@ -60,7 +62,10 @@ class Ridge(nn.Module):
 
 def pooled(feature: Float[Tensor, "image ..."]) -> Float[Tensor, "image feature"]:
     """The feature, or the mean over the regions of a map, in float32 at least."""
-    return feature if feature.ndim == 2 else feature.float().flatten(1, -2).mean(dim=1)
+    if feature.ndim == 2:
+        return feature
+    # A few images at a time: in float32 they stay in a CPU's caches, and that takes a third of the time.
+    return torch.cat([part.float().flatten(1, -2).mean(dim=1) for part in feature.split(_POOLED)])
 
 
 def scores(

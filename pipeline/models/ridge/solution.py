@@ -72,16 +72,16 @@ def moments(batches: Iterable[tuple[Maps, Tensor]], form: str) -> Moments:
     """
     images, start = 0, None
     for values, codes in _gathered(batches):
-        x, t = values.double(), (codes == LabelCode.PRESENT).double()
+        t = (codes == LabelCode.PRESENT).double()
         if form == "devise":
             t /= t.sum(dim=1, keepdim=True)
         if start is None:
-            start = x.mean(dim=0)
+            start = values.double().mean(dim=0)
             shift, targets = torch.zeros_like(start), t.new_zeros(t.shape[1])
-            scatter, products = x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(t.shape[1], x.shape[1])
-        x -= start
+            scatter, products = t.new_zeros(len(start), len(start)), t.new_zeros(t.shape[1], len(start))
+        x = values - start  # in float64
         _add_square(scatter, x)
-        products += torch.sparse.mm(t.T.to_sparse(), x)  # an image bears few of all labels
+        _add_products(products, t, x)
         shift += x.sum(dim=0)
         targets += t.sum(dim=0)
         images += len(x)
@@ -122,6 +122,18 @@ def _add_square(scatter: Float64[Tensor, "feature feature"], x: Float64[Tensor, 
     dsyrk(1.0, x.numpy().T, beta=1.0, c=scatter.numpy().T, overwrite_c=True)
 
 
+def _add_products(
+    products: Float64[Tensor, "label feature"], t: Float64[Tensor, "image label"], x: Float64[Tensor, "image feature"]
+) -> None:
+    """Add t'x, with the few labels that an image bears as a sparse matrix."""
+    if x.device.type != "cpu":
+        products.addmm_(t.T, x)
+        return
+    from scipy.sparse import csr_array
+
+    products += torch.from_numpy(csr_array(t.T.numpy()) @ x.numpy())
+
+
 def _mirror(scatter: Float64[Tensor, "feature feature"]) -> None:
     """Copy what is below the diagonal above it, a few rows at a time."""
     for first in range(0, len(scatter), _BLOCK):
@@ -148,10 +160,7 @@ def solve(
         of_words = words.T @ words + torch.eye(words.shape[1], dtype=words.dtype, device=words.device)
         products = 2 * products @ words @ torch.linalg.inv(of_words)
     for strength in strengths:
-        weighted = squares.clone()
-        weighted.diagonal().add_(strength)
-        weights = torch.cholesky_solve(products, torch.linalg.cholesky(weighted))
-        del weighted
+        weights = _solved(squares, strength, products)
         offset = weights.new_zeros(weights.shape[1])
         if form == "devise":
             offset = found.targets @ words / (found.images + strength)
@@ -161,6 +170,23 @@ def solve(
             spread = squared.div(found.images).sqrt()
             weights /= torch.where(spread > 0, spread, torch.ones_like(spread))
         yield Solution(weights, offset)
+
+
+def _solved(
+    squares: Float64[Tensor, "feature feature"], strength: float, products: Float64[Tensor, "feature target"]
+) -> Float64[Tensor, "feature target"]:
+    """(squares + strength I)^-1 products.
+
+    On a CPU by SciPy's LAPACK, which takes two thirds of the time of torch's.
+    """
+    weighted = squares.clone()
+    weighted.diagonal().add_(strength)
+    if weighted.device.type != "cpu":
+        return torch.cholesky_solve(products, torch.linalg.cholesky(weighted))
+    from scipy.linalg import cho_factor, cho_solve
+
+    factor = cho_factor(weighted.numpy().T, lower=True, overwrite_a=True, check_finite=False)  # columns first
+    return torch.from_numpy(cho_solve(factor, products.numpy(), check_finite=False))
 
 
 def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:

@@ -18,7 +18,7 @@ from pipeline.stages import report
 from schemas import tables
 from schemas.errors import IntegrityError
 
-RANDOM_NOTICE = "figures show that the pipeline works, not how good BiAM is"
+RANDOM_NOTICE = "figures show that the pipeline works, not how good the model is"
 
 
 @pytest.fixture
