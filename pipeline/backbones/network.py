@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.backbones import BACKBONES, weights
 from pipeline.backbones.contract import Backbone
 from pipeline.backbones.on_cpu import on_cpu
-from pipeline.machine.device import cores, first_line, is_out_of_memory, resolve_device
+from pipeline.machine.device import cores, first_line, is_out_of_memory, one_thread, resolve_device
 from pipeline.machine.memory import keep_freed_memory
 from schemas.command import Command
 from schemas.config import BackboneConfig, ExtractConfig
@@ -114,15 +114,12 @@ class Network:
     def lane(self) -> Iterator[None]:
         """A core or a stream of its own for this thread; when the block ends, all that was put on it is done."""
         stream = self._streams.get()
-        threads = torch.get_num_threads()
         try:
-            torch.set_num_threads(1)  # of this thread
-            with nullcontext() if stream is None else torch.cuda.stream(stream):
+            with one_thread(), nullcontext() if stream is None else torch.cuda.stream(stream):
                 yield
             if stream is not None:
                 stream.synchronize()
         finally:
-            torch.set_num_threads(threads)
             self._streams.put(stream)
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:

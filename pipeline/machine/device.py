@@ -1,6 +1,8 @@
 """What computes: the cores of this process, from the name in a setting to a device of torch, and what failed there."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from schemas.command import Command
@@ -15,6 +17,19 @@ _NO_MEMORY = ("DefaultCPUAllocator", "out of memory")  # what a CPU's failure sa
 def cores() -> int:
     """Cores that this process may use; where the system cannot say, all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread() -> "Iterator[None]":
+    """What this thread has torch compute on a CPU has no helpers: beside other work they would be waited for."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of this thread
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def resolve_device(name: str, key: str) -> "torch.device":
