@@ -35,6 +35,7 @@ class ImageStatus(StrEnum):
     NOT_AN_IMAGE = "not_an_image"  # no image format that we read
     TOO_MANY_PIXELS = "too_many_pixels"  # the header announces more than `download.max_pixels`
     DECODE_ERROR = "decode_error"  # the header is fine, the pixels are not
+    UNKNOWN_RANGE = "unknown_range"  # pixels are fractions or 32-bit numbers: nobody knows which one is white
     NON_FINITE = "non_finite"  # the network's answer holds NaN or infinity
 
 

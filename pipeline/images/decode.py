@@ -1,12 +1,14 @@
 """Bytes of an image file to RGB pixels, and RGB pixels to the backbone's input size. Pillow does both."""
 
+from io import BytesIO
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, TiffImagePlugin
 
-from pipeline.images.header import PILLOW_ERRORS, opened, reason
+from pipeline.images.header import PILLOW_ERRORS, Opened, opened, reason
+from pipeline.images.jpeg import has_all_scans
 from pipeline.images.problem import ImageProblem
 from schemas.status import ImageStatus
 
@@ -15,16 +17,31 @@ DECODER = "pillow"
 INTERPOLATION = "bilinear"
 ANTIALIAS = True  # Pillow widens its filter by the scale when it shrinks; tensors of torch do so only on request
 
+JPEG_END = b"\xff\xd9"
+
 _BLOCK_BYTES = 1 << 24
+_FILLING = b"\xaa\x55" * 32
+_WHITE = 0xFFFF
+_WHITE_IS_ZERO = 0
+_SCALED_BY_READER = ("PNG", "PPM")  # to 16 bits
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Orientation = Literal["exif", "dataset", "none"]
 
 
 def decode(data: bytes, orientation: Orientation, rotation: int | None, max_pixels: int) -> Image.Image:
-    """The first frame of an image file in RGB, turned upright; equal to Pillow's `convert("RGB")`.
+    """The first frame of an image file in RGB, turned upright; equal to Pillow's `convert("RGB")` where 8 bits hold it.
 
-    Transparency is dropped, not blended. A TIFF is turned by its own orientation tag whatever `orientation` says:
-    Pillow's reader does it.
+    Grey of 16 bits is scaled to 8. Transparency is dropped, not blended. A JPEG may lack its end marker. Of all
+    metadata the orientation alone counts; a TIFF is turned by its own whatever `orientation` says.
 
     Args:
         orientation: `exif` follows the file's tag, `dataset` turns by `rotation`, `none` leaves the pixels as stored.
@@ -32,26 +49,59 @@ def decode(data: bytes, orientation: Orientation, rotation: int | None, max_pixe
         max_pixels: more than that in the header, and nothing is decoded.
 
     Raises:
-        ImageProblem: as `inspect` raises, or `decode_error` where the pixels are broken or cut off.
+        ImageProblem: as `inspect` raises; `unknown_range` where nobody knows which pixel is white; `decode_error` where
+            the pixels are broken or cut off.
     """
-    with opened(data, max_pixels) as image:
+    with opened(data, max_pixels) as file:
         try:
-            _load(image)
-            upright = _upright(image, orientation, rotation)
-            rgb = upright if upright.mode == "RGB" else upright.convert("RGB")  # converting would copy: 0.4 ms
+            white = _white(file.image)
+            image = _loaded(file)
+            rgb = image if image.mode == "RGB" else _converted(image, white)  # converting would copy: 0.4 ms
+            upright = _upright(rgb, file, orientation, rotation)
         except PILLOW_ERRORS as error:
             raise ImageProblem(ImageStatus.DECODE_ERROR, reason(error)) from error
         except Image.DecompressionBombError as error:  # a frame or a tile larger than the header said
             raise ImageProblem(ImageStatus.TOO_MANY_PIXELS, reason(error)) from error
-    if rgb.width < 1 or rgb.height < 1:
-        raise ImageProblem(ImageStatus.DECODE_ERROR, f"decoded to {rgb.width} x {rgb.height} pixels")
-    return rgb
+    if upright.width < 1 or upright.height < 1:
+        raise ImageProblem(ImageStatus.DECODE_ERROR, f"decoded to {upright.width} x {upright.height} pixels")
+    return upright
 
 
 def resize(image: Image.Image, size_px: tuple[int, int]) -> NDArray[np.uint8]:
     """The whole picture, its proportions not kept, as [height, width, channel] of that height and width."""
     height, width = size_px
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _loaded(file: Opened) -> Image.Image:
+    """The image with its pixels; a JPEG that lacks nothing but its end is whole.
+
+    Raises:
+        OSError: as Pillow raises, such as of a file that is cut off.
+    """
+    try:
+        _load(file.image)
+    except OSError:
+        whole = _without_end(file.data) if file.image.format == "JPEG" else None
+        if whole is None:
+            raise
+        return whole
+    return file.image
+
+
+def _without_end(data: bytes) -> Image.Image | None:
+    """The image of a JPEG that ends behind its last pixel, without an end marker; None where more is missing.
+
+    Where pixels are missing, a decoder makes them of whatever follows: with two things behind the file they differ.
+    """
+    if not has_all_scans(data):
+        return None
+    ended = []
+    for filling in (b"", _FILLING):
+        image = Image.open(BytesIO(data.removesuffix(b"\xff") + filling + JPEG_END), formats=("JPEG",))
+        _load(image)
+        ended.append(image)
+    return ended[0] if ended[0].tobytes() == ended[1].tobytes() else None
 
 
 def _load(image: Image.Image) -> None:
@@ -61,10 +111,38 @@ def _load(image: Image.Image) -> None:
     image.load()
 
 
-def _upright(image: Image.Image, orientation: Orientation, rotation: int | None) -> Image.Image:
-    if orientation == "exif":
-        ImageOps.exif_transpose(image, in_place=True)  # a copy, where the image stands upright already, takes 0.4 ms
-        return image
+def _white(image: Image.Image) -> int | None:
+    """The number that means white in pixels of more than 8 bits; negative where it means black; None for 8 bits.
+
+    Raises:
+        ImageProblem: nobody knows it.
+    """
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return None
+    if image.mode == "I" and image.format in _SCALED_BY_READER:
+        return _WHITE
+    if not image.mode.startswith("I;16"):
+        kind = "fractions" if image.mode == "F" else "numbers of 32 bits, or signed"
+        raise ImageProblem(ImageStatus.UNKNOWN_RANGE, f"pixels are {kind}: nobody knows which one is white")
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _WHITE
+    white = (1 << image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]) - 1
+    return -white if image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO else white
+
+
+def _converted(image: Image.Image, white: int | None) -> Image.Image:
+    """In RGB."""
+    if white is None:
+        return image.convert("RGB")
+    values = np.asarray(image).astype(np.int64).clip(0, abs(white))
+    scaled = (values * 255 + abs(white) // 2) // abs(white)
+    return Image.fromarray((scaled if white > 0 else 255 - scaled).astype(np.uint8)).convert("RGB")
+
+
+def _upright(image: Image.Image, file: Opened, orientation: Orientation, rotation: int | None) -> Image.Image:
+    if orientation == "exif" or isinstance(file.image, TiffImagePlugin.TiffImageFile):
+        turn = _TURNS.get(file.orientation)
+        image = image if turn is None else image.transpose(turn)
     if orientation == "dataset" and rotation:
         return image.rotate(rotation, expand=True)
     return image

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from threading import Lock
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from pipeline.images.jpeg import ordinary_size
+from pipeline.images.metadata import bare, orientation
 from pipeline.images.problem import ImageProblem
 from schemas.status import ImageStatus
 
@@ -69,6 +70,23 @@ class Header:
     height: int
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An image file whose pixels are not decoded yet.
+
+    Attributes:
+        image: at its first frame, without metadata where the format allows to leave it out.
+        data: what `image` reads.
+        orientation: how the picture was stored, 1 (upright) to 8, as in EXIF.
+        several_pictures: whether more pictures stand behind this one in the file.
+    """
+
+    image: Image.Image
+    data: bytes
+    orientation: int
+    several_pictures: bool
+
+
 def inspect(data: bytes, max_pixels: int) -> Header:
     """Format and size of an image file.
 
@@ -78,22 +96,37 @@ def inspect(data: bytes, max_pixels: int) -> Header:
     if (size := ordinary_size(data)) is not None:
         _refuse_bomb(*size, max_pixels)
         return Header("JPEG", *size)
-    with opened(data, max_pixels) as image:
-        return Header(image.format or "", image.width, image.height)
+    with opened(data, max_pixels) as file:
+        return Header(file.image.format or "", file.image.width, file.image.height)
 
 
 @contextmanager
-def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """The image at its first frame, its header checked and its pixels not decoded yet; Pillow's warnings are silenced.
+def opened(data: bytes, max_pixels: int) -> Iterator[Opened]:
+    """The image, its header checked and its pixels not decoded yet; Pillow's warnings are silenced.
 
     Raises:
         ImageProblem: the bytes are `empty`, `not_an_image`, or announce `too_many_pixels`.
     """
     if not data:
         raise ImageProblem(ImageStatus.EMPTY, "0 bytes")
-    with _quiet, _open(data) as image:
+    without = bare(data)
+    with _quiet, _open(without.data) as image:
         _refuse_bomb(image.width, image.height, max_pixels)
-        yield image
+        exif, xmp = (beside or _beside(image, key) for beside, key in ((without.exif, "exif"), (without.xmp, "xmp")))
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            exif = data  # its first directory is that of EXIF
+            image.load_end = _nothing  # type: ignore[method-assign]  # it would turn the picture, and reads other tags
+        yield Opened(image, without.data, orientation(exif, xmp), without.several_pictures)
+
+
+def _beside(image: Image.Image, key: str) -> bytes:
+    """Metadata as Pillow found them, where they lie in no part of the file that could be left out."""
+    found = image.info.get(key)
+    return found if isinstance(found, bytes) else b""
+
+
+def _nothing() -> None:
+    """In place of what Pillow does after the pixels."""
 
 
 def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:

@@ -11,17 +11,15 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin
 
 from pipeline.images import decode
 from pipeline.images.decode import Orientation
-from pipeline.images.header import PILLOW_ERRORS, opened
+from pipeline.images.header import opened
 from pipeline.machine.device import first_line, is_out_of_memory
 from schemas.command import Command
 from schemas.errors import PipelineError
 
-_END = b"\xff\xd9"
-_TURNED = range(2, 9)  # EXIF orientations that are not upright
 _RGB_COMPONENTS = [*b"RGB"]  # libjpeg takes these identifiers for colours, other decoders may not
 
 
@@ -46,25 +44,21 @@ def suits_device(data: bytes, orientation: Orientation, rotation: int | None, ma
     Raises:
         ImageProblem: as `header.inspect` raises.
     """
-    with opened(data, max_pixels) as image:
+    with opened(data, max_pixels) as file:
+        image = file.image
         # One cut off has no end: Pillow calls it broken, where other decoders may fill up with grey.
-        if not (isinstance(image, JpegImagePlugin.JpegImageFile) and image.format == "JPEG" and data.endswith(_END)):
+        whole = isinstance(image, JpegImagePlugin.JpegImageFile) and data.endswith(decode.JPEG_END)
+        if not whole or file.several_pictures:
             return False
-        return _colours_are_usual(image) and _is_upright(image, orientation, rotation)
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        if orientation == "exif":
+            return _colours_are_usual(image) and file.orientation == 1
+        return _colours_are_usual(image) and (orientation == "none" or not rotation)
 
 
 def _colours_are_usual(image: JpegImagePlugin.JpegImageFile) -> bool:
     stored_as_rgb = image.info.get("adobe_transform") == 0 or [one[0] for one in image.layer] == _RGB_COMPONENTS
     return image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
-
-
-def _is_upright(image: Image.Image, orientation: Orientation, rotation: int | None) -> bool:
-    if orientation != "exif":
-        return orientation == "none" or not rotation
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation) not in _TURNED
-    except PILLOW_ERRORS:
-        return False  # Pillow's way says what is wrong with it
 
 
 def decode_on_device(jpegs: Sequence[bytes], size_px: tuple[int, int], device: str) -> list[NDArray[np.uint8] | None]:

@@ -37,11 +37,10 @@ def pixels(image: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("P", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("RGBA", "PNG"),
-     ("I;16", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "TIFF"), ("RGBA", "WEBP"), ("RGB", "JPEG2000")],
+     ("P", "GIF"), ("RGB", "BMP"), ("RGB", "TIFF"), ("RGBA", "WEBP"), ("RGB", "JPEG2000")],
 )  # fmt: skip
 def test_every_mode_comes_out_as_pillow_converts_it(mode: str, kind: str) -> None:
-    source = Image.new(mode, (48, 32), 40_000) if mode == "I;16" else picture().convert(mode)
-    data = encoded(source, kind)
+    data = encoded(picture().convert(mode), kind)
 
     found = decode(data, "exif", None, LIMIT)
 
@@ -139,3 +138,70 @@ def test_resizing_squeezes_the_whole_picture_into_a_square_as_torchvision_does()
     assert found.shape == (32, 32, 3)
     assert found.dtype == np.uint8
     assert np.array_equal(found, np.asarray(Resize((32, 32))(image)))
+
+
+def gradient() -> np.ndarray:
+    """64 levels of 16-bit grey, from 0 to 65,535."""
+    return np.tile(np.linspace(0, 65_535, 64).round().astype(np.uint16), (48, 1))
+
+
+def grey16(kind: str) -> bytes:
+    if kind == "PGM":
+        return b"P5 64 48 65535\n" + gradient().astype(">u2").tobytes()
+    if kind == "big-endian TIFF":
+        return encoded(Image.frombytes("I;16B", (64, 48), gradient().astype(">u2").tobytes()), "TIFF")
+    if kind == "white is zero":
+        image = Image.fromarray(65_535 - gradient())
+        return encoded(image, "TIFF", tiffinfo={262: 0})
+    return encoded(Image.fromarray(gradient()), kind)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "big-endian TIFF", "white is zero", "JPEG2000", "PGM"])
+def test_16_bit_grey_is_scaled_whatever_the_container(kind: str) -> None:
+    found = pixels(decode(grey16(kind), "exif", None, LIMIT))
+
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found[:, :, 0].astype(int) - np.round(gradient() / 257)).max() == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)), "TIFF"),
+        encoded(Image.fromarray(np.arange(64, dtype=np.int32).reshape(8, 8)), "TIFF"),
+        b"Pf\n8 8\n-1.0\n" + np.linspace(0, 1, 64, dtype="<f4").tobytes(),
+    ],
+    ids=["fractions", "32-bit numbers", "PFM"],
+)
+def test_pixels_of_which_nobody_knows_what_is_white_are_no_image_that_can_be_used(data: bytes) -> None:
+    with pytest.raises(ImageProblem, match="nobody knows which one is white") as caught:
+        decode(data, "exif", None, LIMIT)
+    assert caught.value.status is ImageStatus.UNKNOWN_RANGE
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_cut_off_anywhere_is_whole_where_no_pixel_is_missing_and_else_broken(
+    mode: str, options: dict[str, object]
+) -> None:
+    noise = Image.effect_noise((40, 24), 90).convert(mode)
+    data = encoded(noise, "JPEG", quality=70, **options)
+    whole, outcomes = pixels(decode(data, "exif", None, LIMIT)), []
+    for length in range(len(data), len(data) - 60, -1):
+        try:
+            outcomes.append(np.array_equal(pixels(decode(data[:length], "exif", None, LIMIT)), whole))
+        except ImageProblem as problem:
+            assert problem.status is ImageStatus.DECODE_ERROR
+            outcomes.append(None)
+
+    assert outcomes[:3] == [True, True, True]  # whole, half an end marker, none
+    assert outcomes.count(None) > 40
+    assert False not in outcomes
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_broken() -> None:
+    data = encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG", progressive=True)
+    last_scan = data.rindex(b"\xff\xda")
+
+    with pytest.raises(ImageProblem, match="truncated"):
+        decode(data[: data.rindex(b"\xff\xc4", 0, last_scan)], "exif", None, LIMIT)

@@ -49,6 +49,7 @@ def test_every_odd_file_gives_an_image_or_a_named_problem(shared: Path) -> None:
         ImageStatus.NOT_AN_IMAGE,
         ImageStatus.TOO_MANY_PIXELS,
         ImageStatus.DECODE_ERROR,
+        ImageStatus.UNKNOWN_RANGE,
     }
 
 
@@ -84,7 +85,9 @@ def test_download_and_extraction_give_an_odd_file_the_status_that_pillow_leads_t
         expected = {path: status_by_pillow(path) for path in found}
 
     assert len(found) > 50
-    assert found == expected
+    differ = {path.name: found[path] for path in found if found[path] != expected[path]}
+    # Pillow wants the animation of the first sound, and takes signed numbers for colours.
+    assert differ == {"chunk_no_fctl.png": ImageStatus.OK, "16bit.s.tif": ImageStatus.UNKNOWN_RANGE}
 
 
 def test_an_odd_file_gives_the_pixels_of_pillows_conversion_of_its_first_frame_or_pillow_refuses_it_too(
@@ -95,9 +98,11 @@ def test_an_odd_file_gives_the_pixels_of_pillows_conversion_of_its_first_frame_o
             continue
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+                if image.mode.startswith("I"):  # Pillow clips what we scale
+                    continue
                 expected = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
         except PILLOW_ERRORS:
-            assert ours != ImageStatus.OK, path
+            assert ours != ImageStatus.OK or path.name == "chunk_no_fctl.png", path
             continue
         assert ours == ImageStatus.OK, path
         found = resize(decode(path.read_bytes(), "none", None, LIMIT), (64, 64))
