@@ -10,6 +10,7 @@ from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
 from pipeline.commands.outcome import Result, Verified, outcome
 from pipeline.commands.predict import Prediction, PredictRequest, predict_images
+from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
 from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, deadline
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
@@ -80,13 +81,14 @@ def run(config: Config, work: Path, request: Request) -> Result:
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
-    if done and nothing_to_drop(graph):
+    if done and nothing_to_drop(graph) and not has_old_decoding(graph):
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
         graph, sources = _graph(config, storage, request.stage, request.retry)
         sources.save()
+        examine(graph, config.download.max_pixels)
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
         engine.run()
     return outcome(config, storage, graph, engine.ran)
@@ -175,6 +177,8 @@ def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageS
     if "download" in graph:
         reopen(graph["download"], retry)
         recheck_placeholders(graph["download"], config.download.placeholder_md5)
+    if "extract" in graph:
+        note_old_decoding(graph)
     return graph, sources
 
 

@@ -17,7 +17,7 @@ DECODER = "pillow"
 INTERPOLATION = "bilinear"
 ANTIALIAS = True  # Pillow widens its filter by the scale when it shrinks; tensors of torch do so only on request
 
-JPEG_END = b"\xff\xd9"
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 _BLOCK_BYTES = 1 << 24
 _FILLING = b"\xaa\x55" * 32
@@ -65,6 +65,18 @@ def decode(data: bytes, orientation: Orientation, rotation: int | None, max_pixe
     if upright.width < 1 or upright.height < 1:
         raise ImageProblem(ImageStatus.DECODE_ERROR, f"decoded to {upright.width} x {upright.height} pixels")
     return upright
+
+
+def has_deep_pixels(data: bytes, max_pixels: int) -> bool:
+    """Whether pixels have more than 8 bits, by the header; no pixel is decoded.
+
+    Raises:
+        ImageProblem: as `inspect` raises.
+    """
+    if data.startswith(JPEG_START):
+        return False
+    with opened(data, max_pixels) as file:
+        return _is_deep(file.image)
 
 
 def resize(image: Image.Image, size_px: tuple[int, int]) -> NDArray[np.uint8]:
@@ -117,7 +129,7 @@ def _white(image: Image.Image) -> int | None:
     Raises:
         ImageProblem: nobody knows it.
     """
-    if not (image.mode.startswith("I") or image.mode == "F"):
+    if not _is_deep(image):
         return None
     if image.mode == "I" and image.format in _SCALED_BY_READER:
         return _WHITE
@@ -128,6 +140,10 @@ def _white(image: Image.Image) -> int | None:
         return _WHITE
     white = (1 << image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]) - 1
     return -white if image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO else white
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
 
 
 def _converted(image: Image.Image, white: int | None) -> Image.Image:

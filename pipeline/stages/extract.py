@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from pipeline.backbones.network import Network
 
 VERSION = 3
+# How images become pixels, for receipts: 2 since grey of 16 bits is scaled and metadata is left out. No part of the
+# recipe: features of all other images stay as they were, and `commands.reexamine` looks which those are.
+DECODING = 2
 
 _LIBRARIES = ("torch", "torchvision", "pillow", "numpy")  # those whose version can show in the numbers
 
@@ -207,6 +210,7 @@ def _shard(task: Task, described: FeatureSpec) -> Output:
         store.write(temporary, described, settings.store, content.passing(_features(batches, tally)))
     rows, seconds = tally.counts.total(), time.perf_counter() - started
     facts = {
+        "decoding": DECODING,
         "device": str(loaded.device),
         "batch_images": loaded.batch_images,
         "images_per_s": round(rows / seconds, 3),
