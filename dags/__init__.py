@@ -15,11 +15,6 @@ from pipeline.engine.registry import Registry
 class Dag(Protocol):
     """What runs of a data set.
 
-    It may have more, and what holds where it has not:
-
-    - `PRESETS`: over a model's own presets, by model and preset; nothing.
-    - `stages(config, sources)`: the stages, first stage first; those of `dags.default`.
-
     Attributes:
         SETTINGS: over the defaults, by section.
     """
@@ -27,7 +22,22 @@ class Dag(Protocol):
     SETTINGS: Mapping[str, Any]
 
 
-DAGS: Registry[Dag] = Registry("dag", {name: f"dags.{name}" for name in DATASETS.ours}, Dag, "dags")
+class DagOptions(Protocol):
+    """What may stand beside them, and what holds where it does not.
+
+    Attributes:
+        PRESETS: over a model's own presets, by model and preset. Without, nothing.
+    """
+
+    PRESETS: Mapping[tuple[str, str], Mapping[str, Any]]
+
+    def stages(self, config: Any, sources: Any) -> Any:
+        """The stages, first stage first. Without, those of `dags.default`."""
+
+
+DAGS: Registry[Dag] = Registry(
+    "dag", {name: f"dags.{name}" for name in DATASETS.ours}, Dag, "dags", optional=DagOptions
+)
 
 _PLAIN = SimpleNamespace(SETTINGS={})
 

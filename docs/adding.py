@@ -42,6 +42,14 @@ to the receipts of the shards that it wrote: another text is another run. Names 
 taken. Stores and protocols, and the backbone and model that the settings choose, are tried on a made-up sample before
 `plan` says yes.
 
+What is named here and where it is explained: settings and their marks (`Recipe`, `Content`, `Steers`) in
+`schemas/section.py`, their docstrings are what `show config` prints; `DatasetSection` (with `own_protocol`) in
+`schemas/datasets.py`; `Label` in `pipeline/datasets/label.py`; `RECORDS` in `schemas/tables.py`; `MapSpec` and
+`FeatureSpec` in `schemas/features.py`; `Description` in `pipeline/backbones/description.py`; `TappedNetwork` in
+`pipeline/backbones/tapped.py`; `FeatureBatch` in `pipeline/stores/batch.py`; `Reader` and `damage_named`, which makes
+an IntegrityError of what a library raises on broken bytes, in `pipeline/stores/reader.py`; `FeatureSizes` in
+`pipeline/models/sizes.py`; `Counts` in `pipeline/metrics/measurement.py`; `Hits` in `pipeline/metrics/topk.py`.
+
 **In biam-pipe itself**: the module in its room, and a line in the registry, as the table says.
 
 A data set may have settings of other sections, presets of models, and stages of its own: a module `dags/<name>.py`,
@@ -98,18 +106,22 @@ def _table(example: str) -> Iterator[str]:
 
 
 def _section(room: Room) -> Iterator[str]:
-    contract = room.registry.contract
-    text, _, listed = (inspect.getdoc(contract) or "").partition("\nAttributes:\n")
-    first, _, more = text.strip().partition("\n\n")
-    yield from ("", f"## A {room.registry.kind}", "", f"`{contract.__module__}.{contract.__name__}`. {first}", "")
+    registry = room.registry
+    text = (inspect.getdoc(registry.contract) or "").partition("\nAttributes:\n")[0].strip()
+    name = f"`{registry.contract.__module__}.{registry.contract.__name__}`"
+    yield from ("", f"## A {registry.kind}", "", f"{name}. {text}", "", *_members(registry.contract))
+    if registry.optional is not None:
+        yield from ("", (inspect.getdoc(registry.optional) or "").partition("\n")[0], "", *_members(registry.optional))
+
+
+def _members(contract: type) -> Iterator[str]:
+    _, _, listed = (inspect.getdoc(contract) or "").partition("\nAttributes:\n")
     explained = dict(re.findall(r"^    (\w+): (.*(?:\n        .*)*)", listed, re.MULTILINE))
     for name in attributes(contract):
         yield f"- `{name}`: {' '.join(explained[name].split())}"
     for name, function in functions(contract).items():
         taken = ", ".join([*inspect.signature(function).parameters][1:])
         yield f"- `{name}({taken})`: {_told(function)}"
-    if more:
-        yield from ("", more)
 
 
 def _told(function: Any) -> str:

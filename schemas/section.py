@@ -57,6 +57,18 @@ def content(name: str, section: Section) -> dict[str, Any]:
     return _deciding(Decides.CONTENT, name, section)
 
 
+def flaw(section: Any, base: type[Section]) -> str | None:
+    """What is wrong with a class of settings that is not ours, in words; None where all is as it should be."""
+    if not (isinstance(section, type) and issubclass(section, base)):
+        return f"has SETTINGS = {section!r}, expected a class below {base.__name__}"
+    for key, field in section.model_fields.items():
+        if field.is_required():
+            return f"has a setting {key} without a default"
+        if sum(isinstance(mark, Decides) for mark in field.metadata) != 1:
+            return f"has a setting {key} that does not say what it decides: Recipe[...], Content[...] or Steers[...]"
+    return None
+
+
 def explanations(section: type[Section]) -> dict[str, str]:
     """What each setting of a section means, by key: the docstring below it, else that of the class below, on one line.
 

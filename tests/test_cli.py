@@ -187,9 +187,9 @@ def _change_a_row(shard: Path) -> None:
     """Write a feature shard with one other number, and the receipt that fits it."""
     from hashlib import sha256
 
-    from pipeline.conversion.shards import row_groups
     from pipeline.engine.ledger import written
     from pipeline.stores import parquet
+    from pipeline.stores.shard import row_groups
     from schemas.config import StoreConfig
     from schemas.receipts import Receipt
 

@@ -21,12 +21,21 @@ from pipeline import flow
 from pipeline.backbones import BACKBONES
 from pipeline.commands.request import Request
 from pipeline.datasets import DATASETS
+from pipeline.engine.graph import inputs_of, resolve
 from pipeline.engine.registry import Registry, attributes, functions
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Task
+from pipeline.files.storage import Storage
 from pipeline.metrics import PROTOCOLS
 from pipeline.models import MODELS
 from pipeline.settings.layers import config_class, configuration
+from pipeline.stages import index
 from pipeline.stores import STORES
+from pipeline.stores.batch import FeatureBatch
+from pipeline.stores.shard import write_shard
+from schemas.config import StoreConfig
 from schemas.errors import UsageError
+from schemas.features import FeatureSpec, MapSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "docs/example"
@@ -146,9 +155,9 @@ def _forget() -> None:
         del sys.modules[name]
 
 
-def planned(folder: Path) -> list[flow.StagePlan]:
+def planned(folder: Path, *sets: str) -> list[flow.StagePlan]:
     work = folder / "work"
-    config = configuration("albums", None, {}, albums(folder), work)
+    config = configuration("albums", None, {}, [*albums(folder), *sets], work)
     return flow.plan(config, work, Request("report"))
 
 
@@ -176,7 +185,7 @@ def test_plan_refuses_a_thing_without_a_member_by_its_name(
         ("npz", "def each(", "def every(", "gives a reader that has no function each"),
         ("npz", "batch.maps[one.column], 0)", "batch.maps[one.column] * 2, 0)", "it gives back other numbers by read"),
         ("npz", "text or None", "text", r"gives back errors .*'', 'no answer', ''"),
-        ("best_one", '"precision@1"', '"accuracy"', r"gives the figures map, .*, and not its HEADLINE 'accuracy'"),
+        ("best_one", '"precision@1"', '"accuracy"', r"gives the figures map, .*, and not its headline 'accuracy'"),
         ("best_one", "> 0).mean()", "> 0).sum()", r"gives occurring_share = 2\.0, expected a number"),
         ("best_one", "ranking = ClassWise", "ranking = dict", "on a sample it raises TypeError"),
         ("colours", 'Layer("mixed", MIXED)', 'Layer("mixed", 25)', r"mixed of shape \(24,\), expected \(25,\)"),
@@ -185,6 +194,30 @@ def test_plan_refuses_a_thing_without_a_member_by_its_name(
         ("linear", "TASKS = EVERY_TASK", "TASKS = ('standard',)", "which the model linear cannot do, expected sta"),
         ("linear", "SETTINGS = ", "1 / 0\nSETTINGS = ", r"cannot be imported \(ZeroDivisionError: division"),
         ("linear", '("global",)', '("local",)', "and none of them is a local map"),
+        ("linear", '("global",)', '"global"', r"on a sample it needs 'global', expected names of maps in a list"),
+        ("linear", "SETTINGS = LinearConfig", "SETTINGS = {}", r"SETTINGS = \{\}, expected a class below Model"),
+        ("linear", "Recipe[Fraction]", "Fraction", "has a setting dropout that does not say what it decides"),
+        ("linear", "dropout: Recipe[Fraction] = 0.0", "dropout: Recipe[Fraction]", "setting dropout without a default"),
+        ("linear", "TASKS = EVERY_TASK", "TASKS = ()", r"has TASKS = \(\), expected some of: zsl, gzsl, standard"),
+        ("linear", "TASKS = EVERY_TASK", "TASKS = 'zsl'", r"has TASKS = 'zsl', expected some of"),
+        ("linear", "PRESETS = {", "PRESETS = [{", r"has PRESETS = \[|cannot be imported"),
+        ("linear", "TASKS =", "in_vain = lambda: {}\nTASKS =", r"has in_vain\(\), expected the arguments"),
+        ("linear", "TASKS =", "def require(a, b): raise KeyError('small')\nTASKS =", "require raises KeyError: 'sm"),
+        ("linear", "TASKS =", "def optimizer(a): pass\nTASKS =", r"has optimizer\(a\), expected the arguments of"),
+        ("linear", "TASKS =", "EPOCHS = False\nTASKS =", "has EPOCHS = False and no function fit"),
+        ("linear", "SETTINGS =", "raise SystemExit(3)\nSETTINGS =", r"cannot be imported \(SystemExit: 3\)"),
+        ("linear", "return Linear()", "return Linear().double()", "on a sample it "),
+        ("colours", "    return Description(", "    return dict if config else Description(", "expected a Description"),
+        ("colours", "(config.input_px, config.input_px)", "config.input_px", "resize = 32, expected height and width"),
+        ("colours", "seen = Normalisation(", "seen = dict(", r"gives normalisation = \{"),
+        ("best_one", "KS = (1,)", "KS = (0,)", r"has KS = \(0,\), expected whole numbers above 0 in a tuple"),
+        ("best_one", "float((counts.positives > 0).mean())", "float('nan')", "share = nan, expected a number"),
+        ("best_one", '"occurring_share"', '"labels"', "gives a figure 'labels', which is the name of something else"),
+        ("npz", 'SUFFIX = ".npz"', "SUFFIX = 5", "has SUFFIX = 5, expected that of its files, with the dot"),
+        ("npz", "with damage_named(path, BadZipFile), path", "with path", "cut in half, expected an IntegrityError"),
+        ("colours", '"mixed"', '"status"', "gives a map the column 'status', which is the name of another"),
+        ("albums", "SETTINGS = AlbumsDataset", "SETTINGS = AlbumsDataset()", "expected a class below DatasetSection"),
+        ("albums", "def listing(", "def listing(config): raise OSError('gone')\ndef _(", "listing raises OSError"),
     ],
 )  # fmt: skip
 def test_plan_refuses_a_thing_that_does_not_do_what_it_says(
@@ -214,3 +247,66 @@ def test_a_name_that_two_distributions_offer_is_refused_with_both(site: Path) ->
         STORES.load("npz")
     with pytest.raises(UsageError, match=r"unknown store 'npq'\. Did you mean 'npz'"):
         STORES.load("npq")
+
+
+def test_k_that_the_headline_of_a_protocol_does_not_have_is_refused(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"for K = 3, and not its headline 'precision@1'"):
+        planned(tmp_path, "evaluate.ks=[3]")
+
+
+def test_a_file_beside_the_module_need_not_be_utf_8(site: Path) -> None:
+    (site / "biam_example/latin.py").write_bytes(b"# caf\xe9\n")
+    assert len(MODELS.recipe("linear")["models.sha256"]) == 64
+
+
+def test_a_store_that_loses_a_row_of_a_larger_shard_is_refused_with_the_first(site: Path, tmp_path: Path) -> None:
+    path = site / "biam_example/npz.py"
+    path.write_text(
+        path.read_text()
+        + """
+
+_write = write
+
+def write(path, spec, options, batches):
+    rows = list(batches)
+    _write(path, spec, options, rows if len(rows) == 1 else rows[:-1])
+"""
+    )
+    spec = FeatureSpec(
+        backbone="none", weights="none", weights_sha256="none", preprocess=None, precision="fp32", recipe="none",
+        maps=(MapSpec(column="fc1", role="global", layer="none", shape=(2,), layout="C"),), versions={},
+    )  # fmt: skip
+    batches = [FeatureBatch([name], ["ok"], [None], {"fc1": np.ones((1, 2), np.float16)}) for name in "ab"]
+    with pytest.raises(UsageError, match=r"store 'npz' .*shard-0.npz, it gives back other 1 rows"):
+        write_shard(tmp_path / "shard-0.npz", spec, StoreConfig(name="npz"), batches)
+
+
+@pytest.mark.parametrize("name", ["a b", "../up", "", "ü", "x/y"])
+def test_a_name_that_is_no_part_of_a_path_is_not_used(site: Path, name: str) -> None:
+    points = next(site.glob("*.dist-info")) / "entry_points.txt"
+    points.write_text(points.read_text().replace("linear = ", f"{name} = "))
+    assert list(MODELS) == ["biam", "ridge"]
+
+
+@pytest.mark.parametrize(
+    ("text", "instead", "told"),
+    [
+        ("Label(name, name, ", "(name, name, ", r"labels gives \[\('blue'.*expected each a Label"),
+        ("schema=RECORDS)", "schema=None)", "records gives a table of .*expected columns as in RECORDS"),
+    ],
+)
+def test_a_data_set_that_gives_something_else_is_named(
+    site: Path, tmp_path: Path, text: str, instead: str, told: str
+) -> None:
+    path = site / "biam_example/albums.py"
+    path.write_text(path.read_text().replace(text, instead))
+    config = configuration("albums", None, {}, albums(tmp_path), tmp_path / "work")
+    described = {stage.name: stage for stage in flow.stages(config, Sources(Storage(str(tmp_path / "work"))))}
+    graph = resolve([described["index"]], Storage(str(tmp_path / "work")))
+    task = Task(
+        stage="index", shard=None, storage=Storage(str(tmp_path / "work")), folder="index", recipe="", fingerprint="",
+        settings=described["index"].settings, inputs=inputs_of(graph, "index", {"index": ()}),
+        outputs=graph["index"].outputs, bases={}, deadline=None,
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=told):
+        index.run(task)

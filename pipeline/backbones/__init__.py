@@ -3,8 +3,12 @@
 What a backbone's module has to have stands in `contract.Backbone`.
 """
 
+from functools import partial
+
 from pipeline.backbones.contract import Backbone
+from pipeline.backbones.description import Description, flaw
 from pipeline.engine.registry import Registry
+from schemas.config import BackboneConfig
 
 BACKBONES: Registry[Backbone] = Registry(
     "backbone",
@@ -17,3 +21,15 @@ BACKBONES: Registry[Backbone] = Registry(
     Backbone,
     "backbones",
 )
+
+
+def describe(config: BackboneConfig) -> Description:
+    """What the backbone of these settings says of itself.
+
+    Raises:
+        UsageError: no such backbone, settings that do not suit it, or no description.
+    """
+    described = BACKBONES.load(config.name).describe(config)
+    if config.name not in BACKBONES.ours:
+        BACKBONES.tried(config.name, partial(flaw, described))
+    return described

@@ -53,3 +53,25 @@ class Description:
         if self.normalisation.pixel_scale != PIXEL_MAX:
             found["backbone.pixel_scale"] = self.normalisation.pixel_scale
         return found
+
+
+def flaw(described: object) -> str | None:
+    """What is wrong with a description that is not ours, in words; None where all is of the right kind."""
+    if not isinstance(described, Description):
+        return f"gives {described!r}, expected a Description"
+    height_width = isinstance(described.resize, tuple) and len(described.resize) == 2
+    if not (height_width and all(isinstance(side, int) and side > 0 for side in described.resize)):
+        return f"gives resize = {described.resize!r}, expected height and width in pixels"
+    columns = [one.column if isinstance(one, MapSpec) else None for one in described.maps]
+    if not columns or None in columns or len(set(columns)) < len(columns):
+        return f"gives maps = {described.maps!r}, expected a MapSpec for each column"
+    if odd := [column for column in columns if not str(column).isidentifier()]:
+        return f"gives a map the column {odd[0]!r}, expected letters, digits and underscores"
+    if taken := sorted({"image_id", "status", "error"} & {*columns}):
+        return f"gives a map the column {taken[0]!r}, which is the name of another in every shard"
+    seen = described.normalisation
+    if not isinstance(seen, Normalisation) or not all(len(one) == 3 for one in (seen.mean, seen.std)) or 0 in seen.std:
+        return f"gives normalisation = {seen!r}, expected a Normalisation of three channels that divides by no 0"
+    if not (described.published is None or isinstance(described.published, Published)):
+        return f"gives published = {described.published!r}, expected a Published or None"
+    return None

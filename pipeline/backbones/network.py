@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones import BACKBONES, describe, weights
 from pipeline.backbones.contract import Backbone
 from pipeline.backbones.on_cpu import on_cpu
 from pipeline.machine.device import cores, first_line, is_out_of_memory, one_thread, resolve_device
@@ -191,7 +191,7 @@ def network(config: BackboneConfig, extract: ExtractConfig, threads: int | None 
         PipelineError: its weights cannot be had.
         IntegrityError: they are not the published ones.
     """
-    found = weights.sha256(config, BACKBONES.load(config.name).describe(config).published)
+    found = weights.sha256(config, describe(config).published)
     with _loading:
         key = (config, found, extract.device, extract.precision, extract.compile, extract.batch_images, threads)
         if _held.network is None or _held.key != key:

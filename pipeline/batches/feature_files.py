@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones import describe, weights
 from pipeline.engine.task import Output, Page, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.stores import STORES
@@ -33,6 +33,6 @@ def _card(backbone: BackboneConfig, store: str, features: Inputs) -> str:
     from pipeline.stores.card import card
 
     spec = FeatureSpec.model_validate_json(features.read("extract", "spec"))
-    licence = weights.licence(backbone, BACKBONES.load(backbone.name).describe(backbone).published)
+    licence = weights.licence(backbone, describe(backbone).published)
     counts = status_counts(features.receipts("extract"))
     return card(features.dataset, spec, STORES.load(store), licence, counts)

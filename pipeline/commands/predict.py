@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones import describe, weights
 from pipeline.engine.graph import Graph, Node, inputs_of
 from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
@@ -173,7 +173,7 @@ def _require_model(config: Config, storage: Storage, train: Node) -> None:
 def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
     """The spec of the features that the model learnt from; the weights here have to be those."""
     spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
-    found = weights.sha256(config.backbone, BACKBONES.load(config.backbone.name).describe(config.backbone).published)
+    found = weights.sha256(config.backbone, describe(config.backbone).published)
     if found != spec.weights_sha256:
         raise PipelineError(
             f"predict: the backbone's weights have sha256 {found[:16]}..., the features were made with "

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.conversion.shards import row_groups
 from pipeline.stores.batch import dtype_of
 from pipeline.stores.reader import Reader
+from pipeline.stores.shard import row_groups
 from schemas.features import METADATA_KEY, FeatureSpec, MapSpec
 
 _KEY = "huggingface"

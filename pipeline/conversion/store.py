@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.batches.shards import FeatureShards
-from pipeline.conversion.shards import row_groups
 from pipeline.engine.ledger import Ledger, file_receipt, library_versions
 from pipeline.files.inputs import OutputFile
 from pipeline.stores import STORES
-from pipeline.stores.content import ContentHash
+from pipeline.stores.shard import row_groups, write_shard
 from schemas.config import StoreConfig
 from schemas.receipts import Receipt
 
@@ -63,13 +62,12 @@ class StoreCopy:
         return sealed
 
     def _shard(self, receipt: Receipt, number: int) -> str:
-        store, path = STORES.load(self.options.name), self.outputs["features"].at(number)
+        path = self.outputs["features"].at(number)
         with (
             self.features.open(self.features.numbers.index(number)) as reader,
             self.ledger.storage.commit(path) as temporary,
         ):
-            content = ContentHash(reader.spec)
-            store.write(temporary, reader.spec, self.options, content.passing(row_groups(reader)))
+            content = write_shard(temporary, reader.spec, self.options, row_groups(reader))
         if content.hexdigest() != receipt.content:
             found = f"it holds other features than its receipt says, expected content {receipt.content[:16]}..."
             raise self.features.inputs.damaged("extract", "features", number, found)

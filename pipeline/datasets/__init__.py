@@ -16,4 +16,5 @@ DATASETS: Registry[DataSet] = Registry(
     },
     DataSet,
     "datasets",
+    trial="pipeline.datasets.trial",
 )

@@ -5,7 +5,10 @@ A name is ours, in the room's registry, or comes with an installed distribution,
 
 import inspect
 import logging
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import cache, cached_property, partial
 from hashlib import sha256
 from importlib import import_module
@@ -15,10 +18,12 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from pipeline.engine.fingerprint import fingerprint
+from pipeline.engine.guarded import Guarded
 from schemas.errors import UsageError, unknown_name
 
 Contract = TypeVar("Contract")
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of what becomes part of paths and settings
 _log = logging.getLogger("biam_pipe.registry")
 
 
@@ -30,16 +35,25 @@ class Registry(Generic[Contract]):
         modules: name -> dotted path of its module, of what is ours.
         contract: a Protocol, whose attributes and methods are those of the modules.
         room: of the group of entry points, biam_pipe.<room>, in which distributions offer more.
+        optional: a Protocol of what a module may have, too; what is there has to be like it.
         trial: dotted path of the module whose `trial` runs a thing that is not ours on a made-up sample, and says what
             is wrong with it, or None: a contract says nothing of what functions give back.
     """
 
     def __init__(
-        self, kind: str, modules: Mapping[str, str], contract: type, room: str, trial: str | None = None
+        self,
+        kind: str,
+        modules: Mapping[str, str],
+        contract: type,
+        room: str,
+        *,
+        optional: type | None = None,
+        trial: str | None = None,
     ) -> None:
         self.kind = kind
         self.room = room
         self.contract = contract
+        self.optional = optional
         self.ours = dict(modules)
         self._trial = trial
         self._checked = cache(self._load)
@@ -63,8 +77,9 @@ class Registry(Generic[Contract]):
         """The module behind a name.
 
         Raises:
-            UsageError: no such name, with the nearest one; or a module that cannot be imported, or is without what the
-                room's contract asks for.
+            UsageError: no such name, with the nearest one; or a module that cannot be imported, is without what the
+                room's contract asks for, or fails its trial. A function of one that is not ours raises it, too, in the
+                place of what a pipeline does not know.
         """
         self.require(name)
         return self._checked(name)
@@ -89,7 +104,9 @@ class Registry(Generic[Contract]):
         """What installed distributions offer, by name. Looking through them takes 20 ms: not done for names of ours."""
         found: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=f"biam_pipe.{self.room}"):
-            if point.name in self.ours:
+            if not _NAME.fullmatch(point.name):
+                _log.warning("%s %r of %s is not used: no name", self.kind, point.name, _offered_by(point))
+            elif point.name in self.ours:
                 _log.warning("%s %r of %s is not used: the name is ours", self.kind, point.name, _offered_by(point))
             else:
                 found.setdefault(point.name, []).append(point)
@@ -97,11 +114,17 @@ class Registry(Generic[Contract]):
 
     def _load(self, name: str) -> Contract:
         thing = import_module(self.ours[name]) if name in self.ours else self._load_theirs(name)
-        if (problem := unfulfilled(thing, self.contract)) is not None:
+        problem = unfulfilled(thing, self.contract)
+        if problem is None and self.optional is not None:
+            problem = unfulfilled(thing, self.optional, only_there=True)
+        if problem is not None:
             raise self.refusal(name, f"it {problem}")
-        if self._trial is not None and name not in self.ours:
-            self.tried(name, partial(import_module(self._trial).trial, thing))
-        return cast("Contract", thing)
+        if name in self.ours:
+            return cast("Contract", thing)
+        guarded = Guarded(thing, partial(self.refusal, name))
+        if self._trial is not None:
+            self.tried(name, partial(import_module(self._trial).trial, guarded))
+        return cast("Contract", guarded)
 
     def tried(self, name: str, trial: Callable[[], str | None]) -> None:
         """Run a trial of something that is not ours.
@@ -133,8 +156,9 @@ class Registry(Generic[Contract]):
             both = " and ".join(map(_offered_by, (point, *others)))
             raise UsageError(f"{self.kind} {name!r} comes with {both}, expected one of them. Uninstall the other")
         try:
-            thing: ModuleType = point.load()
-        except Exception as error:  # whatever happens in a stranger's code
+            with redirect_stdout(sys.stderr):  # which is for what a command says
+                thing: ModuleType = point.load()
+        except (Exception, SystemExit) as error:  # whatever happens in a stranger's code
             text = f"{point.value} cannot be imported ({type(error).__name__}: {error})"
             raise self.refusal(name, text) from error
         return thing
@@ -151,8 +175,8 @@ def _text_hash(module: ModuleType) -> str:
     file = Path(module.__file__)
     if not hasattr(module, "__path__"):
         return sha256(file.read_bytes()).hexdigest()
-    paths = sorted(file.parent.rglob("*.py"))
-    return fingerprint({path.relative_to(file.parent).as_posix(): path.read_text("utf-8") for path in paths})
+    texts = {path.relative_to(file.parent).as_posix(): path.read_bytes() for path in file.parent.rglob("*.py")}
+    return fingerprint({name: sha256(text).hexdigest() for name, text in texts.items()})
 
 
 def attributes(contract: type) -> list[str]:
@@ -166,12 +190,18 @@ def functions(contract: type) -> dict[str, Callable[..., Any]]:
     return {name: one for name, one in inspect.getmembers(contract, inspect.isfunction) if not name.startswith("_")}
 
 
-def unfulfilled(thing: Any, contract: type) -> str | None:
-    """What a module or an object lacks of a contract, in words; None where it has everything."""
+def unfulfilled(thing: Any, contract: type, *, only_there: bool = False) -> str | None:
+    """What a module or an object lacks of a contract, in words; None where it has everything.
+
+    Args:
+        only_there: nothing has to be there, but what is has to be like the contract.
+    """
     for name in attributes(contract):
-        if not hasattr(thing, name):
+        if not hasattr(thing, name) and not only_there:
             return f"has no {name}"
     for name, asked in functions(contract).items():
+        if only_there and not hasattr(thing, name):
+            continue
         if not callable(found := getattr(thing, name, None)):
             return f"has no function {name}"
         if not _takes(found, asked):

@@ -62,7 +62,7 @@ class Scorer:
     @torch.no_grad()
     def _scores(self, batch: Batch) -> NDArray[np.float32]:
         scores: Tensor = self.model(*inputs(batch, self.label_vectors.device), self.label_vectors)
-        return scores.cpu().numpy()
+        return scores.float().cpu().numpy()
 
 
 def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, ...]:

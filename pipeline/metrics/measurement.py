@@ -8,6 +8,9 @@ from jaxtyping import Float, Int64
 
 from pipeline.metrics.topk import Hits
 
+# What else a section of metrics.json has.
+NO_FIGURES = frozenset({"labels", "labels_without_positive", "headline", "chance", "constant", "permuted"})
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -70,3 +73,16 @@ def _mean(values: Float[np.ndarray, " label"]) -> float:
 def mean_figures(measurements: Sequence[Measurement]) -> dict[str, float]:
     """The mean of each figure over several measurements under the same protocol."""
     return {name: float(np.mean([one.figures[name] for one in measurements])) for name in measurements[0].figures}
+
+
+def flaw(figures: Mapping[str, float], headline: str, ks: Sequence[int]) -> str | None:
+    """What is wrong with figures under names, in words; None where all is as it should be."""
+    if headline not in figures:
+        asked = ", ".join(map(str, ks)) or "none"
+        return f"gives the figures {', '.join(figures)} for K = {asked}, and not its headline {headline!r}"
+    for name, value in figures.items():
+        if name in NO_FIGURES:
+            return f"gives a figure {name!r}, which is the name of something else in metrics.json"
+        if not 0 <= value <= 1:
+            return f"gives {name} = {value}, expected a number from 0 to 1"
+    return None

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from pipeline.metrics import PROTOCOLS
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.contract import EvaluationProtocol
-from pipeline.metrics.measurement import Counts, Measurement, mean_figures
+from pipeline.metrics.measurement import Counts, Measurement, flaw, mean_figures
 from pipeline.metrics.ranking import Ranking
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import Hits, random_hits, table_hits
@@ -122,13 +122,14 @@ def _judge(protocol: str, table: ScoreTable, ks: Sequence[int]) -> "_Judge":
             hint="With a larger split.test_fraction or more labels, run:",
             run=Command("split"),
         )
-    return _Judge(table, module, module.ranking(table), tuple(ks))
+    return _Judge(protocol, table, module, module.ranking(table), tuple(ks))
 
 
 @dataclass(frozen=True)
 class _Judge:
     """One table under one protocol."""
 
+    name: str
     table: ScoreTable
     protocol: EvaluationProtocol
     ranking: Ranking
@@ -143,9 +144,11 @@ class _Judge:
         return [self.measurement(*figures) for figures in zip(per_label, hits, strict=True)]
 
     def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
-        return Measurement(
-            self.protocol.figures(Counts(per_label, self.table.positives_by_label, hits, self.ks)), per_label
-        )
+        made = self.protocol.figures(Counts(per_label, self.table.positives_by_label, hits, self.ks))
+        figures = {name: float(value) for name, value in made.items()}
+        if (problem := flaw(figures, self.protocol.HEADLINE, self.ks)) is not None:
+            raise PROTOCOLS.refusal(self.name, f"it {problem}")
+        return Measurement(figures, per_label)
 
     def chance(
         self, per_label: Float[np.ndarray, "draw label"], baselines: Baselines, computing: Computing

@@ -5,8 +5,13 @@ maps they read, and get the sizes of those from the feature spec. Losses stand b
 """
 
 from pipeline.engine.registry import Registry
-from pipeline.models.contract import Model
+from pipeline.models.contract import Model, ModelOptions
 
 MODELS: Registry[Model] = Registry(
-    "model", {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"}, Model, "models"
+    "model",
+    {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"},
+    Model,
+    "models",
+    optional=ModelOptions,
+    trial="pipeline.models.trial",
 )

@@ -23,21 +23,6 @@ EVERY_TASK = (*ZERO_SHOT, *TASKS["standard"])
 class Model(Protocol):
     """A model's module. It loads without torch; `build`, `loss`, `optimizer` and `fit` import what they need.
 
-    It may have more, and what holds where it has not:
-
-    - `PRESETS`: settings of the sections `model` and `train` by preset; none beyond the defaults.
-    - `EPOCHS`: whether it learns step by step; True. Without, `fit` gives all there is to learn.
-    - `RESPONSE_MAPS`: whether its network has `response_maps`, with the arguments of `forward`, which gives
-      [image, label, height, width]; False.
-    - `in_vain(config)`: settings that are not read, given the others, each with the reason; none.
-    - `require(settings, maps)`: raises UsageError where the maps, in the order of `needs`, do not suit; they do.
-    - `loss(output, codes, words, train, batch_images)`: of what `forward` gives in training, which may be more than
-      scores; the ranking loss of BiAM in the form `train.loss`. Parts of a batch have to add up, see `losses`.
-    - `optimizer(network, train)`: Adam, by `train.betas` and `train.weight_decay`. Its rate is set at each epoch.
-    - `fit(settings, fitting)`: a `fitting.Fitted`, buffers of the network that are computed once before training from
-      what `fitting.Fitting` gives: seen words, training and validation images. Their shapes may be others than those
-      with which `build` made them. Nothing.
-
     Attributes:
         SETTINGS: class of section `model` of the settings, with defaults.
         TASKS: which figures it can be asked for: some of `zsl`, `gzsl` and `standard`.
@@ -53,7 +38,45 @@ class Model(Protocol):
         """A network with fresh weights, drawn from torch's global random state.
 
         Its `forward(*maps, words)` takes maps as the store has them, [image, *shape], and words [label, word], and
-        gives scores [image, label], float32; larger means more likely.
+        gives scores [image, label], float32; larger means more likely. A label's score depends on its own word alone:
+        the control with permuted words counts on that.
+        """
+
+
+class ModelOptions(Protocol):
+    """What a model's module may have, too, and what holds where it has not.
+
+    Attributes:
+        PRESETS: settings of the sections `model` and `train` by preset. Without, there are the defaults only.
+        EPOCHS: whether it learns step by step. Without, it does; where it is False, `fit` gives all there is to learn.
+        RESPONSE_MAPS: whether its network has `response_maps`, with the arguments of `forward`, which gives
+            [image, label, height, width]. Without, it has none.
+    """
+
+    PRESETS: Mapping[str, Mapping[str, Any]]
+    EPOCHS: bool
+    RESPONSE_MAPS: bool
+
+    def in_vain(self, config: Any) -> Mapping[str, str]:
+        """Settings that are not read, given the others, by dotted key: each with the reason. Without, all are read."""
+
+    def require(self, settings: Any, maps: Any) -> None:
+        """Raises UsageError where the maps, in the order of `needs`, do not suit. Without, all do."""
+
+    def loss(self, output: Any, codes: Any, words: Any, train: Any, batch_images: Any) -> "Tensor":
+        """Of what `forward` gives in training, which may be more than scores. Without, the ranking loss of BiAM.
+
+        Parts of a batch have to add up, see `pipeline.models.losses`.
+        """
+
+    def optimizer(self, network: Any, train: Any) -> "Optimizer":
+        """What changes the weights; its rate is set at each epoch. Without, Adam by `train.betas`."""
+
+    def fit(self, settings: Any, fitting: Any) -> "Fitted":
+        """A `pipeline.models.fitting.Fitted`: buffers of the network that are computed once before training.
+
+        They come from what `fitting.Fitting` gives: seen words, training and validation images. Their shapes may be
+        others than those with which `build` made them. Without, there are none.
         """
 
 

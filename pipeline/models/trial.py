@@ -1,11 +1,12 @@
 """A model tried on two made-up images: whether it can take a step and give scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models import contract
 from schemas.config import ModelSection, TrainConfig
 from schemas.features import MapSpec
+from schemas.section import flaw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +14,36 @@ if TYPE_CHECKING:
 _IMAGES, _LABELS, _WORD = 2, 3, 300
 
 
-def trial(model: contract.Model, settings: ModelSection, train: TrainConfig, maps: Sequence[MapSpec]) -> str | None:
-    """What is wrong with a model, in words; None where it scores.
+def trial(model: contract.Model) -> str | None:
+    """What is wrong with what a model says of itself, in words; None where it can be asked for more."""
+    if (problem := flaw(model.SETTINGS, ModelSection)) is not None:
+        return problem
+    known = tuple(task for parts in contract.TASKS.values() for task in parts)
+    if isinstance(model.TASKS, str) or not set(model.TASKS) or not set(model.TASKS) <= set(known):
+        return f"has TASKS = {model.TASKS!r}, expected some of: {', '.join(known)}"
+    of_presets = contract.presets(model)
+    layers = list(of_presets.values()) if isinstance(of_presets, Mapping) else [of_presets]
+    if not all(
+        isinstance(layer, Mapping) and all(isinstance(one, Mapping) for one in layer.values()) for layer in layers
+    ):
+        return f"has PRESETS = {of_presets!r}, expected settings by section by preset"
+    known_keys = {"model": model.SETTINGS.model_fields, "train": TrainConfig.model_fields}
+    for preset, layer in of_presets.items():
+        for section, keys in layer.items():
+            if unknown := [key for key in keys if key not in known_keys.get(section, {})]:
+                return f"sets {section}.{unknown[0]} in PRESETS[{preset!r}], which is no setting of it"
+    if not contract.learns_by_steps(model) and not hasattr(model, "fit"):
+        return "has EPOCHS = False and no function fit, so that it learns nothing"
+    needs = model.needs(model.SETTINGS())
+    if isinstance(needs, str) or not all(isinstance(name, str) for name in needs) or len(set(needs)) < len(needs):
+        return f"needs {needs!r}, expected names of maps in a list or tuple, each once"
+    return None
+
+
+def trial_of_network(
+    model: contract.Model, settings: ModelSection, train: TrainConfig, maps: Sequence[MapSpec]
+) -> str | None:
+    """What is wrong with a model's network, in words; None where it scores.
 
     One that fits itself to all training images first is only built: what it gives before that means nothing.
 
@@ -27,6 +56,8 @@ def trial(model: contract.Model, settings: ModelSection, train: TrainConfig, map
 
     with torch.random.fork_rng(devices=[]):
         network = model.build(settings, FeatureSizes.of(model.needs(settings), maps, _WORD))
+        if not isinstance(network, torch.nn.Module):
+            return f"builds {network!r}, expected a torch.nn.Module"
         if contract.has_response_maps(model) and not callable(getattr(network, "response_maps", None)):
             return "has RESPONSE_MAPS, but its network no function response_maps"
         if hasattr(model, "fit"):
@@ -51,5 +82,7 @@ def trial(model: contract.Model, settings: ModelSection, train: TrainConfig, map
 
 
 def _misshapen(what: str, found: "Tensor", expected: tuple[int, ...]) -> str | None:
-    shape = tuple(found.shape)
-    return None if shape == expected else f"gives {what} of shape {shape} for 2 images and 3 labels"
+    shape, kind = tuple(found.shape), str(found.dtype).removeprefix("torch.")
+    if (shape, kind) == (expected, "float32"):
+        return None
+    return f"gives {what} of shape {shape} and type {kind} for 2 images and 3 labels, expected {expected}, float32"

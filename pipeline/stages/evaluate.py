@@ -99,13 +99,18 @@ def stage(config: Config, sources: Sources) -> Stage:
         place="process",
         folder="{train.folder}",
         record="evaluate.stage",
-        require=partial(_require, config.evaluate.device),
+        require=partial(_require, scoring),
     )
 
 
-def _require(device: str, scheduler: str | None) -> None:
+def _require(config: EvaluateConfig, scheduler: str | None) -> None:
+    """See that a protocol which is not ours gives its headline with these K, and that the device is here."""
+    from pipeline.metrics.trial import trial
+
     del scheduler  # evaluation runs here
-    require_device(device, "evaluate.device")
+    if (name := str(config.protocol)) not in PROTOCOLS.ours:
+        PROTOCOLS.tried(name, partial(trial, PROTOCOLS.load(name), config.ks))
+    require_device(config.device, "evaluate.device")
 
 
 def settled(config: EvaluateConfig, own_protocol: str) -> EvaluateConfig:

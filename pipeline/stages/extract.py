@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones import BACKBONES, describe, weights
 from pipeline.backbones.description import PIXEL_MAX
 from pipeline.batches.feature_files import card_page, leave_spec, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
@@ -27,7 +27,7 @@ from pipeline.machine.device import require_device
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
-from pipeline.stores.content import ContentHash
+from pipeline.stores.shard import write_shard
 from schemas.command import Command
 from schemas.config import BackboneConfig, Config, DownloadConfig, ExtractConfig, StoreConfig
 from schemas.errors import UsageError
@@ -81,7 +81,7 @@ class _Tally:
 
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A weights file counts by its name and its hash, whatever its path."""
-    described = BACKBONES.load(config.backbone.name).describe(config.backbone)
+    described = describe(config.backbone)
     jpeg_device, path = config.extract.jpeg_device, weights.source(config.backbone)
     hashes = {} if path is None else sources.hashes((path,), "backbone.weights")
     shaping = recipe("backbone", config.backbone) | recipe("extract", config.extract)
@@ -158,7 +158,7 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         IntegrityError: they are not the published ones.
     """
     config = settings.backbone
-    described = BACKBONES.load(config.name).describe(config)
+    described = describe(config)
     seen = described.normalisation
     preprocess = PreprocessSpec(
         decoder=decoder(settings.extract.jpeg_device),
@@ -202,12 +202,10 @@ def _shard(task: Task, described: FeatureSpec) -> Output:
     from pipeline.backbones.network import network
 
     settings: Settings = task.settings
-    store = STORES.load(settings.store.name)
     loaded = network(settings.backbone, settings.extract, settings.threads)
-    tally, content = _Tally(), ContentHash(described)
-    started = time.perf_counter()
+    tally, started = _Tally(), time.perf_counter()
     with task.storage.commit(task.path("features")) as temporary, _mapped(task, loaded) as batches:
-        store.write(temporary, described, settings.store, content.passing(_features(batches, tally)))
+        content = write_shard(temporary, described, settings.store, _features(batches, tally))
     rows, seconds = tally.counts.total(), time.perf_counter() - started
     facts = {
         "decoding": DECODING,

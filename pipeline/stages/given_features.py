@@ -28,9 +28,8 @@ from pipeline.files.tables import write_table
 from pipeline.images.rows import address, download_outputs
 from pipeline.machine import stopping
 from pipeline.net.fetch import fetching
-from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch, dtype_of, non_finite
-from pipeline.stores.content import ContentHash
+from pipeline.stores.shard import write_shard
 from schemas.config import BackboneConfig, Config, DownloadConfig, StoreConfig
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec
@@ -181,10 +180,9 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
 
 def _shard(task: Task, described: FeatureSpec) -> Output:
     settings: Settings = task.settings
-    store = STORES.load(settings.store.name)
-    content, counts = ContentHash(described), Counter[str]()
+    counts = Counter[str]()
     with task.storage.commit(task.path("features")) as temporary:
-        store.write(temporary, described, settings.store, content.passing(_batches(task, described, counts)))
+        content = write_shard(temporary, described, settings.store, _batches(task, described, counts))
     return Output(
         ("features",),
         counts.total(),

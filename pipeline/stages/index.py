@@ -7,7 +7,7 @@ its end. A shard that stays as it was keeps its file.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
@@ -100,12 +100,14 @@ def run(task: Task) -> list[Output]:
     """
     dataset = DATASETS.load(task.settings.dataset.name)
     left_out: Counter[str] = Counter()
-    tables = dataset.records(task.settings.dataset, left_out)
+    tables = _as_declared(task.settings.dataset.name, dataset.records(task.settings.dataset, left_out))
     with (
         fetching(task.settings.download),
         open_table_spool(task.storage.scratch(task.folder), tables, RECORDS) as records,
     ):
         labels = dataset.labels(task.settings.dataset)
+        if not all(isinstance(label, Label) for label in labels):
+            raise DATASETS.refusal(task.settings.dataset.name, f"labels gives {labels[:1]!r}, expected each a Label")
         require_unchanged(task.settings.sources)  # before a row of it can become one of the index for good
         known = _known_ids(task)
         shards = _place(known, _distinct_ids(task, records), task.settings.dataset.shard_images)
@@ -118,6 +120,14 @@ def run(task: Task) -> list[Output]:
             rows += len(places)
             tell(rows, total, counted(rows, total, "rows"))
     return outputs
+
+
+def _as_declared(dataset: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    for table in tables:
+        if not (isinstance(table, pa.Table) and table.schema.equals(RECORDS)):
+            told = table.column_names if isinstance(table, pa.Table) else type(table).__name__
+            raise DATASETS.refusal(dataset, f"records gives a table of {told}, expected columns as in RECORDS")
+        yield table
 
 
 @dataclass(frozen=True)

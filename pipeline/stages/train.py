@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.backbones import BACKBONES
+from pipeline.backbones import describe
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.machine.device import require_device
 from pipeline.models import MODELS, contract
-from pipeline.models.trial import trial
+from pipeline.models.trial import trial_of_network
 from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
@@ -123,11 +123,11 @@ def _require(config: Config, scheduler: str | None) -> None:
     del scheduler  # training runs here
     model = MODELS.load(config.model.name)
     contract.require_task(model, config)
-    stored = BACKBONES.load(config.backbone.name).describe(config.backbone).maps
+    stored = describe(config.backbone).maps
     maps = [_map(config, stored, name) for name in model.needs(config.model)]
     contract.require(model, config.model, maps)
     if config.model.name not in MODELS.ours:
-        MODELS.tried(config.model.name, partial(trial, model, config.model, config.train, maps))
+        MODELS.tried(config.model.name, partial(trial_of_network, model, config.model, config.train, maps))
     require_device(config.train.device, "train.device", config.train.processes)
 
 

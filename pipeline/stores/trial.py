@@ -10,6 +10,7 @@ from pipeline.stores.batch import FeatureBatch, dtype_of
 from pipeline.stores.contract import Store
 from pipeline.stores.reader import Reader
 from schemas.config import StoreConfig
+from schemas.errors import IntegrityError
 from schemas.features import FeatureSpec, MapSpec
 from schemas.status import ImageStatus
 
@@ -28,6 +29,8 @@ _ERRORS = [None, "no answer", None]
 
 def trial(store: Store) -> str | None:
     """What is wrong with a store, in words; None where all comes back."""
+    if not (isinstance(store.SUFFIX, str) and store.SUFFIX.startswith(".") and len(store.SUFFIX) > 1):
+        return f"has SUFFIX = {store.SUFFIX!r}, expected that of its files, with the dot"
     maps = {one.column: _numbers(one) for one in _MAPS}
     with TemporaryDirectory(prefix="biam-pipe-") as folder:
         path = Path(folder, f"shard-00000{store.SUFFIX}")
@@ -37,7 +40,19 @@ def trial(store: Store) -> str | None:
         with store.open_shard(path, verified=True) as reader:
             if (problem := unfulfilled(reader, Reader)) is not None:
                 return f"gives a reader that {problem}"
-            return _differs(reader)
+            if (problem := _differs(reader)) is not None:
+                return problem
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        try:
+            with store.open_shard(path) as reader:
+                _differs(reader)
+        except IntegrityError:
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever happens in a stranger's code
+            return f"raises {type(error).__name__} of a file that is cut in half, expected an IntegrityError"
+        if not isinstance(store.example(_MAPS[0]), str):
+            return "gives an example that is no text"
+    return None
 
 
 def _numbers(one: MapSpec) -> np.ndarray:

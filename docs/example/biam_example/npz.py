@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def write(path: Path, spec: FeatureSpec, options: StoreConfig, batches: Iterable
 @contextmanager
 def open_shard(path: Path, *, verified: bool = False) -> Iterator["NpzReader"]:
     """A shard, opened. NumPy compares each array with its checksum, also where the file's bytes were verified."""
-    with damage_named(path), np.load(path, allow_pickle=False) as arrays:
+    with damage_named(path, BadZipFile), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         yield NpzReader(path, arrays)
 
 
@@ -63,7 +64,7 @@ class NpzReader:
 
     def read(self, rows: range, column: str) -> np.ndarray:
         """Maps of consecutive rows."""
-        with damage_named(self._path):
+        with damage_named(self._path, BadZipFile):
             return self._arrays[column][rows.start : rows.stop]
 
     def each(self, rows: Sequence[int], column: str) -> Iterator[np.ndarray]:
@@ -73,7 +74,7 @@ class NpzReader:
             yield from (stored[row - rows[0]] for row in rows)
 
     def _texts(self, name: str) -> list[str]:
-        with damage_named(self._path):
+        with damage_named(self._path, BadZipFile):
             return self._arrays[name].tolist()
 
 
