@@ -100,7 +100,7 @@ def _addresses(columns: str, sizes: Sequence[str]) -> Addresses:
     if len(texts) == len(_URL_COLUMNS):
         by_size = dict(zip(_URL_COLUMNS, texts, strict=True))
     else:
-        by_size = {_size(text): text for text in texts}
+        by_size = {_size(text): text for text in texts if text != "null"}
     return tuple((size, by_size[size]) for size in sizes if by_size.get(size, "null") != "null")
 
 

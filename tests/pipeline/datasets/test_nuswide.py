@@ -230,6 +230,31 @@ def test_lines_of_the_url_file_that_name_no_image_are_counted(files: NusWideFile
     assert left_out == {"lines of the URL file without an image": 2}
 
 
+def test_a_line_of_another_count_gives_the_middle_address_first_wherever_its_nulls_stand(tmp_path: Path) -> None:
+    middle, large, small = (f"{FLICKR}/1_ab{letter}.jpg" for letter in ("", "_b", "_m"))
+    forms = {
+        f"null {middle} null": ["middle"],
+        f"{large} {middle} null": ["middle", "large"],
+        f"null {middle} null null null": ["middle"],
+        f"null null {small} {middle} {large} null": ["middle", "large", "small"],
+        f"{middle}": ["middle"],
+        f"{small} null": ["small"],
+        "null null null": [],
+        f"null {middle} {small} null": ["middle", "small"],
+    }
+    names = {f"actor/{number}.jpg": text for number, text in enumerate(forms)}
+    path = tmp_path / "NUS-WIDE-urls.txt"
+    path.write_text("".join(f"C:\\Flickr\\{name}   100  {text}  \r\n" for name, text in names.items()))
+
+    found = read_addresses(path, ["middle", "large", "small"], names, Counter())
+
+    places = {"middle": middle, "large": large, "small": small}
+    assert {name: [size for size, _ in found.get(name, ())] for name in names} == {
+        name: forms[text] for name, text in names.items()
+    }
+    assert all(address == places[size] for addresses in found.values() for size, address in addresses)
+
+
 def test_a_url_file_that_is_none_and_an_image_list_that_is_none_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "strange.txt"
     path.write_text("%\nnothing here\n")
