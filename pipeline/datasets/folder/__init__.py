@@ -1,25 +1,38 @@
 """Data set `folder`: a user's own images, in folders or at addresses, with a CSV of labels and a list of unseen ones.
 
-Images are all files of the folders, folder by folder, then those that only the CSV names: addresses, or paths, which
-are sought below the first folder (or the one whose prefix they bear), or below the CSV's own folder where no folder is
-configured. A file that is not there is a row like any other: the download stage says so. `label_file` has the formats.
+Images are the files of the folders that are called as images are or that the CSV names, folder by folder, then those
+that only the CSV names: addresses, or paths, which are sought below the first folder (or the one whose prefix they
+bear), or below the CSV's own folder where no folder is configured. A file that is not there is a row like any other:
+the download stage says so. `label_file` has the formats, `spelling` tells which file a path means, and `remarks` has
+what a user is told before anything runs.
 """
 
 import hashlib
 import json
-import re
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.datasets.folder.label_file import read_labels, read_unseen
-from pipeline.datasets.folder.scan import Folder, LocalFile, key_of, local_file, require_distinct
+from pipeline.datasets.folder import remarks
+from pipeline.datasets.folder.annotations import Annotation, Annotations, annotations
+from pipeline.datasets.folder.label_file import LabelFile, read_labels, read_unseen
+from pipeline.datasets.folder.scan import (
+    Folder,
+    LocalFile,
+    is_image_name,
+    key_of,
+    regular_file,
+    require_distinct,
+)
 from pipeline.datasets.folder.settings import FolderDataset
+from pipeline.datasets.folder.spelling import Paths
 from pipeline.datasets.label import Label
 from schemas.command import Command
 from schemas.errors import PipelineError, UsageError
@@ -29,18 +42,52 @@ from schemas.tables import LOCAL_SOURCE, RECORDS
 SETTINGS = FolderDataset
 
 _BATCH_ROWS = 8192
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_log = logging.getLogger("biam_pipe.index")
 
 
 @dataclass(frozen=True)
 class _Image:
-    """Where an image is to be had; size and time stamp of local files only."""
+    """An image and what the CSV says of it.
+
+    Attributes:
+        place: as `schemas.tables.RECORDS` has it.
+        file: None for an address.
+        said: None where the CSV does not name it.
+    """
 
     image_id: str
-    source: str
-    address: str
-    size_bytes: int | None = None
-    modified_ns: int | None = None
+    file: LocalFile | None
+    said: Annotation | None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Source and address."""
+        return ("http", self.image_id) if self.file is None else (LOCAL_SOURCE, self.file.path)
+
+    @property
+    def stamp(self) -> tuple[int | None, int | None]:
+        """Size in bytes and time stamp in ns of a local file."""
+        return (None, None) if self.file is None else (self.file.size_bytes, self.file.modified_ns)
+
+    @property
+    def split(self) -> str | None:
+        """The split that the CSV says."""
+        return None if self.said is None else self.said.split
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """All that the folders and the CSV hold.
+
+    Attributes:
+        images: in their order, up to the configured limit.
+        other: paths of files that are left out because of their names.
+    """
+
+    images: list[_Image]
+    other: list[str]
+    csv: LabelFile | None
+    annotations: Annotations
 
 
 def sources(config: FolderDataset) -> tuple[str, ...]:
@@ -61,30 +108,38 @@ def sources(config: FolderDataset) -> tuple[str, ...]:
 
 
 def listing(config: FolderDataset) -> str:
-    """Hash of ids, places, sizes and time stamps of all images: equal while the folders stay as they are."""
+    """Hash of ids, places, sizes and time stamps of all images: equal while the folders stay as they are.
+
+    Logs what a user should know of the lists. Splits count, too, so that an index from before they were read is none.
+
+    Raises:
+        PipelineError: as `records` and `labels`.
+    """
+    found = _collect(config, Counter())
+    _tell(config, found)
     digest = hashlib.sha256()
-    for image in _images(config):
-        digest.update(json.dumps(astuple(image)).encode() + b"\n")
+    for image in found.images:
+        row = [image.image_id, *image.place, *image.stamp, *([] if image.split is None else [image.split])]
+        digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 
 
 def labels(config: FolderDataset) -> list[Label]:
-    """Labels sorted by name, then those of the file of unseen ones in its order, whether an image has them or not."""
-    held_out = LabelRole.UNSEEN if config.task == "zero-shot" else LabelRole.SEEN
-    unseen = () if config.unseen is None else read_unseen(_file("unseen", config.unseen))
-    seen = {name for names in _annotations(config).values() for name in names} - set(unseen)
-    roles = [(name, LabelRole.SEEN) for name in sorted(seen)] + [(name, held_out) for name in unseen]
-    return [Label(name, name, role) for name, role in roles]
+    """Labels sorted by name, then those of the file of unseen ones in its order, whether an image has them or not.
+
+    Raises:
+        PipelineError: a seen label and an unseen one differ in case or blanks alone.
+    """
+    return _label_space(config, _csv(config), _unseen(config))
 
 
 def records(config: FolderDataset, left_out: Counter[str]) -> Iterator[pa.Table]:
     """One row an image; an image that the CSV does not name is unlabelled.
 
     Raises:
-        PipelineError: there is no image, or two have the same id.
+        PipelineError: there is no image, two have the same id, or the CSV is none.
     """
-    annotations = _annotations(config)
-    rows = (_row(image, annotations.get(image.image_id)) for image in _images(config))
+    rows = map(_row, _collect(config, left_out).images)
     while batch := list(islice(rows, _BATCH_ROWS)):
         yield pa.Table.from_pylist(batch, schema=RECORDS)
 
@@ -95,26 +150,46 @@ def base_addresses(config: FolderDataset) -> Iterator[Mapping[str, str]]:
     yield {}
 
 
-def _row(image: _Image, names: tuple[str, ...] | None) -> dict[str, object]:
+def _label_space(config: FolderDataset, csv: LabelFile | None, unseen: Mapping[str, int]) -> list[Label]:
+    lines: dict[str, int] = {}
+    for row in () if csv is None else csv.rows:
+        lines |= {name: row.line for name in row.labels if name not in lines and name not in unseen}
+    held_out = LabelRole.UNSEEN if config.task == "zero-shot" else LabelRole.SEEN
+    if held_out is LabelRole.UNSEEN and csv is not None and config.unseen is not None:
+        remarks.require_apart(lines, unseen, csv.path, _file("unseen", config.unseen))
+    roles = [(name, LabelRole.SEEN) for name in sorted(lines)] + [(name, held_out) for name in unseen]
+    return [Label(name, name, role) for name, role in roles]
+
+
+def _row(image: _Image) -> dict[str, object]:
+    source, address = image.place
+    size_bytes, modified_ns = image.stamp
     return {
         "image_id": image.image_id,
-        "locations": [{"source": image.source, "address": image.address}],
-        "size_bytes": image.size_bytes,
-        "modified_ns": image.modified_ns,
-        "positive": names,
-        "label_source": None if names is None else "human",
+        "locations": [{"source": source, "address": address}],
+        "split": image.split,
+        "size_bytes": size_bytes,
+        "modified_ns": modified_ns,
+        "positive": None if image.said is None else sorted(image.said.labels),
+        "label_source": None if image.said is None else "human",
     }
 
 
-def _images(config: FolderDataset) -> list[_Image]:
-    """All images in their order, up to the configured limit."""
-    left_out = {key_of(Path(text)) for text in sources(config)}
+def _collect(config: FolderDataset, left_out: Counter[str]) -> _Collection:
+    own = {key for text in sources(config) if (key := key_of(Path(text))) is not None}
     folders = [Folder.parse(text) for text in config.folders]
-    files = [file for folder in folders for file in folder.files(left_out)]
+    files = [file for folder in folders for file in folder.files(own, left_out)]
     require_distinct(files)
-    images = [_local(file) for file in files]
-    there = {image.image_id for image in images}
-    images += [_named(config, folders, image_id) for image_id in _annotations(config) if image_id not in there]
+    csv = _csv(config)
+    said = Annotations({}, [], {})
+    if csv is not None:
+        said = annotations(csv, Paths(folders or [Folder("", csv.path.parent)], files))
+    used = [file for file in files if is_image_name(file.image_id) or file.image_id in said.by_image]
+    there = {file.image_id for file in used}
+    images = [_Image(file.image_id, file, said.by_image.get(file.image_id)) for file in used]
+    images += [_Image(name, row.file, row) for name, row in said.by_image.items() if name not in there]
+    other = [file.path for file in files if file.image_id not in there]
+    left_out["files that are not called as images are"] += len(other)
     if not images:
         raise PipelineError(
             f"data set 'folder': no image in folders {list(config.folders)} and labels {config.labels};",
@@ -122,31 +197,48 @@ def _images(config: FolderDataset) -> list[_Image]:
             expected="at least 1",
             hint="Check dataset.folders and dataset.labels",
         )
-    return images[: config.limit]
+    return _Collection(images[: config.limit], other, csv, said)
 
 
-def _named(config: FolderDataset, folders: list[Folder], image_id: str) -> _Image:
-    """An image that the CSV names and no folder holds."""
-    if _ADDRESS.match(image_id):
-        return _Image(image_id, "http", image_id)
-    if not folders:
-        assert config.labels is not None
-        return _local(local_file(image_id, _file("labels", config.labels).parent / image_id))
-    bearer = next((folder for folder in folders if folder.prefix and image_id.startswith(folder.prefix)), folders[0])
-    return _local(local_file(image_id, bearer.path / image_id.removeprefix(bearer.prefix)))
+def _tell(config: FolderDataset, found: _Collection) -> None:
+    """Log what a user should know of the lists.
+
+    Raises:
+        PipelineError: as `labels`.
+    """
+    unseen = _unseen(config)
+    names = [label.name for label in _label_space(config, found.csv, unseen)]
+    texts = list(remarks.of_files(config.folders, found.other))
+    if found.csv is not None:
+        texts += remarks.of_labels(found.csv, found.annotations)
+        texts += remarks.of_names(found.csv.path, [name for name in names if name not in unseen])
+    if config.unseen is not None:
+        path = _file("unseen", config.unseen)
+        borne = {name for image in found.images if image.said is not None for name in image.said.labels}
+        texts += [*remarks.of_names(path, unseen), *remarks.of_unseen(path, unseen, borne)]
+    for text in texts:
+        _warn(text)
 
 
-def _local(file: LocalFile) -> _Image:
-    return _Image(file.image_id, LOCAL_SOURCE, file.path, file.size_bytes, file.modified_ns)
+@cache
+def _warn(text: str) -> None:
+    """Once in a process: a run looks at the lists twice, before it takes the lock and after."""
+    _log.warning(text)
 
 
-def _annotations(config: FolderDataset) -> dict[str, tuple[str, ...]]:
-    return {} if config.labels is None else read_labels(_file("labels", config.labels))
+def _csv(config: FolderDataset) -> LabelFile | None:
+    if config.labels is None:
+        return None
+    return read_labels(_file("labels", config.labels), config.image_column, config.labels_column)
+
+
+def _unseen(config: FolderDataset) -> dict[str, int]:
+    return {} if config.unseen is None else read_unseen(_file("unseen", config.unseen))
 
 
 def _file(key: str, text: str) -> Path:
     path = Path(text).expanduser()
-    if local_file(text, path).size_bytes is None or path.is_dir():
+    if regular_file(text, path) is None:
         raise UsageError(
             f"dataset.{key}: no file {text!r} (seen from {Path.cwd()});",
             expected="a text file",

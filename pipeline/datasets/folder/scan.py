@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,13 @@ from schemas.command import AGAIN, Command
 from schemas.errors import PipelineError, UsageError
 
 FileKey = tuple[int, int]  # device and inode
+
+# Suffixes of the formats that are read: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM, QOI, DIB, ICO, CUR, TGA.
+_IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+    ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi",
+    ".dib", ".ico", ".cur", ".tga", ".icb", ".vda", ".vst",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,29 +66,38 @@ class Folder:
         _require_utf8(str(path))
         return cls(f"{before}/" if has_prefix else "", path)
 
-    def files(self, left_out: Collection[FileKey]) -> list[LocalFile]:
+    def files(self, own: Collection[FileKey], left_out: Counter[str]) -> list[LocalFile]:
         """Every regular file at any depth, sorted by its path; names that begin with a dot are left out.
 
         Links are followed, but for a folder that leads back into itself; a link to nowhere is a file without size.
+
+        Args:
+            own: files of the data set itself, such as its CSV, which are no images.
+            left_out: counts the names that begin with a dot.
 
         Raises:
             PipelineError: a folder cannot be read, or a name is not UTF-8.
         """
         here = self.path.stat()
-        found = _walk(self.path, self.prefix, frozenset({(here.st_dev, here.st_ino)}), left_out)
+        found = _walk(self.path, self.prefix, frozenset({(here.st_dev, here.st_ino)}), own, left_out)
         return sorted(found, key=lambda file: file.image_id)
 
 
-def local_file(image_id: str, path: Path) -> LocalFile:
-    """A file by its path, whether it is there or not."""
+def regular_file(image_id: str, path: Path) -> LocalFile | None:
+    """A file by its path; None where there is none, or something else."""
     found = _stat(path)
-    return _described(image_id, str(path), found)
+    return None if found is None or not stat.S_ISREG(found.st_mode) else _described(image_id, str(path), found)
 
 
-def key_of(path: Path) -> FileKey:
-    """What a file is known by under all its names."""
-    found = path.stat()
-    return (found.st_dev, found.st_ino)
+def key_of(path: Path) -> FileKey | None:
+    """What a file or folder is known by under all its names; None where there is none."""
+    found = _stat(path)
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is called as the formats are that can be read."""
+    return name[name.rfind(".") :].lower() in _IMAGE_SUFFIXES
 
 
 def require_distinct(files: Sequence[LocalFile]) -> None:
@@ -100,27 +117,31 @@ def require_distinct(files: Sequence[LocalFile]) -> None:
         paths[file.image_id] = file.path
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[FileKey], left_out: Collection[FileKey]) -> Iterator[LocalFile]:
-    for name in _names(folder):
+def _walk(
+    folder: Path, prefix: str, above: frozenset[FileKey], own: Collection[FileKey], left_out: Counter[str]
+) -> Iterator[LocalFile]:
+    for name in _names(folder, left_out):
         path = folder / name
         found = _stat(path)
         if found is not None and stat.S_ISDIR(found.st_mode):
             key = (found.st_dev, found.st_ino)
             if key not in above:
-                yield from _walk(path, f"{prefix}{name}/", above | {key}, left_out)
-        elif found is None or (stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in left_out):
+                yield from _walk(path, f"{prefix}{name}/", above | {key}, own, left_out)
+        elif found is None or (stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in own):
             yield _described(f"{prefix}{name}", str(path), found)
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, left_out: Counter[str]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+            every = [entry.name for entry in entries]
     except OSError as error:
         raise PipelineError(
             f"cannot read the folder {folder}: {error.strerror}",
             hint="Make it readable, or take it out of dataset.folders",
         ) from error
+    names = [name for name in every if not name.startswith(".")]
+    left_out["hidden files and folders"] += len(every) - len(names)
     for name in names:
         _require_utf8(str(folder / name))
     return names
@@ -142,7 +163,7 @@ def _stat(path: Path) -> os.stat_result | None:
     """What the system says of a file, links followed; None where it says no."""
     try:
         return path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL byte in the name
         return None
 
 

@@ -1,7 +1,9 @@
 """Settings of the data set `folder`."""
 
+from typing import Annotated
+
 from schemas.datasets import DatasetSection
-from schemas.section import Content, Recipe
+from schemas.section import Content, Older, Recipe
 from schemas.values import Positive, Texts
 
 
@@ -10,11 +12,18 @@ class FolderDataset(DatasetSection):
 
     name: Recipe[str] = "folder"
     folders: Content[Texts] = ()
-    """Folders of images, each "path", or "prefix=path" where two hold equal names. All files at any depth count."""
-    labels: Content[str | None] = None
-    """CSV file with the columns image and labels; labels are joined by ';'. Images may also be addresses. null: no
-    image is labelled.
+    """Folders of images, each "path", or "prefix=path" where two hold equal names. Image files at any depth count,
+    by their suffixes, and whatever else the CSV names.
     """
+    labels: Content[str | None] = None
+    """CSV file with the columns image and labels; labels are joined by ';', or stand in lines of their own. Images may
+    also be addresses. A column split says train, validation or test, or nothing; of train,
+    split.validation_fraction validates. null: no image is labelled.
+    """
+    image_column: Annotated[Content[str], Older()] = "image"
+    """Column of the CSV with the path or address of an image."""
+    labels_column: Annotated[Content[str], Older()] = "labels"
+    """Column of the CSV with the labels of an image."""
     unseen: Content[str | None] = None
     """Text file with one unseen label a line. null: all labels are seen."""
     limit: Content[Positive | None] = None

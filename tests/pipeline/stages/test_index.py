@@ -212,6 +212,21 @@ def test_counts_tell_labelled_from_unlabelled_images(tmp_path: Path) -> None:
     assert sum(shard.counts.values()) == shard.rows == 3
 
 
+def test_files_that_are_left_out_are_counted_in_the_facts(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "notes.txt", "Thumbs.db", ".hidden"):
+        (tmp_path / "images" / name).write_bytes(b"1")
+    task = task_of("index", tmp_path / "work", index.Settings(FolderDataset(folders=(str(tmp_path / "images"),))))
+
+    outputs = {output.shard: output for output in index.run(task)}
+
+    assert outputs[0].rows == 1
+    assert outputs[None].facts["left_out"] == {
+        "hidden files and folders": 1,
+        "files that are not called as images are": 2,
+    }
+
+
 def test_a_touched_or_rewritten_local_file_counts_for_the_download_and_for_nothing_else(tmp_path: Path) -> None:
     image = tmp_path / "images" / "a.jpg"
     image.parent.mkdir()

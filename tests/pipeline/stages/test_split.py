@@ -159,6 +159,22 @@ def test_roles_follow_the_label_index_and_dropped_labels_have_none(tmp_path: Pat
     assert (output.shard, output.counts) == (None, {"seen": 1, "unseen": 2})
 
 
+def test_a_split_column_decides_for_its_images_and_the_others_are_dealt_by_hash(tmp_path: Path) -> None:
+    said = {f"http://h/{number}": ("test", "validation", "train", "")[number % 4] for number in range(40)}
+    lines = [f"{image},x,{name}" for image, name in said.items()]
+    (tmp_path / "l.csv").write_text("\n".join(["image,labels,split", *lines]))
+    config = FolderDataset(labels=str(tmp_path / "l.csv"))
+    receipts = indexed(tmp_path, config)
+
+    split.run(task_on(tmp_path, receipts[0], config, validation_fraction=0.0))
+
+    table = pq.read_table(tmp_path / "splits/default/images-shard-00000.parquet")
+    assert {row["image_id"]: said[row["image_id"]] or row["split"] for row in table.to_pylist()} == {
+        row["image_id"]: row["split"] for row in table.to_pylist()
+    }
+    assert {row["split"] for row in table.to_pylist() if not said[row["image_id"]]} == {"train", "test"}
+
+
 def test_a_label_that_came_after_the_index_says_what_to_run(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("image,labels\nhttp://h/a,x\n")
     config = FolderDataset(labels=str(tmp_path / "l.csv"))
