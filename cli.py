@@ -53,6 +53,9 @@ SchedulerOption = Annotated[
 BudgetOption = Annotated[
     str | None, typer.Option("--time-budget", metavar="TIME", help="Stop after that long (90s, 50m, 2h); exit code 75.")
 ]
+FailedOption = Annotated[
+    str | None, typer.Option("--failed", metavar="[=STATUS,...]", help="List the images that failed, some or all.")
+]
 RetryOption = Annotated[
     str | None, typer.Option("--retry-failed", metavar="[=STATUS,...]", help="Fetch failed images again, some or all.")
 ]
@@ -133,13 +136,23 @@ def plan_command(
 
 @app.command("status")
 @with_common_options
-def status_command(where: Where, as_json: bool) -> None:
+def status_command(where: Where, as_json: bool, failed: FailedOption = None) -> None:
     """Tell what is in the work folder: shards, rows, statuses; and whether a run is going on, or died.
 
+    With --failed tell which images failed instead: id, status, where they were sought, and why; all of them, or those
+    with the statuses that it names.
+
     Example: biam-pipe status --dataset demo
+
+    Example: biam-pipe status --dataset demo --failed=timeout,decode_error
     """
     from pipeline import flow
 
+    if failed is not None:
+        statuses = flow.FAILURES if failed == "all" else flow.failed_statuses(failed)
+        rows = flow.failed(where.load(), where.work, statuses)
+        _print_json({"failed": [asdict(row) for row in rows]}) if as_json else _print(console.failed_lines(rows))
+        return
     found = flow.status(where.load(), where.work)
     _print_json(asdict(found)) if as_json else _print(console.status_lines(found))
 
@@ -256,8 +269,9 @@ def main() -> None:
     """Entry point: the exit codes of the contract, and errors as text."""
     debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
     try:
-        # The option's value is optional, which click cannot say of one that typer declares.
-        app(["--retry-failed=all" if one == "--retry-failed" else one for one in sys.argv[1:]], prog_name="biam-pipe")
+        # The value of both options is optional, which click cannot say of one that typer declares.
+        arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in sys.argv[1:]]
+        app(arguments, prog_name="biam-pipe")
     except PipelineError as error:
         if debug:
             raise

@@ -1,6 +1,6 @@
 """The door to the pipeline: what the command line, and whoever calls from Python, asks of it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,13 @@ from dags import dag
 from pipeline.backbones import BACKBONES
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
+from pipeline.commands.failures import Failure, failures
 from pipeline.commands.outcome import Result, Verified, outcome
 from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
 from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, deadline
-from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
+from pipeline.commands.retry import FAILURES, failed_statuses, recheck_placeholders, reopen
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
@@ -39,8 +40,10 @@ from schemas.errors import UsageError
 from schemas.status import ImageStatus
 
 __all__ = [
+    "FAILURES",
     "Conversion",
     "Converted",
+    "Failure",
     "PredictRequest",
     "Prediction",
     "Request",
@@ -49,6 +52,7 @@ __all__ = [
     "Verified",
     "convert",
     "deadline",
+    "failed",
     "failed_statuses",
     "import_settings",
     "names",
@@ -111,6 +115,12 @@ def status(config: Config, work: Path) -> WorkStatus:
     storage = _storage(config, work)
     graph, _ = _graph(config, storage, "report")
     return status_of(graph, storage)
+
+
+def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Iterator[Failure]:
+    """The images that failed with some of these statuses, row by row."""
+    graph, _ = _graph(config, _storage(config, work), "extract")
+    return failures(graph, statuses)
 
 
 def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verified:

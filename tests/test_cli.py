@@ -308,6 +308,11 @@ def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_
     (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
     done = Shell(tmp_path)("download --dataset folder --set dataset.folders=photos", code=3)
     assert "1 of 1 images failed (100.0%; extract.max_failed_fraction is 5.0%): not_an_image 1" in done.stderr
+    assert "such as broken.jpg (not_an_image). See all of them: biam-pipe status --failed" in done.stderr
+    listed = Shell(tmp_path)("status --failed --dataset folder --set dataset.folders=photos").stdout
+    assert listed.split("\t")[:3] == ["broken.jpg", "not_an_image", str(tmp_path / "photos/broken.jpg")]
+    told = Shell(tmp_path).json("status --failed=timeout --dataset folder --set dataset.folders=photos")
+    assert told == {"failed": []}
     assert "download  ran 1" in done.stdout
 
 

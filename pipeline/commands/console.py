@@ -1,6 +1,6 @@
 """What a person reads of what a command came to: lines and tables. What a program reads is the JSON of the command."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from schemas.readable import figure_name, rough_duration_text, size_text
 
 if TYPE_CHECKING:
     from pipeline.commands.convert import Converted
+    from pipeline.commands.failures import Failure
     from pipeline.commands.outcome import Result, Verified
     from pipeline.commands.predict import Prediction
     from pipeline.commands.status import WorkStatus
@@ -134,6 +135,12 @@ def conversion_lines(made: "Converted") -> Iterator[str]:
     yield f"{made.to}: {made.files} files ({made.made} made now), {made.rows} images, {size_text(made.size_bytes)}"
     yield f"in {made.folder}"
     yield f"next: {made.next_step}"
+
+
+def failed_lines(rows: Iterable["Failure"]) -> Iterator[str]:
+    """A line for each image that failed: id, status, where it was sought, and why, between tabs."""
+    for row in rows:
+        yield "\t".join((row.image_id, row.status, row.address or "", row.error or "")).rstrip("\t")
 
 
 def training_line(dataset: str, sets: Sequence[str], given: Command) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.commands.failures import named
 from pipeline.commands.reextract import Reextraction
 from pipeline.commands.status import StageStatus, line
 from pipeline.commands.verify import Verification
@@ -122,9 +123,9 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
         return None
     return TooManyFailedError(
         f"{failed} of {images} images failed ({failed / images:.1%}; extract.max_failed_fraction is "
-        f"{config.extract.max_failed_fraction:.1%}): {_counted(counts)}",
-        hint="See:",
-        run=Command("status", dataset=config.dataset.name),
+        f"{config.extract.max_failed_fraction:.1%}): {_counted(counts)}, such as {named(graph)}",
+        hint="See all of them:",
+        run=Command("status", ("--failed",), dataset=config.dataset.name),
     )
 
 

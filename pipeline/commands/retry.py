@@ -14,8 +14,8 @@ from schemas.status import PERMANENT, ImageStatus
 ALL = "all"
 _UNTOLD = ("e60b98765d26e34bfbb797c1a5f378f2",)  # those of receipts from before they said so
 _FINE = frozenset({ImageStatus.OK, ImageStatus.REMOVED})
-_FAILURES = frozenset(ImageStatus) - _FINE
-RETRIED = _FAILURES - PERMANENT  # where no class is named
+FAILURES = frozenset(ImageStatus) - _FINE
+RETRIED = FAILURES - PERMANENT  # where no class is named
 
 
 def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
@@ -28,7 +28,7 @@ def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
         return frozenset()
     if text == ALL:
         return RETRIED
-    known = {str(status): status for status in ImageStatus if status in _FAILURES}
+    known = {str(status): status for status in ImageStatus if status in FAILURES}
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in known]:
         raise unknown_name("status to retry", unknown[0], known)
@@ -42,7 +42,7 @@ def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
     with a typing error gives 404 for every image.
     """
     counts = status_counts(download.kept.values())
-    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else _FAILURES)
+    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else FAILURES)
     # One text for all shards: `plan` tells each reason once.
     told = ", ".join(f"{status} {counts[status]}" for status in sorted(statuses) if counts[status])
     for shard, receipt in download.kept.items():
