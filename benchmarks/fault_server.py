@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qsl, urlsplit
 
 from PIL import Image
 
@@ -122,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def _behaviour(self) -> Callable[[], None]:
-        name = PurePosixPath(self.path).parts[1]
+        name = PurePosixPath(urlsplit(self.path).path).parts[1]  # to a proxy the path is the whole address
         return getattr(self, f"_{name.replace('-', '_')}")
 
     @property
@@ -154,6 +155,46 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _broken_once(self) -> None:
         self._send(b"", 500) if self._first_time else self._send(picture())
+
+    def _code_once(self) -> None:
+        self._code() if self._first_time else self._send(picture())
+
+    def _headed(self, code: int = 200) -> None:
+        """A picture with the headers that the query lists."""
+        self.send_response(code)
+        for name, value in parse_qsl(urlsplit(self.path).query, encoding="latin-1"):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(picture())))
+        self.end_headers()
+        self.wfile.write(picture())
+
+    def _to(self) -> None:
+        self._headed(302)
+
+    def _missing(self) -> None:
+        self._headed(404)
+
+    def _interim_first(self) -> None:
+        self.wfile.write(
+            b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\nX-Robots-Tag: noai\r\n\r\n"
+        )
+        self._send(picture())
+
+    def _interim_alone(self) -> None:
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nX-Robots-Tag: noai\r\n\r\n")
+        self.close_connection = True
+
+    def _interim_then_chunks(self) -> None:
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n")
+        self._trailed(b"")
+
+    def _trailed(
+        self, trailers: bytes = b"Content-Encoding: gzip\r\nX-Robots-Tag: noai\r\nContent-Length: 1\r\n"
+    ) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(picture()), picture(), trailers))
 
     def _mendable(self) -> None:
         self._send(picture()) if self.server_state.mended.is_set() else self._send(b"", 503)

@@ -15,7 +15,7 @@ class ImageStatus(StrEnum):
     FORBIDDEN = "forbidden"  # 401, 403, 451
     HTTP_ERROR = "http_error"  # any other answer that is neither success nor redirect
     RATE_LIMITED = "rate_limited"  # 429 to the last attempt
-    SERVER_ERROR = "server_error"  # 5xx to the last attempt
+    SERVER_ERROR = "server_error"  # 5xx, 408, 421 or 425 to the last attempt
     TIMEOUT = "timeout"  # the deadline of the image passed
     CONNECTION_ERROR = "connection_error"  # refused, reset, closed
     DNS_ERROR = "dns_error"

@@ -4,11 +4,10 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256 as sha256_of
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import urlsplit
 
-from pipeline.net.fetch import cache_folder, fetch, is_web_address
+from pipeline.net.fetch import cache_folder, fetch, is_web_address, kept_name
 from schemas.errors import UsageError
 
 _GZIP = b"\x1f\x8b"
@@ -41,9 +40,8 @@ def official_file(key: str, address: str, sha256: str | None = None) -> Path:
     if not is_web_address(address):
         path = _existing(key, address)
         return fetch(str(path), path, sha256, setting=key)
-    name = PurePosixPath(urlsplit(address).path).name or "file"
     apart = sha256_of(address.encode()).hexdigest()[:8]
-    return fetch(address, cache_folder() / "datasets" / f"{apart}-{name}", sha256, setting=key)
+    return fetch(address, cache_folder() / "datasets" / f"{apart}-{kept_name(address, 'file')}", sha256, setting=key)
 
 
 @contextmanager

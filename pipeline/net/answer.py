@@ -21,6 +21,9 @@ _BY_CODE: dict[int, ImageStatus] = {
     HTTPStatus.NOT_FOUND: ImageStatus.NOT_FOUND,
     HTTPStatus.GONE: ImageStatus.GONE,
     HTTPStatus.TOO_MANY_REQUESTS: ImageStatus.RATE_LIMITED,
+    HTTPStatus.REQUEST_TIMEOUT: ImageStatus.SERVER_ERROR,
+    HTTPStatus.MISDIRECTED_REQUEST: ImageStatus.SERVER_ERROR,
+    HTTPStatus.TOO_EARLY: ImageStatus.SERVER_ERROR,
 }
 
 

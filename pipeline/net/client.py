@@ -7,13 +7,13 @@ unfold into a large one. Which addresses are asked is the business of `address`.
 import asyncio
 import random
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from pipeline.net.address import Route, proxy_for
 from pipeline.net.answer import Answer, is_placeholder, refusal
 from pipeline.net.archives import Archives
 from pipeline.net.faults import answer_to, encoded
 from pipeline.net.networks import Networks
+from pipeline.net.target import Target
 from pipeline.net.transfers import Reply, Transfers
 from schemas.config import DownloadConfig
 from schemas.status import PASSING, ImageStatus
@@ -44,11 +44,11 @@ class Client:
         self._networks = Networks(config.allowed_networks)
         self._transfers = Transfers(config, host_connections, self._networks)
         self._archives = Archives(config, self._networks)
-        self._paused_until: dict[str, float] = {}  # by host, in the loop's time
-        self._proxies: dict[str, str | None] = {}  # by scheme and host; a look takes 30 us
+        self._paused_until: dict[str, float] = {}  # by origin, in the loop's time
+        self._proxies: dict[str, str | None] = {}  # by origin; a look takes 30 us
 
     async def fetch(self, address: str, budget_s: float) -> Answer:
-        """The body behind an address, or why there is none. Never raises for what a server or an address does.
+        """The body behind an address, or why there is none. Never raises for what a server does or an address holds.
 
         Only passing faults are tried again, after a wait that doubles, with jitter, and is at least what the server
         asks for; all other requests to that host keep it too. A wait that would outlast the budget is not begun: the
@@ -59,17 +59,20 @@ class Client:
         """
         loop = self._loop
         deadline = loop.time() + budget_s
+        route = Route(address, self._networks, self.config.max_redirects)
+        origin = route.target.origin
         for attempt in range(self.config.attempts):
-            if (pause_s := self._pause_s(address)) and loop.time() + pause_s < deadline:
+            if (pause_s := self._pause_s(origin)) and loop.time() + pause_s < deadline:
                 await asyncio.sleep(pause_s)
-            answer = await self._attempt(address, deadline, look_up=attempt > 0)
+            answer = await self._attempt(route, deadline, look_up=attempt > 0)
             wait_s = max(answer.retry_after_s, self.config.backoff_s * 2**attempt * random.uniform(0.5, 1.0))
             last = attempt + 1 == self.config.attempts or loop.time() + wait_s >= deadline
             if last or answer.status not in PASSING:
                 break
             if answer.retry_after_s:
-                self._paused_until[_host(address)] = loop.time() + answer.retry_after_s
+                self._paused_until[origin] = loop.time() + answer.retry_after_s
             await asyncio.sleep(wait_s)
+            route.restart()
         return answer
 
     async def member(self, address: str, budget_s: float) -> Answer:
@@ -81,20 +84,19 @@ class Client:
         archive, _, name = address.rpartition("#")
         return await self._archives.member(archive, name, budget_s)
 
-    def _pause_s(self, address: str) -> float:
+    def _pause_s(self, origin: str) -> float:
         """How long the host still wants to be left alone, and a little more, so that not all come back at once."""
         if not self._paused_until:
             return 0.0
-        left_s = self._paused_until.get(_host(address), 0.0) - self._loop.time()
+        left_s = self._paused_until.get(origin, 0.0) - self._loop.time()
         return left_s + self.config.backoff_s * random.random() if left_s > 0 else 0.0
 
-    async def _attempt(self, address: str, deadline: float, *, look_up: bool) -> Answer:
-        route = Route(address, self._networks, self.config.max_redirects)
+    async def _attempt(self, route: Route, deadline: float, *, look_up: bool) -> Answer:
         while (refused := route.refusal()) is None:
             budget_s = deadline - self._loop.time()
             try:
-                proxy = self._proxy(route.address)
-                reply = await self._transfers.get(route.as_sent(), proxy, budget_s, look_up=look_up)
+                proxy = self._proxy(route.target)
+                reply = await self._transfers.get(route.target.address, proxy, budget_s, look_up=look_up)
             except ValueError:
                 return route.invalid()
             if not route.follow(reply):
@@ -113,12 +115,7 @@ class Client:
             return Answer(ImageStatus.PLACEHOLDER, error="a picture that download.placeholder_md5 lists")
         return Answer(ImageStatus.OK, data=data)
 
-    def _proxy(self, address: str) -> str | None:
-        place = address[: address.find("/", len("https://"))]
-        if place not in self._proxies:
-            self._proxies[place] = proxy_for(address)
-        return self._proxies[place]
-
-
-def _host(address: str) -> str:
-    return urlsplit(address).netloc
+    def _proxy(self, target: Target) -> str | None:
+        if target.origin not in self._proxies:
+            self._proxies[target.origin] = proxy_for(target.origin)
+        return self._proxies[target.origin]

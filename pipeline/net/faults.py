@@ -1,10 +1,12 @@
 """What went wrong with a request, from libcurl's numbers to the words of the closed status list."""
 
 import os
+import re
 
 import pycurl
 
 from pipeline.net.answer import Answer
+from pipeline.net.target import INVALID
 from pipeline.net.transfers import NO_HTTP, Reply
 from schemas.config import DownloadConfig
 from schemas.status import ImageStatus
@@ -14,7 +16,6 @@ _TRUNCATED = Answer(ImageStatus.TRUNCATED_BODY, error="the body ended before its
 _PRIVATE = "a private, loopback or link-local address, and download.allowed_networks does not list its network"
 _SILENT = Answer(ImageStatus.CONNECTION_ERROR, error="closed without an answer")
 
-INVALID = "not a valid address"
 PRIVATE = Answer(ImageStatus.PRIVATE_ADDRESS, error=_PRIVATE)
 _ANSWERS = {
     pycurl.E_URL_MALFORMAT: Answer(ImageStatus.BAD_ADDRESS, error=INVALID),
@@ -26,6 +27,12 @@ _ANSWERS = {
     pycurl.E_SSL_CONNECT_ERROR: _NO_TLS,
     **dict.fromkeys(NO_HTTP, Answer(ImageStatus.HTTP_ERROR, error="the answer is not HTTP")),
 }
+# Other values are no codings, and servers send them with plain bodies: UTF-8, none, aws-chunked.
+# Source: the registry of content codings of IANA, less `identity`.
+_CODINGS = frozenset(
+    {"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "gzip", "pack200-gzip", "x-compress", "x-gzip"}
+    | {"zstd"}
+)
 _BROKEN = frozenset({pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR})
 
 
@@ -52,7 +59,11 @@ def answer_to(reply: Reply, config: DownloadConfig, *, late: bool) -> Answer:
 
 def encoded(reply: Reply) -> Answer | None:
     """The answer to a body that is not sent as it is; None where it is."""
-    encoding = (reply.header(b"content-encoding") or "identity").lower()
-    if encoding == "identity":
-        return None
-    return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding[:16]!r}, expected none")
+    for encoding in _words(reply, b"content-encoding"):
+        if encoding in _CODINGS:
+            return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding!r}, expected none")
+    return None
+
+
+def _words(reply: Reply, header: bytes) -> list[str]:
+    return re.split(r"[\s,;:]+", " ".join(reply.values(header)).lower())

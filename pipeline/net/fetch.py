@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pipeline.files.storage import sha256_file
 from pipeline.machine import stopping
 from pipeline.machine.telling import counted, tell
+from pipeline.net.target import printable
 from schemas.config import DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "BIAM_PIPE_CACHE"
 
 _BLOCK_BYTES = 1 << 20
+_SHOWN = 1000  # characters of an address, or of what a file holds in a hash's place
+_NAME_CHARACTERS = 80  # of the 255 bytes that a file system takes, less what stands before and after
+_UNFIT = re.compile(r"[^\w.,+=@%-]", re.ASCII)
 _HASH = re.compile("[0-9a-fA-F]{8,64}")  # torchvision's file names carry the first 8 digits
 
 _config: ContextVar[DownloadConfig | None] = ContextVar("download", default=None)
@@ -51,8 +55,8 @@ def cache_folder() -> Path:
 
 
 def is_web_address(address: str) -> bool:
-    """Whether it starts with http:// or https://."""
-    return address.lower().startswith(("http://", "https://"))
+    """Whether it starts with http:// or https://, blanks before it apart."""
+    return address.lstrip().lower().startswith(("http://", "https://"))
 
 
 def fetch(address: str, target: Path, sha256: str | None = None, *, setting: str = "") -> Path:
@@ -74,10 +78,10 @@ def fetch(address: str, target: Path, sha256: str | None = None, *, setting: str
         InterruptedRunError: asked to stop; the next call goes on from there.
     """
     if sha256 is not None and not _HASH.fullmatch(sha256):
-        raise PipelineError(f"hash of {address}: got {sha256!r}, expected 8 to 64 hex digits of its sha256")
+        raise PipelineError(f"hash of {printable(address)}: got {sha256!r}, expected 8 to 64 hex digits of its sha256")
     if not is_web_address(address):
         if not Path(address).is_file():
-            raise PipelineError(f"no file at {address}, expected one. Check {setting or 'its path'}")
+            raise PipelineError(f"no file at {printable(address)}, expected one. Check {setting or 'its path'}")
         _check(Path(address), sha256, "Replace the file or the expected hash")
         return Path(address)
     record = _beside(target, ".sha256")
@@ -93,6 +97,16 @@ def fetch(address: str, target: Path, sha256: str | None = None, *, setting: str
                 return target
     _check(target, _expected(sha256, record), f"Remove {target} and {record.name} beside it to have it fetched again")
     return target
+
+
+def kept_name(address: str, default: str) -> str:
+    """Name, for a folder of fetched files, of the file at a web address.
+
+    Args:
+        default: where the address ends without one.
+    """
+    path = re.split("[?#]", address.strip(), maxsplit=1)[0].partition("://")[2].partition("/")[2]
+    return _UNFIT.sub("_", path.rpartition("/")[2])[-_NAME_CHARACTERS:] or default
 
 
 @dataclass
@@ -114,7 +128,7 @@ class _Partial:
             return 0, ""
         try:
             state = json.loads(self.state.read_text())
-            address, version = state["address"], state["version"]
+            address, version = state["address"], str(state["version"])
         except (ValueError, KeyError, TypeError):  # torn: nobody can tell what the bytes are of
             return 0, ""
         return (size_bytes, version) if address == self.address and version else (0, "")
@@ -142,14 +156,14 @@ def _complete(partial: _Partial, way_out: str) -> None:
                 partial.file.write(block)
                 tell(body.place, body.size_bytes, f"fetching {counted(body.place, body.size_bytes, 'bytes')}")
         except BrokenBodyError as error:
-            raise PipelineError(
-                f"could not fetch {partial.address}: got {error}{_circumstances(body, partial)}. {way_out}"
-            ) from error
+            told = f"could not fetch {_short(partial.address)}: got {error}{_circumstances(body)}. {way_out}"
+            raise PipelineError(printable(told)) from error
 
 
-def _circumstances(body: "LongBody", partial: _Partial) -> str:
+def _circumstances(body: "LongBody") -> str:
     """Where and when the body broke, for the error text."""
-    where = "" if body.address == partial.address else f", redirected to {body.address.partition('?')[0]}"
+    led = body.redirected_to
+    where = "" if led is None else f", redirected to {_short(led.partition('?')[0])}"
     whole = "" if body.size_bytes is None else f" of {body.size_bytes}"
     return where + (f", after {body.place}{whole} bytes" if body.place else "")
 
@@ -158,7 +172,7 @@ def _commit(address: str, partial: Path, target: Path, sha256: str | None) -> No
     """Check the whole file, record its hash, then let it stand under its name."""
     record = _beside(target, ".sha256")
     try:
-        way_out = f"It came from {address} and was thrown away. Correct the expected hash, or remove {record}"
+        way_out = f"It came from {_short(address)} and was thrown away. Correct the expected hash, or remove {record}"
         digest = _check(partial, _expected(sha256, record), way_out)
     except IntegrityError:
         partial.unlink()
@@ -174,7 +188,7 @@ def _check(path: Path, expected: str | None, way_out: str) -> str:
     """The file's hash, which starts with the expected one."""
     digest = sha256_file(path)
     if expected is not None and not digest.startswith(expected.lower()):
-        raise IntegrityError(f"{path}: got sha256 {digest}, expected {expected}. {way_out}")
+        raise IntegrityError(printable(f"{path}: got sha256 {digest}, expected {expected[:_SHOWN]}. {way_out}"))
     return digest
 
 
@@ -183,6 +197,11 @@ def _expected(sha256: str | None, record: Path) -> str | None:
     if sha256 is None and record.exists():
         return record.read_text().strip()
     return sha256
+
+
+def _short(address: str) -> str:
+    """The address, or the start of a very long one."""
+    return address if len(address) <= _SHOWN else f"{address[:_SHOWN]}..."
 
 
 def _beside(target: Path, suffix: str) -> Path:

@@ -4,7 +4,6 @@ import io
 import math
 import random
 import time
-from functools import partial
 from http import HTTPStatus
 from typing import NoReturn, Protocol
 
@@ -14,7 +13,7 @@ from pipeline.net.address import Route, proxy_for
 from pipeline.net.answer import Answer, refusal
 from pipeline.net.faults import answer_to, encoded
 from pipeline.net.networks import Networks
-from pipeline.net.transfers import AS_IT_IS, Reply, new_handle, prepare
+from pipeline.net.transfers import AS_IT_IS, Reply, code_of, new_handle, prepare
 from schemas.config import DownloadConfig
 from schemas.status import PASSING, ImageStatus
 
@@ -78,8 +77,8 @@ class LongBody:
         keeper: Keeper | None = None,
     ) -> None:
         self._config = config
-        self._new_route = partial(Route, address, networks, config.max_redirects, typed=typed)
-        self._route = self._new_route()
+        self._route = Route(address, networks, config.max_redirects, typed=typed)
+        self._first = self._route.target
         self._keeper = keeper
         self._multi = pycurl.CurlMulti()
         self._handle: pycurl.Curl | None = None
@@ -100,9 +99,10 @@ class LongBody:
         return self._taken - len(self._unread)
 
     @property
-    def address(self) -> str:
-        """Where redirects have led."""
-        return self._route.address
+    def redirected_to(self) -> str | None:
+        """Where redirects have led; None where there were none."""
+        target = self._route.target
+        return None if target is self._first else target.address
 
     def read(self, size: int, /) -> bytes:
         """At most so many of the next bytes, at least one; none at the end.
@@ -145,10 +145,7 @@ class LongBody:
         """Send a request for what has not been taken yet; the answer where none can be sent."""
         if (refused := self._route.refusal()) is not None:
             return refused
-        try:
-            address = self._route.as_sent()
-        except UnicodeError:
-            return self._route.invalid()
+        address = self._route.target.address
         reply = self._reply = Reply()
         handle = self._handle = new_handle(self._config)
         prepare(handle, reply, address, proxy_for(address), self._route.networks)
@@ -176,7 +173,7 @@ class LongBody:
         reply = self._reply
         if not (reply.blocks or whole or broken):
             return
-        reply.code = handle.getinfo(pycurl.RESPONSE_CODE)
+        reply.code = code_of(handle)
         if self._route.follow(reply):
             self._hang_up()
             return
@@ -226,9 +223,9 @@ class LongBody:
             self._begin((self._reply.header(b"last-modified") or "") if tag.startswith("W/") else tag)
 
     def _begin(self, version: str) -> None:
-        self._version = version
+        self._version = version if version.isascii() and version.isprintable() else ""  # what a request can repeat
         if self._keeper is not None:
-            self._keeper.begin(version)
+            self._keeper.begin(self._version)
 
     def _take(self) -> None:
         if self._reply.blocks:
@@ -247,7 +244,7 @@ class LongBody:
             self._end = answer
         else:
             self._wait_until_s = time.monotonic() + wait_s
-            self._route = self._new_route()
+            self._route.restart()
 
     def _hang_up(self) -> None:
         if self._handle is not None:

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import certifi
@@ -24,6 +25,7 @@ _LIBCURL = 0x080400
 AS_IT_IS = "Accept-Encoding: identity"
 # An answer without a status line; the schemes that libcurl knows are checked before. The second is an old name.
 NO_HTTP = frozenset({pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY})
+_LONGEST_MS = 2**31 - 1  # that libcurl takes, 25 days
 _READABLE, _WRITABLE = pycurl.POLL_IN, pycurl.POLL_OUT
 
 
@@ -32,8 +34,8 @@ class Reply:
     """What one request brought.
 
     Attributes:
-        code: of http; 0 where no answer came.
-        headers: lines as they came.
+        code: of http; 0 where no answer came but interim ones, such as 103.
+        headers: lines of the answer as they came: none of interim answers before it, none of trailers after it.
         body: as it came; less than the whole where `fault` is set.
         fault: libcurl's number of what went wrong; 0 where nothing did.
         errno: the system's number of it, 0 where there is none.
@@ -48,6 +50,20 @@ class Reply:
     errno: int = 0
     refused: bool = False
     reused: bool = False
+    _headed: bool = False
+
+    def take(self, line: bytes) -> None:
+        """Keep a line of headers where it is one of the answer itself.
+
+        Each block begins with a status line, that of an interim answer or of a proxy's to CONNECT, too; trailers have
+        none.
+        """
+        if line.startswith(b"HTTP/") and not self.blocks:
+            self.headers.clear()
+            self._headed = False
+        if not self._headed:
+            self.headers.append(line)
+            self._headed = not line.strip()
 
     @property
     def body(self) -> bytes:
@@ -60,10 +76,13 @@ class Reply:
         Args:
             name: in lower case.
         """
-        for line in reversed(self.headers):
-            if line[: len(name) + 1].lower() == name + b":":
-                return line[len(name) + 1 :].strip().decode("latin-1")
-        return None
+        values = self.values(name)
+        return values[-1] if values else None
+
+    def values(self, name: bytes) -> list[str]:
+        """All values that the answer gives a header, in lines of their own."""
+        size = len(name) + 1
+        return [_text(line[size:].strip()) for line in self.headers if line[:size].lower() == name + b":"]
 
 
 class Transfers:
@@ -99,7 +118,8 @@ class Transfers:
         """What a request brings; redirects are not followed. Never raises for what a server does.
 
         A server may send more than it announced. What it sent too much is read as the answer to the next request on
-        that connection, which has done nothing wrong: it is asked again over one of its own.
+        that connection, which has done nothing wrong: it is asked again over one of its own. So is what the server did
+        not expect on that connection (421).
 
         Args:
             proxy: None for a direct connection, which is the one whose address is checked.
@@ -111,7 +131,7 @@ class Transfers:
         """
         started = self._loop.time()
         reply = await self._get(address, proxy, budget_s, look_up=look_up, fresh=False)
-        if reply.reused and reply.fault in NO_HTTP:
+        if reply.reused and (reply.fault in NO_HTTP or reply.code == HTTPStatus.MISDIRECTED_REQUEST):
             left_s = started + budget_s - self._loop.time()
             reply = await self._get(address, proxy, left_s, look_up=look_up, fresh=True)
         return reply
@@ -119,18 +139,21 @@ class Transfers:
     async def _get(self, address: str, proxy: str | None, budget_s: float, *, look_up: bool, fresh: bool) -> Reply:
         reply = Reply()
         handle = self._idle.pop() if self._idle else self._handle()
-        prepare(handle, reply, address, proxy, self._networks)
-        handle.setopt(pycurl.TIMEOUT_MS, max(1, int(budget_s * 1000)))
-        handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0 if look_up else _NAMES_KNOWN_S)
-        handle.setopt(pycurl.FRESH_CONNECT, fresh)
+        try:
+            prepare(handle, reply, address, proxy, self._networks)
+            handle.setopt(pycurl.TIMEOUT_MS, _milliseconds(budget_s))
+            handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0 if look_up else _NAMES_KNOWN_S)
+            handle.setopt(pycurl.FRESH_CONNECT, fresh)
+            self._multi.add_handle(handle)
+        except pycurl.error as error:
+            raise ValueError(address) from error
         future = self._under_way[handle] = self._loop.create_future()
-        self._multi.add_handle(handle)
         try:
             reply.fault, reply.errno = await future
         finally:
             if self._under_way.pop(handle, None):
                 self._multi.remove_handle(handle)
-        reply.code = handle.getinfo(pycurl.RESPONSE_CODE)
+        reply.code = code_of(handle)
         reply.reused = handle.getinfo(pycurl.NUM_CONNECTS) == 0
         self._idle.append(handle)
         if reply.fault == pycurl.E_URL_MALFORMAT:
@@ -194,10 +217,16 @@ def new_handle(config: DownloadConfig) -> pycurl.Curl:
     handle.setopt(pycurl.NOSIGNAL, True)
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # so that connections are requests under way
     handle.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
-    handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(config.connect_timeout_s * 1000))
-    handle.setopt(pycurl.USERAGENT, config.user_agent)
+    handle.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(config.connect_timeout_s))
+    handle.setopt(pycurl.USERAGENT, config.user_agent.encode())
     handle.setopt(pycurl.HTTPHEADER, [AS_IT_IS])
     return handle
+
+
+def code_of(handle: pycurl.Curl) -> int:
+    """The code of the answer; 0 where none came but interim ones."""
+    code: int = handle.getinfo(pycurl.RESPONSE_CODE)
+    return code if code >= HTTPStatus.OK else 0
 
 
 def prepare(handle: pycurl.Curl, reply: Reply, address: str, proxy: str | None, networks: Networks | None) -> None:
@@ -209,7 +238,7 @@ def prepare(handle: pycurl.Curl, reply: Reply, address: str, proxy: str | None, 
     """
     handle.setopt(pycurl.URL, address)
     handle.setopt(pycurl.PROXY, proxy or "")
-    handle.setopt(pycurl.HEADERFUNCTION, reply.headers.append)
+    handle.setopt(pycurl.HEADERFUNCTION, reply.take)
     handle.setopt(pycurl.WRITEFUNCTION, reply.blocks.append)
     handle.setopt(pycurl.OPENSOCKETFUNCTION, _opener(None if proxy else networks, reply))
 
@@ -228,6 +257,18 @@ def _opener(networks: Networks | None, reply: Reply) -> Any:
         return _Lent(family, kind, protocol)
 
     return opened
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, min(int(seconds * 1000), _LONGEST_MS))
+
+
+def _text(value: bytes) -> str:
+    """What a server wrote: in UTF-8 where it is that, else in Latin-1, as http began."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 class _Lent(socket.socket):

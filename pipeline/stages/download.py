@@ -244,6 +244,8 @@ class _Fetcher:
 
     async def _location(self, location: Row, budget_s: float) -> tuple[_Outcome, bytes]:
         source, address = location["source"], location["address"] or ""
+        if source != LOCAL_SOURCE:
+            address = address.strip()
         loop = asyncio.get_running_loop()
         if source == LOCAL_SOURCE:
             return await loop.run_in_executor(self.threads, _check_file, address, self.config, self.look), b""
@@ -263,7 +265,7 @@ class _Fetcher:
 
 def _whole(location: Row) -> bool:
     """Whether the address is used as it is, and not below the base address of its source."""
-    return location["source"] == _HTTP or _ABSOLUTE.match(location["address"] or "") is not None
+    return location["source"] == _HTTP or _ABSOLUTE.match((location["address"] or "").lstrip()) is not None
 
 
 def _mismatch(data: bytes, location: Row) -> str | None:

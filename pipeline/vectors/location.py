@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
-from pipeline.net.fetch import cache_folder, fetch, is_web_address
+from pipeline.net.fetch import cache_folder, fetch, is_web_address, kept_name
 from schemas.config import EmbedConfig
 from schemas.errors import UsageError, unknown_name
 
@@ -88,6 +87,5 @@ def _served_address(base: str, path: str, bases: Mapping[str, str]) -> str:
 
 def _cached(vectors: str, address: str) -> Path:
     """Where a fetched file is kept: two addresses may end in one file name, so a hash tells those of users apart."""
-    name = PurePosixPath(urlsplit(address).path).name or "vectors"
     apart = "" if vectors in PUBLISHED else sha256(address.encode()).hexdigest()[:8] + "-"
-    return cache_folder() / "vectors" / f"{apart}{name}"
+    return cache_folder() / "vectors" / f"{apart}{kept_name(address, 'vectors')}"

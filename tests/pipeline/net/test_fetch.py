@@ -16,7 +16,7 @@ import pytest
 from pipeline.machine.stopping import watching_signals
 from pipeline.machine.telling import heard_by
 from pipeline.net.address import proxy_for
-from pipeline.net.fetch import CACHE_VARIABLE, cache_folder, fetch, fetching
+from pipeline.net.fetch import CACHE_VARIABLE, cache_folder, fetch, fetching, kept_name
 from schemas.config import DownloadConfig
 from schemas.errors import IntegrityError, InterruptedRunError, PipelineError
 
@@ -269,6 +269,63 @@ def test_an_encoded_body_is_refused(server: FileServer, tmp_path: Path) -> None:
     ):
         fetch(server.address, tmp_path / "weights.bin")
     assert len(server.ranges) == 1
+
+
+def test_an_encoding_that_is_none_is_no_obstacle(server: FileServer, tmp_path: Path) -> None:
+    server.encoding = "UTF-8"
+    assert fetch(server.address, tmp_path / "weights.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("written", [" {}/caf\u00e9 1.csv\n", "{}/caf%C3%A9%201.csv"])
+def test_official_files_are_asked_for_as_images_are(written: str, server: FileServer, tmp_path: Path) -> None:
+    base = server.address.removesuffix("/weights.bin")
+    assert fetch(written.format(base), tmp_path / "list.csv").read_bytes() == BODY
+    server.script = [f"{base}/caf\u00e9 2.csv"]
+    with fetching(LOOPBACK):
+        assert fetch(server.address, tmp_path / "other.csv").read_bytes() == BODY
+    assert server.paths == ["/caf%C3%A9%201.csv", "/weights.bin", "/caf%C3%A9%202.csv"]
+
+
+def test_a_version_that_no_request_can_repeat_is_none(server: FileServer, tmp_path: Path) -> None:
+    server.tag, server.script = '"caf\u00e9"', ["cut"]
+    assert fetch(server.address, tmp_path / "weights.bin", SHA256).read_bytes() == BODY
+    assert server.ranges == [None, None]
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://a.example/\x1b[2J", f"http://a.example/{'a' * 8_000_000}"])
+def test_a_malformed_address_is_an_error_that_a_terminal_can_show(address: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"could not fetch http://.*: got (not a valid|an) address") as raised:
+        fetch(address, tmp_path / "weights.bin")
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 2000
+
+
+def test_what_servers_and_files_say_is_shown_without_what_a_terminal_would_obey(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.script = ["ftp://\x1b[2J"]
+    with pytest.raises(PipelineError, match=r"control character, redirected to ftp://\\x1b\[2J") as raised:
+        fetch(server.address, tmp_path / "weights.bin")
+    assert str(raised.value).isprintable()
+    path = fetch(server.address, tmp_path / "\x1b[2J.bin")
+    path.with_name(f"{path.name}.sha256").write_text("\x1b[2J")
+    with pytest.raises(IntegrityError, match=rf"got sha256 {SHA256}, expected \\x1b\[2J") as damaged:
+        fetch(server.address, path)
+    assert str(damaged.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://a.example/lists/labels.csv?raw=1#top", "labels.csv"),
+        ("https://a.example/caf\u00e9 1.csv ", "caf__1.csv"),
+        ("https://a.example", "file"),
+        ("https://[::1/a?b", "a"),
+        (f"https://a.example/{'a' * 300}.csv", f"{'a' * 76}.csv"),
+    ],
+)
+def test_a_fetched_file_is_kept_under_a_name_that_any_file_system_takes(address: str, name: str) -> None:
+    assert kept_name(address, "file") == name
 
 
 def test_a_file_modified_at_a_known_time_is_resumed_by_it(server: FileServer, tmp_path: Path) -> None:

@@ -161,6 +161,12 @@ def test_addresses_that_nothing_answers_have_a_status(server: FaultServer, tmp_p
         "http://127.0.0.1:99999/": ("bad_address", "not a valid address"),
         f"http://{'a' * 70}.example/": ("dns_error", "the host name does not resolve"),  # too long for a name server
         "http://\u00e4..example/a.jpg": ("bad_address", "not a valid address"),
+        "http://a.example/\0": ("bad_address", "an address with a control character"),
+        "http://a.example/\x1b[2J": ("bad_address", "an address with a control character"),
+        f"http://a.example/{'a' * 8_000_000}": (
+            "bad_address",
+            "an address of 8000017 characters, expected 65536 at most",
+        ),
     }
     rows = [row(address or "none", ("http", address)) for address in expected]
     _, rows, _ = downloaded(task_for(tmp_path, [*rows, row("nowhere")]))
@@ -168,6 +174,21 @@ def test_addresses_that_nothing_answers_have_a_status(server: FaultServer, tmp_p
         address or "none": outcome for address, outcome in expected.items()
     }
     assert (rows[-1]["status"], rows[-1]["error"]) == ("bad_address", "the index names no location")
+
+
+def test_a_malformed_address_costs_no_other_image_even_while_its_host_waits(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    places = ["limited-once", "ok/1", "code/404", "ok/2"]
+    rows = [row(place, ("demo", place)) for place in places]
+    rows += [
+        row("broken", ("http", "http://[::1")),
+        row("zero", ("http", "\0")),
+        row("blank", ("flickr", f" {server.base}/ok/3\n")),
+    ]
+    output, _, images = downloaded(task_for(tmp_path, rows, base=server.base))
+    assert output.counts == {"bad_address": 2, "not_found": 1, "ok": 4}
+    assert images == [picture(0), picture(1), None, picture(2), None, None, picture(3)]
 
 
 def test_the_first_location_that_has_the_image_gives_it(server: FaultServer, tmp_path: Path) -> None:
