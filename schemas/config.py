@@ -62,6 +62,11 @@ class DownloadConfig(Section):
     refused, so that no address of a data set reaches into the network around this machine. An address that stands in
     the settings is asked wherever it lies, but may not redirect into other networks of that kind.
     """
+    respect_opt_out: Steers[Literal["auto", "always", "never"]] = "auto"
+    """Whether an image is left alone, with the status opted_out, where its server says `X-Robots-Tag: noai` or
+    `noimageai`, or `tdm-reservation: 1`: `always`, `never`, or with `auto` where a user's own list names it, and not
+    where it belongs to a published data set. Such an image is no failure, and only --retry-failed=opted_out asks again.
+    """
     placeholder_md5: Steers[Texts] = ("e60b98765d26e34bfbb797c1a5f378f2",)
     """MD5 sums, in hex, of pictures that stand in for an image that is no longer there; such an answer of up to 16 kB
     gets the status placeholder. The default is Flickr's "unavailable" GIF.

@@ -12,6 +12,7 @@ class DatasetSection(Section):
     """The data set. What else there is to set depends on its name."""
 
     own_protocol: ClassVar[str] = "nuswide"  # by which the data set is evaluated where the settings name none
+    published: ClassVar[bool] = False  # its images lie where their publisher put them, not where a user's list says
     released_name: ClassVar[str | None] = None  # how the authors of BiAM begin the names of its feature files
 
     name: Recipe[str]

@@ -25,6 +25,7 @@ class ImageStatus(StrEnum):
     TOO_LARGE = "too_large"  # more bytes than `download.max_bytes`
     BAD_ADDRESS = "bad_address"  # not an http(s) address, or none at all
     PRIVATE_ADDRESS = "private_address"  # a private, loopback or link-local address that no setting allows
+    OPTED_OUT = "opted_out"  # the server says that its owner wants it in no training set
     PLACEHOLDER = "placeholder"  # a picture that says that the picture is unavailable
     HASH_MISMATCH = "hash_mismatch"  # not the file that the data set describes: another size or MD5
     # fetching from a disk
@@ -52,7 +53,7 @@ PASSING = frozenset(
 )
 
 # Another run would not go better either: `--retry-failed` leaves these alone unless it names them.
-PERMANENT = frozenset({ImageStatus.NOT_FOUND, ImageStatus.GONE, ImageStatus.PLACEHOLDER})
+PERMANENT = frozenset({ImageStatus.NOT_FOUND, ImageStatus.GONE, ImageStatus.PLACEHOLDER, ImageStatus.OPTED_OUT})
 
 
 class LabelRole(StrEnum):

@@ -117,7 +117,7 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
     if node is None:
         return None
     counts = status_counts(node.valid.values())
-    images = counts.total() - counts[ImageStatus.REMOVED]
+    images = counts.total() - counts[ImageStatus.REMOVED] - counts[ImageStatus.OPTED_OUT]
     failed = images - counts[ImageStatus.OK]
     if failed <= config.extract.max_failed_fraction * images:
         return None
@@ -130,5 +130,5 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
 
 
 def _counted(counts: Counter[str]) -> str:
-    shown = (ImageStatus.OK, ImageStatus.REMOVED)
+    shown = (ImageStatus.OK, ImageStatus.REMOVED, ImageStatus.OPTED_OUT)
     return ", ".join(f"{name} {count}" for name, count in counts.most_common() if name not in shown)

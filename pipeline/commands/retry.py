@@ -39,10 +39,10 @@ def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
     """Mark the shards that hold rows with these statuses as to be run again.
 
     Where none are asked for and no row of all shards is ok, all failures are meant, permanent ones too: a base address
-    with a typing error gives 404 for every image.
+    with a typing error gives 404 for every image. An owner who opted out did not fail.
     """
     counts = status_counts(download.kept.values())
-    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else FAILURES)
+    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else FAILURES - {ImageStatus.OPTED_OUT})
     # One text for all shards: `plan` tells each reason once.
     told = ", ".join(f"{status} {counts[status]}" for status in sorted(statuses) if counts[status])
     for shard, receipt in download.kept.items():

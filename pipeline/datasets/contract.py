@@ -17,7 +17,8 @@ class DataSet(Protocol):
     """Which images and labels exist. `config` is the data set's own section of the settings.
 
     Attributes:
-        SETTINGS: class of that section, with defaults.
+        SETTINGS: class of that section, with defaults. Its `published` says whether images lie where their publisher
+            put them; else opt-outs of their owners are respected.
     """
 
     SETTINGS: ClassVar[type[DatasetSection]]

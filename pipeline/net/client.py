@@ -11,7 +11,7 @@ from functools import lru_cache
 from pipeline.net.address import Route, proxy_for
 from pipeline.net.answer import Answer, is_placeholder, refusal
 from pipeline.net.archives import Archives
-from pipeline.net.faults import answer_to, encoded
+from pipeline.net.faults import answer_to, encoded, opted_out
 from pipeline.net.networks import Networks
 from pipeline.net.target import Target
 from pipeline.net.transfers import Reply, Transfers
@@ -105,6 +105,9 @@ class Client:
 
     def _answer(self, reply: Reply, *, late: bool) -> Answer:
         if reply.code and (refused := refusal(reply.code, reply.header(b"retry-after"))) is not None:
+            return refused
+        respectful = self.config.respect_opt_out != "never"
+        if reply.code and respectful and (refused := opted_out(reply)) is not None:
             return refused
         if reply.fault:
             return answer_to(reply, self.config, late=late)

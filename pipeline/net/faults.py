@@ -33,6 +33,7 @@ _CODINGS = frozenset(
     {"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "gzip", "pack200-gzip", "x-compress", "x-gzip"}
     | {"zstd"}
 )
+_NO_AI = frozenset({"noai", "noimageai"})
 _BROKEN = frozenset({pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR})
 
 
@@ -62,6 +63,20 @@ def encoded(reply: Reply) -> Answer | None:
     for encoding in _words(reply, b"content-encoding"):
         if encoding in _CODINGS:
             return Answer(ImageStatus.HTTP_ERROR, error=f"the body is encoded as {encoding!r}, expected none")
+    return None
+
+
+def opted_out(reply: Reply) -> Answer | None:
+    """The answer to an image whose owner wants it in no training set; None where nobody says so.
+
+    A directive that names a crawler counts whomever it names: who keeps one crawler of this kind out wants no other.
+
+    Source: the values noai and noimageai of `X-Robots-Tag`, and TDM Reservation Protocol (W3C), section 6.
+    """
+    if named := sorted(_NO_AI.intersection(_words(reply, b"x-robots-tag"))):
+        return Answer(ImageStatus.OPTED_OUT, error=f"the server says X-Robots-Tag: {named[0]}")
+    if "1" in _words(reply, b"tdm-reservation"):
+        return Answer(ImageStatus.OPTED_OUT, error="the server says tdm-reservation: 1")
     return None
 
 

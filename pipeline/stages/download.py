@@ -84,7 +84,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="download",
         version=VERSION,
         recipe=recipe("download", config.download),
-        settings=Settings(config.download, config.engine.io_workers),
+        settings=Settings(_settled(config), config.engine.io_workers),
         run=run,
         upstream={"index": "shard"},
         reads={"index": "files"},
@@ -93,6 +93,14 @@ def stage(config: Config, sources: Sources) -> Stage:
         folder="downloads",
         service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
     )
+
+
+def _settled(config: Config) -> DownloadConfig:
+    """The section with opt-outs respected or not, as the data set says where the settings leave it to that."""
+    if config.download.respect_opt_out != "auto":
+        return config.download
+    settled = "never" if config.dataset.published else "always"
+    return config.download.model_copy(update={"respect_opt_out": settled})
 
 
 def run(task: Task) -> list[Output]:

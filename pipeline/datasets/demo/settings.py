@@ -1,5 +1,7 @@
 """Settings of the data set `demo`."""
 
+from typing import ClassVar
+
 from schemas.datasets import DatasetSection
 from schemas.section import Content, Recipe
 from schemas.values import Positive, Seed
@@ -7,6 +9,8 @@ from schemas.values import Positive, Seed
 
 class DemoDataset(DatasetSection):
     """Pictures drawn on the spot from a seed, served over loopback http."""
+
+    published: ClassVar[bool] = True
 
     name: Recipe[str] = "demo"
     shard_images: Content[Positive] = 40

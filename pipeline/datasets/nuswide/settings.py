@@ -14,6 +14,7 @@ _BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"
 class NusWideDataset(DatasetSection):
     """NUS-WIDE: the extracted archives of lists, tags and ground truth, and images on disk or at Flickr."""
 
+    published: ClassVar[bool] = True
     released_name: ClassVar[str | None] = "nus_wide"
 
     name: Recipe[str] = "nuswide"

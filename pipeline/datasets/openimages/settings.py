@@ -15,6 +15,7 @@ _BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"
 class OpenImagesDataset(DatasetSection):
     """Open Images V4 (release 2018_04): the official CSVs, each a path or an http(s) address, plain or .gz."""
 
+    published: ClassVar[bool] = True
     own_protocol: ClassVar[str] = "openimages"
 
     name: Recipe[str] = "openimages"

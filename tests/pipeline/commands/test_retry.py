@@ -80,6 +80,25 @@ def test_a_run_in_which_all_failed_is_no_success_and_the_next_tries_again(folder
     assert folder.run("mendable/1", "code/404").ran == {}
 
 
+def test_who_opted_out_did_not_fail_and_is_asked_again_only_by_name(folder: Folder) -> None:
+    withheld = "headed/1?X-Robots-Tag=noai"
+    assert folder.run(withheld).problem is None
+    assert folder.statuses() == ["opted_out"]
+    for retry in (None, "all", "timeout,not_found"):
+        assert folder.run(withheld, retry=failed_statuses(retry)).ran == {}
+    heedless = ["download.respect_opt_out=never"]
+    assert folder.run(withheld, sets=heedless).ran == {}  # in no recipe
+    assert folder.server.requests.total() == 1
+    folder.run(withheld, retry=failed_statuses("opted_out"), sets=heedless)
+    assert folder.statuses() == ["ok"]
+
+
+def test_who_opted_out_counts_in_no_fraction_of_failures(folder: Folder) -> None:
+    paths = ("headed/1?X-Robots-Tag=noai", "headed/2?tdm-reservation=1", "ok/1", "code/404")
+    problem = folder.run(*paths).problem
+    assert str(problem).startswith("1 of 2 images failed (50.0%; extract.max_failed_fraction is 5.0%): not_found 1.")
+
+
 def test_damaged_images_are_fetched_as_a_whole_when_some_are_fetched_again(folder: Folder) -> None:
     folder.run("ok/1", "mendable/1")
     shard = folder.root / "work/folder/images/shard-00000.parquet"

@@ -98,6 +98,40 @@ def test_an_interim_answer_alone_is_none() -> None:
         assert server.requests["/interim-alone"] == 3
 
 
+OPT_OUTS = [
+    "X-Robots-Tag=noai",
+    "X-Robots-Tag=noindex,+NoImageAI",
+    "x-robots-tag=all&X-ROBOTS-TAG=noai",
+    "X-Robots-Tag=noai&X-Robots-Tag=all",
+    "X-Robots-Tag=somebot:+noai,+noimageai",
+    "X-Robots-Tag=unavailable_after:+25+Jun+2010+15:00:00+PST,+noai",
+    "TDM-Reservation=1",
+]
+
+
+@pytest.mark.parametrize("query", OPT_OUTS)
+def test_an_image_whose_owner_opted_out_is_left_alone_unless_the_setting_says_otherwise(query: str) -> None:
+    with serving() as server:
+        answer = ask(f"{server.base}/headed/1?{query}")
+        assert (answer.status, answer.data) == (ImageStatus.OPTED_OUT, b"")
+        assert server.requests.total() == 1
+        heedless = LOOPBACK.model_copy(update={"respect_opt_out": "never"})
+        assert ask(f"{server.base}/headed/1?{query}", heedless).data == picture()
+
+
+@pytest.mark.parametrize(
+    "query", ["X-Robots-Tag=noindex,+nofollow", "tdm-reservation=0", "X-Robots=noai", "X-Robots-Tag=noairplanes"]
+)
+def test_other_directives_are_no_opt_out(query: str) -> None:
+    with serving() as server:
+        assert ask(f"{server.base}/headed/1?{query}").status is ImageStatus.OK
+
+
+def test_what_is_not_there_is_not_opted_out() -> None:
+    with serving() as server:
+        assert ask(f"{server.base}/missing/1?X-Robots-Tag=noai").status is ImageStatus.NOT_FOUND
+
+
 @pytest.mark.parametrize(
     "host",
     [

@@ -18,10 +18,17 @@ from stage_tasks import sealed
 from stage_tasks import task as task_of
 
 from benchmarks.fault_server import FaultServer, header_of_900_megapixels, picture, serving
+from pipeline.datasets.demo.settings import DemoDataset
+from pipeline.datasets.folder.settings import FolderDataset
+from pipeline.datasets.nuswide.settings import NusWideDataset
+from pipeline.datasets.openimages.settings import OpenImagesDataset
+from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
+from pipeline.files.storage import Storage
 from pipeline.files.tables import write_table
-from pipeline.stages.download import Settings, run
-from schemas.config import DownloadConfig
+from pipeline.stages.download import Settings, run, stage
+from schemas.config import Config, DownloadConfig
+from schemas.datasets import DatasetSection
 from schemas.errors import PipelineError, TimeBudgetError
 from schemas.status import ImageStatus
 from schemas.tables import DOWNLOADS, IMAGES, INDEX
@@ -189,6 +196,33 @@ def test_a_malformed_address_costs_no_other_image_even_while_its_host_waits(
     output, _, images = downloaded(task_for(tmp_path, rows, base=server.base))
     assert output.counts == {"bad_address": 2, "not_found": 1, "ok": 4}
     assert images == [picture(0), picture(1), None, picture(2), None, None, picture(3)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "setting", "settled"),
+    [
+        (FolderDataset(), "auto", "always"),
+        (FolderDataset(), "never", "never"),
+        (DemoDataset(), "auto", "never"),
+        (NusWideDataset(), "auto", "never"),
+        (OpenImagesDataset(), "auto", "never"),
+        (OpenImagesDataset(), "always", "always"),
+    ],
+)
+def test_opt_outs_are_respected_but_for_what_a_publisher_hosts(
+    dataset: DatasetSection, setting: str, settled: str, tmp_path: Path
+) -> None:
+    download = DownloadConfig.model_validate({"respect_opt_out": setting})
+    described = stage(Config(dataset=dataset, download=download), Sources(Storage(tmp_path)))
+    assert described.settings.download.respect_opt_out == settled
+    assert "respect_opt_out" not in str(described.recipe)
+
+
+def test_an_image_whose_owner_opted_out_is_a_row_without_bytes(server: FaultServer, tmp_path: Path) -> None:
+    rows = [row("kept", ("demo", "ok/1")), row("withheld", ("demo", "headed/1?X-Robots-Tag=noai"))]
+    output, found, images = downloaded(task_for(tmp_path, rows, base=server.base))
+    assert output.counts == {"ok": 1, "opted_out": 1}
+    assert (found[1]["error"], images) == ("the server says X-Robots-Tag: noai", [picture(1), None])
 
 
 def test_the_first_location_that_has_the_image_gives_it(server: FaultServer, tmp_path: Path) -> None:
