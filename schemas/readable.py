@@ -1,4 +1,4 @@
-"""Sizes, durations and names of figures as people read them, on a console and on a page.
+"""Sizes, durations, hashes and names of figures as people read them, on a console and on a page.
 
 A number and its unit are `gap` apart: a page passes a space at which no line ends.
 """
@@ -33,6 +33,12 @@ def rough_duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def hashes_apart(first: str, second: str, digits: int = 16) -> tuple[str, str]:
+    """The first digits of two hashes, or all of them where those are equal."""
+    shown = digits if first[:digits] != second[:digits] else None
+    return f"{first[:shown]}...", f"{second[:shown]}..."
 
 
 _FIGURES = {

@@ -22,6 +22,7 @@ from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
 from schemas.features import FeatureSpec
+from schemas.readable import hashes_apart
 from schemas.status import ImageStatus
 
 if TYPE_CHECKING:
@@ -175,9 +176,10 @@ def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
     spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
     found = weights.sha256(config.backbone, describe(config.backbone).published)
     if found != spec.weights_sha256:
+        got, before = hashes_apart(found, spec.weights_sha256)
         raise PipelineError(
-            f"predict: the backbone's weights have sha256 {found[:16]}..., the features were made with "
-            f"{spec.weights_sha256[:16]}... ({spec.weights});",
+            f"predict: the backbone's weights have sha256 {got}, the features were made with {before} "
+            f"({spec.weights});",
             expected="the same",
             hint="Set backbone.weights to those, or run:",
             run=Command("train", dataset=config.dataset.name),

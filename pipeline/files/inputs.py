@@ -22,9 +22,8 @@ from pipeline.files.storage import Storage
 from pipeline.files.tables import TABLE_ERRORS, parsed_row, parsed_table
 from schemas.command import Command
 from schemas.errors import IntegrityError, PipelineError
+from schemas.readable import hashes_apart
 from schemas.receipts import FileReceipt, Receipt
-
-_SHOWN_DIGITS = 16
 
 
 def shard_name(shard: int) -> str:
@@ -305,8 +304,8 @@ class Inputs:
 
     def _compare(self, stage: str, file: FileReceipt, found: str) -> None:
         if found != file.sha256:
-            digits = next(end for end in (_SHOWN_DIGITS, len(found)) if found[:end] != file.sha256[:end])
-            raise self._damaged(stage, file, f"sha256 {found[:digits]}...", f"{file.sha256[:digits]}...")
+            got, expected = hashes_apart(found, file.sha256)
+            raise self._damaged(stage, file, f"sha256 {got}", expected)
 
     def _gone(self, stage: str, file: FileReceipt, error: OSError) -> IntegrityError:
         gone = isinstance(error, FileNotFoundError)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.images.problem import ImageProblem
 from schemas.command import Command
 from schemas.errors import IntegrityError
+from schemas.readable import hashes_apart
 from schemas.status import ImageStatus
 
 _SHOWN_DIGITS = 12
@@ -37,9 +38,10 @@ class ImageSource:
         """
         if self.data is not None:
             if self.sha256 is not None and (digest := hashlib.sha256(self.data).hexdigest()) != self.sha256:
+                got, expected = hashes_apart(digest, self.sha256, _SHOWN_DIGITS)
                 raise IntegrityError(
-                    f"an image in the images shard has sha256 {digest[:_SHOWN_DIGITS]}...",
-                    expected=f"{self.sha256[:_SHOWN_DIGITS]}... as the downloads shard says",
+                    f"an image in the images shard has sha256 {got}",
+                    expected=f"{expected} as the downloads shard says",
                     run=Command("verify"),
                 )
             return self.data
@@ -55,7 +57,8 @@ class ImageSource:
             raise ImageProblem(ImageStatus.UNREADABLE_FILE, (error.strerror or "input/output error").lower()) from error
         digest = hashlib.sha256(data).hexdigest()
         if digest != self.sha256:
-            raise _changed(f"sha256 {digest[:_SHOWN_DIGITS]}..., was {str(self.sha256)[:_SHOWN_DIGITS]}...")
+            got, before = hashes_apart(digest, str(self.sha256), _SHOWN_DIGITS)
+            raise _changed(f"sha256 {got}, was {before}")
         return data
 
 

@@ -13,6 +13,7 @@ from pipeline.vectors.rule import alternatives, choose
 from schemas.command import Command
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
+from schemas.readable import hashes_apart
 
 Bases = Callable[[], AbstractContextManager[Mapping[str, str]]]
 
@@ -38,8 +39,9 @@ def embed_labels(names: Sequence[str], config: EmbedConfig, sha256: str, bases: 
 def _read(config: EmbedConfig, sha256: str, bases: Bases, words: Collection[str]) -> WordVectors:
     with bases() as addresses, vectors_file(config, addresses) as path:
         if (actual := sha256_file(path)) != sha256:
+            got, before = hashes_apart(actual, sha256)
             raise PipelineError(
-                f"embed.vectors: {path} has sha256 {actual[:16]}..., the label matrix was made from {sha256[:16]}...;",
+                f"embed.vectors: {path} has sha256 {got}, the label matrix was made from {before};",
                 expected="the same",
                 hint="Set embed.vectors to that file, or run:",
                 run=Command("train"),
