@@ -25,7 +25,6 @@ _LIBCURL = 0x080400
 AS_IT_IS = "Accept-Encoding: identity"
 # An answer without a status line; the schemes that libcurl knows are checked before. The second is an old name.
 NO_HTTP = frozenset({pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY})
-_LONGEST_MS = 2**31 - 1  # that libcurl takes, 25 days
 _READABLE, _WRITABLE = pycurl.POLL_IN, pycurl.POLL_OUT
 
 
@@ -141,7 +140,7 @@ class Transfers:
         handle = self._idle.pop() if self._idle else self._handle()
         try:
             prepare(handle, reply, address, proxy, self._networks)
-            handle.setopt(pycurl.TIMEOUT_MS, _milliseconds(budget_s))
+            handle.setopt(pycurl.TIMEOUT_MS, max(1, int(budget_s * 1000)))
             handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0 if look_up else _NAMES_KNOWN_S)
             handle.setopt(pycurl.FRESH_CONNECT, fresh)
             self._multi.add_handle(handle)
@@ -217,7 +216,7 @@ def new_handle(config: DownloadConfig) -> pycurl.Curl:
     handle.setopt(pycurl.NOSIGNAL, True)
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # so that connections are requests under way
     handle.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
-    handle.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(config.connect_timeout_s))
+    handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(config.connect_timeout_s * 1000))
     handle.setopt(pycurl.USERAGENT, config.user_agent.encode())
     handle.setopt(pycurl.HTTPHEADER, [AS_IT_IS])
     return handle
@@ -257,10 +256,6 @@ def _opener(networks: Networks | None, reply: Reply) -> Any:
         return _Lent(family, kind, protocol)
 
     return opened
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, min(int(seconds * 1000), _LONGEST_MS))
 
 
 def _text(value: bytes) -> str:
