@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from pipeline.commands.retry import FAILURES
 from pipeline.engine.graph import Graph, inputs_of
 from pipeline.files.inputs import Inputs
 from schemas.receipts import Receipt
 from schemas.status import ImageStatus
 
-_FINE = frozenset({ImageStatus.OK, ImageStatus.REMOVED})
 _NAMED = 3
 
 
@@ -50,7 +50,7 @@ def failures(graph: Graph, statuses: Collection[ImageStatus]) -> Iterator[Failur
 
 def named(graph: Graph) -> str:
     """Three images that failed, by name, for a message that counts them."""
-    some = failures(graph, frozenset(ImageStatus) - _FINE)
+    some = failures(graph, FAILURES - {ImageStatus.OPTED_OUT})
     return ", ".join(f"{failure.image_id} ({failure.status})" for failure in islice(some, _NAMED))
 
 
