@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.commands import console
+from pipeline.files.refusals import refusal
 from pipeline.settings.options import JsonOption, Where, with_common_options
 from schemas.command import Command
 from schemas.errors import PipelineError, problem_json
@@ -285,7 +286,8 @@ def main() -> None:
         if debug:
             raise
         unexpected = f"unexpected {type(error).__name__}: {error}"
-        _fail(PipelineError(unexpected, hint="Run again with --debug for a traceback"), as_json)
+        hint = "Run again with --debug for a traceback"
+        _fail(refusal(error, "a file") or PipelineError(unexpected, hint=hint), as_json)
 
 
 def _run(

@@ -83,6 +83,8 @@ def _own_problem(storage: Storage, path: str) -> str | None:
             return "all its bytes are lost"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
+    except PipelineError as error:  # a disk that fails
+        return error.what
     return {True: "", False: "its bytes are not those of the hash in it", None: None}[whole]
 
 
@@ -92,6 +94,8 @@ def _problem(storage: Storage, file: FileReceipt) -> str | None:
         found = storage.sha256(file.path)
     except FileNotFoundError:
         return f"{path}: gone"
-    except OSError as error:  # a disk that fails
+    except OSError as error:
         return f"{path}: cannot be read ({error.strerror})"
+    except PipelineError as error:  # a disk that fails
+        return f"{path}: {error.what}"
     return None if found == file.sha256 else f"{path}: sha256 {found}, its receipt says {file.sha256}"

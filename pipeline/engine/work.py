@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pipeline.engine.ledger import Ledger, seal
 from pipeline.engine.task import Output, Task
+from pipeline.files.refusals import refusals_named
 from pipeline.machine import stopping
 from pipeline.machine.environment import environment
 from pipeline.machine.memory import compact
@@ -65,7 +66,11 @@ class Job:
         ledger = Ledger(task.storage, task.stage, task.folder, self.record)
         ledger.forget(task.shard)
         started_at, started = time.time(), time.perf_counter()
-        with throttled(lambda *words: hear(Told(task.stage, *words))) as channel, heard_by(channel):
+        with (
+            throttled(lambda *words: hear(Told(task.stage, *words))) as channel,
+            heard_by(channel),
+            refusals_named(f"below {task.storage.shown(task.folder)}", "read or write"),
+        ):
             outputs = sorted(self.run(task), key=lambda output: output.shard is None)
         seconds = (time.perf_counter() - started) / len(outputs)
         return [self._seal(ledger, output, len(outputs) - 1, started_at, seconds) for output in outputs]

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.files.refusals import refusal_to_read
 from pipeline.files.storage import Storage
 from pipeline.files.tables import TABLE_ERRORS, parsed_row, parsed_table
 from schemas.command import Command
@@ -296,6 +297,9 @@ class Inputs:
         try:
             yield checked
         except TABLE_ERRORS as error:
+            path = self._storage.shown(self.file(stage, name, shard).path)
+            if (refused := refusal_to_read(error, path)) is not None:
+                raise refused from error
             raise self.damaged(stage, name, shard, f"it cannot be read as a table ({error})") from error
 
     def _compare_size(self, stage: str, file: FileReceipt, found: int) -> None:

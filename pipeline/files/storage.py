@@ -8,24 +8,21 @@ import errno
 import hashlib
 import mmap
 import os
+import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from pipeline.files import own_hash
-from schemas.command import AGAIN
+from pipeline.files.refusals import ABSENCE, TEMPORARY_SUFFIX, refusals_named
 from schemas.errors import PipelineError, UsageError
 
-TEMPORARY_SUFFIX = ".tmp"
 _READ_BYTES = 1 << 20
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the limit on the size of a file is reached",
-}
+# Ours, and those of safetensors, which writes beside the file that it was given and renames.
+_TEMPORARY = re.compile(rf"\..*{re.escape(TEMPORARY_SUFFIX)}|\.tmp[A-Za-z0-9]{{6}}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,8 @@ class Storage:
         Names that begin with a dot and end in `.tmp` are swept by the next run.
         """
         path = self.local(folder)
-        path.mkdir(parents=True, exist_ok=True)
+        with refusals_named(path):
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     @contextmanager
@@ -63,30 +61,24 @@ class Storage:
         An exception inside leaves nothing behind. A kill leaves a `.tmp` file that `sweep` removes.
 
         Raises:
-            PipelineError: the disk is full.
+            PipelineError: the system refuses to write there.
         """
         target = self.local(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
-        try:
-            temporary.touch()
-            mode = temporary.stat().st_mode  # as the umask has it: safetensors would make it 0600
-            yield temporary
-            temporary.chmod(mode)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.rename(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise PipelineError(
-                    f"{_FULL[error.errno]}: cannot write {target}",
-                    hint="Free space, run the same command:",
-                    run=AGAIN,
-                ) from error
-            raise
-        finally:
-            temporary.unlink(missing_ok=True)
+        with refusals_named(target):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.touch()
+                mode = temporary.stat().st_mode  # as the umask has it: safetensors would make it 0600
+                yield temporary
+                temporary.chmod(mode)
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                temporary.rename(target)
+                _sync_folder(target.parent)
+            finally:
+                with suppress(OSError):  # what ended the writing is to be told; the next run sweeps
+                    temporary.unlink(missing_ok=True)
 
     def write(self, path: str, data: bytes) -> None:
         """Commit these bytes."""
@@ -97,51 +89,56 @@ class Storage:
         """All bytes of a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            OSError: there is none.
+            PipelineError: the system refuses to read it.
         """
-        return self.local(path).read_bytes()
+        with _reading(self.local(path)) as file:
+            return file.read_bytes()
 
     def size_bytes(self, path: str) -> int:
         """Size of a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            OSError: there is none.
+            PipelineError: the system refuses to look at it.
         """
-        return self.local(path).stat().st_size
+        with _reading(self.local(path)) as file:
+            return file.stat().st_size
 
     def exists(self, path: str) -> bool:
         """Whether the file is there."""
-        return self.local(path).exists()
+        with _reading(self.local(path)) as file:
+            return file.exists()
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Size in bytes of every committed file directly in a folder, by name; empty where the folder is not there."""
         try:
-            with os.scandir(self.local(folder)) as entries:
+            with _reading(self.local(folder)) as inside, os.scandir(inside) as entries:
                 return {
                     entry.name: entry.stat().st_size
                     for entry in entries
-                    if entry.is_file() and not entry.name.endswith(TEMPORARY_SUFFIX)
+                    if entry.is_file() and not _TEMPORARY.fullmatch(entry.name)
                 }
         except FileNotFoundError:
             return {}
 
     def folders(self) -> Iterator[tuple[str, list[str]]]:
         """Every folder below, with the names of the files directly in it, in order."""
-        for folder, inside, names in os.walk(self.root):
+        for folder, inside, names in self._walk():
             inside.sort()
             if folder != self.root:
                 yield Path(folder).relative_to(self.root).as_posix(), sorted(names)
 
     def files(self) -> Iterator[str]:
         """Every file below but hidden ones, in order."""
-        for folder, inside, names in os.walk(self.root):
+        for folder, inside, names in self._walk():
             inside.sort()
             paths = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
             yield from (path.relative_to(self.root).as_posix() for path in paths)
 
     def is_whole(self, path: str) -> bool | None:
         """Whether a file has the bytes of the hash that it carries; None where it carries none."""
-        with self.local(path).open("rb") as file:
+        with _reading(self.local(path)) as local, local.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 return None
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -155,17 +152,54 @@ class Storage:
         return max(found, key=lambda path: path.stat().st_mtime_ns).relative_to(self.root).as_posix()
 
     def sha256(self, path: str) -> str:
-        """Hash of a file's bytes, 64 hex digits."""
-        return sha256_file(self.local(path))
+        """Hash of a file's bytes, 64 hex digits.
+
+        Raises:
+            OSError: there is no such file.
+            PipelineError: the system refuses to read it.
+        """
+        with _reading(self.local(path)) as file:
+            return sha256_file(file)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
-        self.local(path).unlink(missing_ok=True)
+        with refusals_named(self.local(path), "remove"):
+            self.local(path).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what killed writers left. Only for the holder of the lock."""
-        for left in Path(self.root).rglob(f".*{TEMPORARY_SUFFIX}"):
-            left.unlink(missing_ok=True)
+        for folder, _, names in self._walk():
+            for left in (Path(folder, name) for name in names if _TEMPORARY.fullmatch(name)):
+                with refusals_named(left, "remove"):
+                    left.unlink(missing_ok=True)
+
+    def _walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """As `os.walk` does, but a folder that cannot be read is an error and not empty."""
+
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # gone meanwhile
+                raise error
+
+        with refusals_named(self.root, "read"):
+            yield from os.walk(self.root, onerror=refuse)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Look at a file; that there is none is for whoever asks to judge.
+
+    Raises:
+        OSError: there is no such file, or a folder.
+        PipelineError: the system refuses to read it.
+    """
+    absent: OSError | None = None
+    with refusals_named(path, "read"):
+        try:
+            yield path
+        except ABSENCE as error:
+            absent = error
+    if absent is not None:
+        raise absent
 
 
 def users_folder(folder: Path, command: str) -> Storage:

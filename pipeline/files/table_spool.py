@@ -3,16 +3,16 @@
 Memory holds a few batches at a time, whatever the number of rows: pages of a mapped file would count as memory too.
 """
 
-import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.files.storage import TEMPORARY_SUFFIX
+from pipeline.files.refusals import TEMPORARY_SUFFIX, refusals_named
 from pipeline.machine.telling import counted, tell
 
 _BATCH_ROWS = 65_536
@@ -27,19 +27,26 @@ def open_table_spool(folder: Path, tables: Iterator[pa.Table], schema: pa.Schema
         folder: where the file lies; it has a temporary name, so that `Storage.sweep` removes it after a kill.
         tables: consumed one by one.
         schema: of every table.
+
+    Raises:
+        PipelineError: the system refuses to write there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".rows.", suffix=TEMPORARY_SUFFIX) as file:
-        starts = [0]
-        with pa.ipc.new_file(file, schema) as writer:
-            for table in tables:
-                for batch in table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS):
-                    writer.write_batch(batch)
-                    starts.append(starts[-1] + batch.num_rows)
-                    tell(starts[-1], None, counted(starts[-1], None, "rows read"))
-        file.flush()
-        with pa.OSFile(file.name) as whole, pa.ipc.open_file(whole) as reader:
-            yield TableSpool(file.name, reader, starts)
+    path = folder / f".rows.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    with refusals_named(folder, "put rows aside in"):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            starts = [0]
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+                for table in tables:
+                    for batch in table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS):
+                        writer.write_batch(batch)
+                        starts.append(starts[-1] + batch.num_rows)
+                        tell(starts[-1], None, counted(starts[-1], None, "rows read"))
+            with pa.OSFile(str(path)) as whole, pa.ipc.open_file(whole) as reader:
+                yield TableSpool(str(path), reader, starts)
+        finally:
+            with suppress(OSError):  # what ended the work is to be told; the next run sweeps
+                path.unlink(missing_ok=True)
 
 
 class TableSpool:

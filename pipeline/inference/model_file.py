@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline.files.inputs import Inputs
+from pipeline.files.refusals import refusal_to_read
 from pipeline.files.storage import Storage
 from pipeline.models import MODELS
 from pipeline.models.contract import has_response_maps, put
@@ -101,6 +102,8 @@ def load_model(path: Path) -> SavedModel:
         settings: type[ModelSection] = MODELS.load(document["model"]["name"]).SETTINGS
         config, sizes = settings(**document["model"]), FeatureSizes.from_json(document["sizes"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        if (refused := refusal_to_read(error, path)) is not None:
+            raise refused from error
         raise IntegrityError(
             f"{path} is no model of ours ({type(error).__name__}: {error})",
             expected="what biam-pipe train writes",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import sha256_file
 from pipeline.machine import stopping
 from pipeline.machine.telling import counted, tell
@@ -86,11 +87,12 @@ def fetch(address: str, target: Path, sha256: str | None = None, *, setting: str
         return Path(address)
     record = _beside(target, ".sha256")
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with refusals_named(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_beside(target, ".lock")):
             if not target.exists():
                 partial, state = _beside(target, ".partial"), _beside(target, ".partial.json")
-                with partial.open("ab") as file:
+                with refusals_named(partial), partial.open("ab") as file:
                     _complete(_Partial(address, file, state), _way_out(target, setting, "Download it by hand to"))
                 _commit(address, partial, target, sha256)
                 state.unlink(missing_ok=True)

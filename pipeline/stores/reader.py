@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from pipeline.files.refusals import refusal_to_read
 from schemas.command import Command
 from schemas.errors import IntegrityError
 from schemas.features import FeatureSpec
@@ -71,10 +72,13 @@ def damage_named(path: Path, *more: type[Exception]) -> Iterator[None]:
 
     Raises:
         IntegrityError: in place of what broken bytes bring about, or of one of `more`.
+        PipelineError: the system refuses to read it.
     """
     try:
         yield
     except (*_DAMAGE, *more) as error:
+        if (refused := refusal_to_read(error, path)) is not None:
+            raise refused from error
         raise IntegrityError(
             f"{path}:",
             got=f"a file that cannot be read ({error})",

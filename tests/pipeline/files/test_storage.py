@@ -36,9 +36,23 @@ def test_what_killed_writers_left_is_no_file_and_is_swept(tmp_path: Path) -> Non
     storage = Storage(str(tmp_path))
     storage.write("a/b.txt", b"one")
     (tmp_path / "a/.b.txt.0123.tmp").write_bytes(b"torn")
+    (tmp_path / "a/.tmpX3a9bQ").write_bytes(b"what safetensors calls a file on its way")
     assert storage.sizes("a") == {"b.txt": 3}
     storage.sweep()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_safetensors_calls_a_file_on_its_way_as_sweep_expects(tmp_path: Path) -> None:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with pytest.raises(SafetensorError) as error:
+        save_file({"a": torch.zeros(1)}, tmp_path / "absent/x")
+    name = Path(str(error.value).rpartition('at path "')[2].rstrip('"')).name
+    (tmp_path / name).touch()
+    Storage(str(tmp_path)).sweep()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_newest_file_of_a_pattern_is_found(tmp_path: Path) -> None:
