@@ -4,6 +4,7 @@ PipelineError            1    what; what was got or found, and expected; what to
 |- UsageError            2    the command, a setting or a name is wrong
 |- TooManyFailedError    3    finished, but more images were quarantined than the settings allow
 |- IntegrityError        4    a shard or a file does not have the bytes its receipt says
+|- HeldFolderError       5    another run holds the work folder
 |- TimeBudgetError      75    the time budget is used up; run the same command again
 |- InterruptedRunError 130    Ctrl-C or SIGTERM; the work folder is consistent
 """
@@ -92,6 +93,12 @@ class IntegrityError(PipelineError):
     """Bytes on disk are not the bytes that a receipt or a pinned hash names."""
 
     exit_code = 4
+
+
+class HeldFolderError(PipelineError):
+    """Another run holds the work folder."""
+
+    exit_code = 5
 
 
 class TimeBudgetError(PipelineError):

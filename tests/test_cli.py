@@ -321,7 +321,7 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
     from pipeline.files.storage import Storage
 
     with writing(Storage(str(shell.folder / "work/demo"))):
-        told = shell("run --set train.lr=0.5", code=1).stderr
+        told = shell("run --set train.lr=0.5", code=5).stderr
     assert f"is being written by process {os.getpid()}" in told
 
 

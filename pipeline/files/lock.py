@@ -9,15 +9,18 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import Storage
-from schemas.errors import PipelineError
+from schemas.errors import HeldFolderError, PipelineError
 
 _FILE = ".lock"
+_TEXT_BYTES = 4096  # many times what is written
+_MOST = 2**31 - 1  # no system has a process of a higher number
 _CLOCK_S = 2.0  # by which a process may seem younger than what it wrote
 
 
@@ -45,18 +48,25 @@ def writer(storage: Storage) -> Writer | None:
         None where nobody writes, and the last one who did came to an end that it knew of.
     """
     path = storage.local(_FILE)
-    found = _written(path.read_text(errors="replace") if path.exists() else "")
+    with refusals_named(path, "read"):
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            found = _written(file.read(_TEXT_BYTES))
     return None if found is None else Writer(**found, alive=_alive(**found))
 
 
-def _written(text: str) -> dict[str, Any] | None:
+def _written(text: bytes) -> dict[str, Any] | None:
     """What a lock file says of its writer; None where it says nothing, or nothing that can be read."""
     try:
         found = json.loads(text)
+        pid, host = int(found["pid"]), str(found["host"])
         since = datetime.fromisoformat(found["since"]).astimezone(UTC)
-        return {"pid": int(found["pid"]), "host": str(found["host"]), "since": since.isoformat(timespec="seconds")}
-    except (ValueError, TypeError, LookupError, OverflowError):  # empty, half written or damaged
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):  # empty, half written or damaged
         return None
+    if not (0 < pid <= _MOST and host.isprintable()):
+        return None
+    return {"pid": pid, "host": host, "since": since.isoformat(timespec="seconds")}
 
 
 def _alive(pid: int, host: str, since: str) -> bool | None:
@@ -69,6 +79,8 @@ def _alive(pid: int, host: str, since: str) -> bool | None:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         return False
+    except psutil.Error:  # it is there, and another user's
+        return None
     return started < datetime.fromisoformat(since).timestamp() + _CLOCK_S
 
 
@@ -77,32 +89,36 @@ def writing(storage: Storage) -> Iterator[None]:
     """Hold the work folder of one data set.
 
     Raises:
-        PipelineError: another process holds it (the text names it), or nothing can be written there.
+        HeldFolderError: another process holds it; the text names it.
+        PipelineError: nothing can be written there.
     """
-    try:
+    path = storage.local(_FILE)
+    with refusals_named(path):
         storage.local("").mkdir(parents=True, exist_ok=True)
-        opened = storage.local(_FILE).open("a+", errors="replace")
-    except OSError as error:
-        raise PipelineError(f"cannot write in {storage.root}: {error.strerror}", hint="Use another --work") from error
+        if path.exists() and not path.is_file():
+            raise PipelineError(f"{path} is no file, so nobody can hold {storage.root}", hint="Remove it")
+        opened = path.open("a+b", buffering=0)
     with opened as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with refusals_named(path, "lock"):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise PipelineError(
-                f"{storage.root} is being written by {_holder(file.read())}",
+            raise HeldFolderError(
+                f"{storage.root} is being written by {_holder(file.read(_TEXT_BYTES))}",
                 hint="Wait for it, stop it, or use another --work",
             ) from error
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
-        file.flush()
+        with refusals_named(path):
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}).encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):  # the next writer sees to it; what ended this one is to be told
+                file.truncate(0)
 
 
-def _holder(text: str) -> str:
+def _holder(text: bytes) -> str:
     holder = _written(text)
     return f"process {holder['pid']} on {holder['host']} since {holder['since']}" if holder else "another process"
 

@@ -1,5 +1,6 @@
 """One writer at a time."""
 
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 
 from pipeline.files.lock import Writer, writer, writing
 from pipeline.files.storage import Storage
-from schemas.errors import PipelineError
+from schemas.errors import HeldFolderError, PipelineError
 
 _HOLD = """
 import sys
@@ -26,7 +27,7 @@ with writing(Storage(sys.argv[1])):
 
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
-    told = pytest.raises(PipelineError, match=r"is being written by process \d+ on .* since 20")
+    told = pytest.raises(HeldFolderError, match=r"is being written by process \d+ on .* since 20")
     with writing(Storage(str(tmp_path))), told, writing(Storage(str(tmp_path))):
         pass
     with writing(Storage(str(tmp_path))):
@@ -68,14 +69,56 @@ def test_a_process_that_began_after_the_writer_is_another_and_one_elsewhere_cann
 
 
 @pytest.mark.parametrize(
-    "text", [b'{"pid": 1', b"\xff\xfe{}", b"[1]", b'{"pid": "x", "host": "h", "since": "2001"}', b"7"]
+    "text",
+    [
+        b"",
+        b'{"pid": 1',
+        b"\xff\xfe{}",
+        b"[1]",
+        b"7",
+        b"null",
+        b"[" * 4096,
+        b'{"pid": "x", "host": "h", "since": "2001-01-01"}',
+        b'{"pid": 1, "host": "h", "since": 7}',
+        b'{"pid": 1, "host": "h", "since": "0001-01-01T00:00:00+23:00"}',
+        b'{"pid": [], "host": "h", "since": "2001-01-01"}',
+        b'{"pid": -1, "host": "h", "since": "2001-01-01"}',
+        b'{"pid": Infinity, "host": "h", "since": "2001-01-01"}',
+        b'{"pid": 1' + b"0" * 30 + b', "host": "h", "since": "2001-01-01"}',
+        b'{"pid": 1, "host": "\\ud800", "since": "2001-01-01"}',
+    ],
 )
 def test_a_lock_file_that_cannot_be_read_names_nobody_and_stops_nobody(tmp_path: Path, text: bytes) -> None:
     (tmp_path / ".lock").write_bytes(text)
     assert writer(Storage(str(tmp_path))) is None
     with (tmp_path / ".lock").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(PipelineError, match="written by another process"), writing(Storage(str(tmp_path))):
+        with pytest.raises(HeldFolderError, match="written by another process"), writing(Storage(str(tmp_path))):
             pass
     with writing(Storage(str(tmp_path))):
         pass
+
+
+def test_what_stands_in_the_place_of_the_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    assert writer(Storage(str(tmp_path))) is None
+    with pytest.raises(PipelineError, match=r"\.lock is no file, so nobody can hold .*Remove it"):
+        writing(Storage(str(tmp_path))).__enter__()
+    (tmp_path / ".lock").rmdir()
+    os.mkfifo(tmp_path / ".lock")
+    assert writer(Storage(str(tmp_path))) is None  # opened, it would wait for somebody who writes
+    with pytest.raises(PipelineError, match=r"\.lock is no file"):
+        writing(Storage(str(tmp_path))).__enter__()
+
+
+def test_a_folder_that_cannot_be_made_or_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PipelineError, match=r"a part of the path is no folder: cannot .*file/demo"):
+        writing(Storage(str(tmp_path / "file/demo"))).__enter__()
+
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with pytest.raises(PipelineError, match=r"the file system gives no locks: cannot lock .*/\.lock.* with flock"):
+        writing(Storage(str(tmp_path))).__enter__()
