@@ -29,6 +29,7 @@ from pipeline.engine.registry import Registry
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
 from pipeline.files.lock import writing
+from pipeline.files.scratch import sweep_scratch
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
 from pipeline.metrics import PROTOCOLS
@@ -90,6 +91,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
     _refuse_infeasible(graph, lines, request.scheduler)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
+        sweep_scratch()
         graph, sources = _graph(config, storage, request.stage, request.retry)
         sources.save()
         examine(graph, config.download.max_pixels)

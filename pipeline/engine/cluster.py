@@ -6,17 +6,18 @@ when it is killed: each watches the pipe its nanny holds.
 """
 
 import logging
+import multiprocessing
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.engine.task import Place
 from pipeline.engine.work import Hear, Told
+from pipeline.files.scratch import scratch_folder
 from pipeline.machine import stopping
 from schemas.command import AGAIN
 from schemas.config import EngineConfig
@@ -244,23 +245,64 @@ def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Cl
     Raises:
         PipelineError: the workers do not start.
     """
+    _require_dask()
+    _require_semaphores()
     import dask
     from distributed import Client, SpecCluster
 
     with ExitStack() as stack:
-        scratch = stack.enter_context(TemporaryDirectory(prefix="biam-pipe-"))
-        stack.enter_context(dask.config.set(_DASK))
+        scratch = str(stack.enter_context(scratch_folder()))
+        # What users set for clusters of their own, such as encryption, is not for this one: Dask's own defaults count.
+        own = {**dask.config.merge(*dask.config.defaults), **_DASK, "temporary-directory": scratch}
+        stack.enter_context(dask.config.set(own))
         scheduler, workers = _layout(settings, places, scratch)
         try:
             cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
             client = Client(stack.enter_context(cluster), set_as_default=False)
         except (AssertionError, OSError, RuntimeError, TimeoutError) as error:  # which of them is chance
             raise PipelineError(
-                f"the worker processes did not start within {_START_S:g} s ({type(error).__name__})",
+                f"the worker processes did not start within {_START_S:g} s ({_first_cause(error)})",
                 hint="Is the machine short of memory, processes or open files? Run the same command again:",
                 run=AGAIN,
             ) from error
         yield stack.enter_context(client)
+
+
+def _require_dask() -> None:
+    """Import Dask, which reads its settings then: those in the home folder, those of the machine, and variables.
+
+    Raises:
+        PipelineError: they cannot be read.
+    """
+    try:
+        import dask.config  # noqa: F401
+    except (ValueError, OSError) as error:
+        raise PipelineError(
+            f"Dask cannot read its settings: {' '.join(str(error).split())}", hint="Correct that file or move it away"
+        ) from error
+
+
+def _require_semaphores() -> None:
+    """See that processes can have semaphores: Dask's wait a minute for workers that can have none.
+
+    Raises:
+        PipelineError: they cannot.
+    """
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        raise PipelineError(
+            f"the system gives processes no semaphores ({error.strerror})",
+            hint="Is /dev/shm there, writable and not full? Then run the same command again:",
+            run=AGAIN,
+        ) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    """What began it, on one line: Dask wraps what went wrong more than once."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return ": ".join(filter(None, [type(error).__name__, *str(error).strip().splitlines()[:1]]))
 
 
 @contextmanager
@@ -270,6 +312,7 @@ def _connected(address: str) -> Iterator["Client"]:
     Raises:
         PipelineError: nobody answers.
     """
+    _require_dask()
     from distributed import Client
 
     try:

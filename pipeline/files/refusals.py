@@ -16,7 +16,7 @@ from schemas.errors import PipelineError
 ABSENCE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 TEMPORARY_SUFFIX = ".tmp"  # of what is not committed yet
 
-_ELSEWHERE = "Use another --work, or see to it that this user may write there"
+_ELSEWHERE = "Use another folder (--work; BIAM_PIPE_CACHE for what is fetched; TMPDIR), or let this user write there"
 _WHOLE = "See to the disk (dmesg may say more)"
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free space (bytes or inodes)"),

@@ -50,9 +50,18 @@ def fetching(config: DownloadConfig) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept for all work folders: `$BIAM_PIPE_CACHE`, else `~/.cache/biam-pipe`."""
+    """Where fetched files are kept for all work folders: `$BIAM_PIPE_CACHE`, else `~/.cache/biam-pipe`.
+
+    Raises:
+        PipelineError: there is neither.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else Path.home() / ".cache" / "biam-pipe"
+    try:
+        return Path(chosen) if chosen else Path.home() / ".cache" / "biam-pipe"
+    except RuntimeError as error:  # no HOME, and no line in the password file
+        raise PipelineError(
+            "this user has no home folder to keep fetched files in", hint=f"Set {CACHE_VARIABLE} to a folder"
+        ) from error
 
 
 def is_web_address(address: str) -> bool:

@@ -1,11 +1,9 @@
 """A store tried on three made-up rows: whether what it writes comes back, through everything that a reader has."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import numpy as np
 
 from pipeline.engine.registry import unfulfilled
+from pipeline.files.scratch import scratch_folder
 from pipeline.stores.batch import FeatureBatch, dtype_of
 from pipeline.stores.contract import Store
 from pipeline.stores.reader import Reader
@@ -32,8 +30,8 @@ def trial(store: Store) -> str | None:
     if not (isinstance(store.SUFFIX, str) and store.SUFFIX.startswith(".") and len(store.SUFFIX) > 1):
         return f"has SUFFIX = {store.SUFFIX!r}, expected that of its files, with the dot"
     maps = {one.column: _numbers(one) for one in _MAPS}
-    with TemporaryDirectory(prefix="biam-pipe-") as folder:
-        path = Path(folder, f"shard-00000{store.SUFFIX}")
+    with scratch_folder() as folder:
+        path = folder / f"shard-00000{store.SUFFIX}"
         store.write(path, _SPEC, StoreConfig(), iter([FeatureBatch(_IDS, _STATUSES, _ERRORS, maps)]))
         if not path.is_file():
             return f"writes no file {path.name}"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
+from pipeline.files.scratch import scratch_folder
 from pipeline.net.fetch import cache_folder, fetch, is_web_address, kept_name
 from schemas.config import EmbedConfig
 from schemas.errors import UsageError, unknown_name
@@ -67,9 +67,9 @@ def vectors_file(config: EmbedConfig, bases: Mapping[str, str]) -> Iterator[Path
     if path is not None:
         yield fetch(path, Path(path), config.sha256, setting=_SETTING)
     elif (served := _SERVED.fullmatch(vectors)) and not is_web_address(vectors):
-        with TemporaryDirectory(prefix="biam-pipe-") as folder:
+        with scratch_folder() as folder:
             address = _served_address(served[1], served[2], bases)
-            yield fetch(address, Path(folder, PurePosixPath(vectors).name), config.sha256, setting=_SETTING)
+            yield fetch(address, folder / PurePosixPath(vectors).name, config.sha256, setting=_SETTING)
     else:
         address = PUBLISHED.get(vectors, vectors)
         yield fetch(address, _cached(vectors, address), config.sha256, setting=_SETTING)

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.files.scratch import scratch_folder
 from schemas.errors import PipelineError
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -49,8 +49,8 @@ def read_vectors(path: Path, words: Collection[str]) -> WordVectors:
     """
     wanted = {word.encode() for word in words if word and " " not in word}
     binary = path.name.lower().removesuffix(".gz").endswith(".bin")
-    with TemporaryDirectory(prefix="biam-pipe-") as folder:
-        kept = Path(folder, "kept")
+    with scratch_folder() as folder:
+        kept = folder / "kept"
         with _opened(path) as file:
             try:
                 copy = _Records(path, file).copy(wanted, kept) if binary else _Lines(path).copy(file, wanted, kept)

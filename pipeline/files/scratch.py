@@ -1,0 +1,72 @@
+"""Folders for what a process needs for a while, in the system's folder for temporary files (`TMPDIR`).
+
+Whoever uses one holds a lock on it (`flock`), which ends with the process, however that dies: a later run sees that a
+folder is nobody's any more and removes it.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.files.refusals import refusals_named
+from schemas.errors import PipelineError
+
+_PREFIX = "biam-pipe-scratch-"
+_NAME = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")  # as tempfile ends a name
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder that is gone after this block; a kill leaves it to `sweep_scratch`.
+
+    Raises:
+        PipelineError: there is no folder for temporary files, or nothing can be written there.
+    """
+    with refusals_named(parent := _parent()):
+        folder, lock = _held(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep_scratch() -> None:
+    """Remove the folders of this user that killed processes left."""
+    with refusals_named(parent := _parent(), "read"):
+        found = [entry.path for entry in os.scandir(parent) if _NAME.fullmatch(entry.name)]
+    for path in found:
+        with suppress(OSError):  # in use, gone meanwhile, or another's: it stays
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_uid == os.geteuid():
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _parent() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise PipelineError(
+            "there is no folder for temporary files that can be written", hint="Set TMPDIR to one"
+        ) from error
+
+
+def _held(parent: Path) -> tuple[Path, int]:
+    """A new folder and the lock on it. Another's sweep may find it before it is locked: then the next one is tried."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
