@@ -12,6 +12,7 @@ import typer
 
 from pipeline.commands import console
 from pipeline.files.refusals import refusal
+from pipeline.machine.environment import provide_home
 from pipeline.settings.options import JsonOption, Where, with_common_options
 from schemas.command import Command
 from schemas.errors import PipelineError, problem_json
@@ -270,6 +271,7 @@ def main() -> None:
     """Entry point: the exit codes of the contract, and errors as text."""
     debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
     _open_closed_streams()
+    provide_home()
     try:
         # The value of both options is optional, which click cannot say of one that typer declares.
         arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in sys.argv[1:]]

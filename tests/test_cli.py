@@ -325,6 +325,21 @@ def test_a_second_run_on_the_same_folder_is_refused(shell: Shell) -> None:
     assert f"is being written by process {os.getpid()}" in told
 
 
+def test_streams_that_are_closed_break_nothing(tmp_path: Path) -> None:
+    for closed in ("2>&-", "<&-", "<&- 2>&-"):
+        command = f'"{sys.executable}" -m cli show datasets --json {closed}'
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+        )
+        assert done.returncode == 0
+        assert "demo" in json.loads(done.stdout)["datasets"]
+    command = f'"{sys.executable}" -m cli run --dataset dmo 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import sha256_file
 from pipeline.machine import stopping
+from pipeline.machine.environment import home
 from pipeline.machine.telling import counted, tell
 from pipeline.net.target import printable
 from schemas.config import DownloadConfig
@@ -55,13 +56,13 @@ def cache_folder() -> Path:
     Raises:
         PipelineError: there is neither.
     """
-    chosen = os.environ.get(CACHE_VARIABLE)
-    try:
-        return Path(chosen) if chosen else Path.home() / ".cache" / "biam-pipe"
-    except RuntimeError as error:  # no HOME, and no line in the password file
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    if (folder := home()) is None:
         raise PipelineError(
             "this user has no home folder to keep fetched files in", hint=f"Set {CACHE_VARIABLE} to a folder"
-        ) from error
+        )
+    return folder / ".cache" / "biam-pipe"
 
 
 def is_web_address(address: str) -> bool:
