@@ -6,12 +6,17 @@ Features are not looked at here. Which split a file is of shows in the number of
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.datasets.nuswide.layout import Split
+from pipeline.files.plain_hdf5 import NotPlainError, plain_dataset
 from schemas.errors import PipelineError, UsageError
 from schemas.released import FEATURES, LABELS, image_id
+
+if TYPE_CHECKING:
+    import h5py
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ def found_file(path: Path, num_seen: int, num_unseen: int) -> FoundFile:
     try:
         with h5py.File(path, "r", locking=False) as file:
             names = tuple(name.removesuffix(FEATURES) for name in file if name.endswith(FEATURES))
-            labelled = next((name for name in names if name + LABELS in file), None)
-            width = 0 if labelled is None else len(file[labelled + LABELS])
+            labelled = next((name for name in names if name + LABELS in file), "")
+            first = _stored(path, file, labelled + LABELS, None) if labelled else None
+            width = first.shape[0] if first is not None and first.ndim == 1 else 0
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read as HDF5 ({error})", hint="Copy the file again") from error
     splits: dict[int, Split] = {num_seen: "train", num_seen + num_unseen: "test"}
@@ -80,16 +86,32 @@ def found_file(path: Path, num_seen: int, num_unseen: int) -> FoundFile:
 
 
 def positives(found: FoundFile, num_seen: int, num_unseen: int) -> Iterator[list[int] | None]:
-    """Columns of the labels that each image bears, seen labels first; None where it has none of them stored."""
+    """Columns of the labels that each image bears, seen labels first; None where it has none of them stored.
+
+    Raises:
+        PipelineError: labels are no numbers in the file, or another number of them than the file's first ones.
+    """
     import h5py
 
     with h5py.File(found.path, "r", locking=False) as file:
         for name in found.names:
-            if name + LABELS not in file:
+            width = num_seen if found.split == "train" else num_seen + num_unseen
+            seen = _stored(found.path, file, name + LABELS, width)
+            if seen is None:
                 yield None
                 continue
-            codes = file[name + LABELS][:]
-            unseen = f"{name}{LABELS}_{num_unseen}"
-            if len(codes) == num_seen and unseen in file:
-                codes = np.concatenate([codes, file[unseen][:]])
+            unseen = _stored(found.path, file, f"{name}{LABELS}_{num_unseen}", num_unseen)
+            parts = [seen, unseen] if found.split == "train" and unseen is not None else [seen]
+            try:
+                codes = np.concatenate([part[:] for part in parts])
+            except OSError as error:
+                raise PipelineError(f"{found.path}: the labels of {name!r} are damaged ({error})") from error
             yield np.flatnonzero(codes > 0).tolist()
+
+
+def _stored(path: Path, file: "h5py.File", name: str, width: int | None) -> "h5py.Dataset | None":
+    """Labels under a name, so many, or any number where None; None where there are none."""
+    try:
+        return plain_dataset(file, name, None if width is None else [(width,)], kinds="iuf")
+    except (NotPlainError, OSError) as error:
+        raise PipelineError(f"{path}: {name!r} is {error}", hint="Is it a file of another data set?") from error

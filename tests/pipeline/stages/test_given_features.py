@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,79 @@ def test_the_files_count_by_their_bytes(lists: NusWideFiles, files: list[str], t
     with h5py.File(files[0], "a") as file:
         file["more"] = 1
     assert wired(lists, files, tmp_path / "c")["extract"].recipe != before
+
+
+SECRET = 7.5  # what lies in another file of this machine
+
+
+def _elsewhere(file: h5py.File, name: str, folder: Path) -> None:
+    with h5py.File(folder / "secret.h5", "w") as secret:
+        secret["numbers"] = np.full((512, 196), SECRET, np.float32)
+    del file[name]
+    file[name] = h5py.ExternalLink(str(folder / "secret.h5"), "numbers")
+
+
+def _virtual(file: h5py.File, name: str, folder: Path) -> None:
+    with h5py.File(folder / "secret.h5", "w") as secret:
+        secret["numbers"] = np.full((512, 196), SECRET, np.float32)
+    layout = h5py.VirtualLayout((512, 196), np.float32)
+    layout[:] = h5py.VirtualSource(folder / "secret.h5", "numbers", (512, 196))
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def _external(file: h5py.File, name: str, folder: Path) -> None:
+    (folder / "secret.bin").write_bytes(np.full((512, 196), SECRET, np.float32).tobytes())
+    del file[name]
+    size = 512 * 196 * 4
+    file.create_dataset(name, (512, 196), np.float32, external=[(str(folder / "secret.bin"), 0, size)])
+
+
+def _circle(file: h5py.File, name: str, folder: Path) -> None:
+    del file[name]
+    file[name] = h5py.SoftLink(f"/{name}")
+
+
+def _group(file: h5py.File, name: str, folder: Path) -> None:
+    del file[name]
+    file.create_group(name)
+
+
+def _text(file: h5py.File, name: str, folder: Path) -> None:
+    del file[name]
+    file[name] = "no numbers"
+
+
+def _huge(file: h5py.File, name: str, folder: Path) -> None:
+    del file[name]
+    file.create_dataset(name, (3_000_000_000,), np.int8, chunks=(1_000_000,))
+
+
+DAMAGES = [_elsewhere, _virtual, _external, _circle, _group, _text, _huge]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_features_that_are_no_plain_numbers_in_the_file_cost_their_row_and_nothing_is_read_elsewhere(
+    files: list[str], tmp_path: Path, damage: Callable[[h5py.File, str, Path], None]
+) -> None:
+    target = np.zeros((14, 14, 512), np.float32)
+    with h5py.File(files[0], "r+") as file:
+        damage(file, "air_plane_0001_17.jpg-features", tmp_path)
+    with h5py.File(files[0], "r") as file:
+        status, error = given_features._read(file, "air_plane/0001_17.jpg", target)
+
+    assert status == ImageStatus.DECODE_ERROR
+    assert "expected" in str(error)
+    assert not target.any()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("image", [0, 2])
+def test_labels_that_are_no_plain_numbers_in_the_file_are_refused_by_name(
+    lists: NusWideFiles, files: list[str], tmp_path: Path, damage: Callable[[h5py.File, str, Path], None], image: int
+) -> None:
+    name = f"air_plane_000{image}_17.jpg-labels"
+    with h5py.File(files[0], "r+") as file:
+        damage(file, name, tmp_path)
+    with pytest.raises(PipelineError, match=r"nus_wide_train.h5: ('air_.*' is|found) .*expected"):
+        rows(config(lists, files))
