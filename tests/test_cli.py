@@ -343,6 +343,8 @@ def test_streams_that_are_closed_break_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
+        ("run --work s3://bucket/x", 2, "--work wants a folder of this machine, got s3://bucket/x. Mount it, or copy"),
+        ("status --work hdfs+x://host:80/x", 2, "--work wants a folder of this machine, got hdfs+x://host:80/x."),
         ("run --dataset dmo", 2, "unknown data set 'dmo'. Did you mean 'demo'? Known: demo, folder"),
         ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: dino"),
         ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: biam"),

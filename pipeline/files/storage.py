@@ -23,6 +23,7 @@ from schemas.errors import PipelineError, UsageError
 _READ_BYTES = 1 << 20
 # Ours, and those of safetensors, which writes beside the file that it was given and renames.
 _TEMPORARY = re.compile(rf"\..*{re.escape(TEMPORARY_SUFFIX)}|\.tmp[A-Za-z0-9]{{6}}")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True)
@@ -202,13 +203,28 @@ def _reading(path: Path) -> Iterator[Path]:
         raise absent
 
 
+def require_local(folder: Path, option: str) -> None:
+    """See that an option does not name a bucket or a server: as a path that would be a folder of an odd name here.
+
+    Raises:
+        UsageError: it does.
+    """
+    if _ADDRESS.match(str(folder)):
+        raise UsageError(
+            f"{option} wants a folder of this machine",
+            got=str(folder).replace(":/", "://", 1),  # a path keeps one slash of two
+            hint="Mount it, or copy what is made there afterwards",
+        )
+
+
 def users_folder(folder: Path, command: str) -> Storage:
     """The folder that a command's --out names, made if need be; better told now than after the work.
 
     Raises:
-        UsageError: it is a file.
+        UsageError: it is a file, or an address.
         PipelineError: nothing can be written there.
     """
+    require_local(folder, "--out")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{command}: --out wants a folder, and {folder} is a file", hint="Use another --out")
     try:

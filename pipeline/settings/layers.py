@@ -5,6 +5,7 @@ Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
@@ -26,6 +27,8 @@ DEFAULT_FILE = "biam-pipe.toml"
 ENVIRONMENT_PREFIX = "BIAM_PIPE_"
 Layer = Mapping[str, Any]
 
+_DEEPEST = 8  # levels of a key below its section
+_SHOWN = 60  # characters of what cannot be read
 _WIDTH = 100  # of a line of comment
 
 
@@ -44,10 +47,20 @@ def configuration(
     Raises:
         UsageError: an unknown key, name or value; the text suggests the nearest.
     """
+    try:
+        return _configuration(dataset, file, environment, sets, work)
+    except RecursionError as error:
+        raise UsageError("the settings are nested too deeply", expected="section.key = value") from error
+
+
+def _configuration(
+    dataset: str | None, file: Path | None, environment: Mapping[str, str], sets: Iterable[str], work: Path
+) -> Config:
     user = _merged(_file_layer(file), _environment_layer(environment), _set_layer(sets))
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
     model, preset = _chosen_model(name, user.get("model", {}))
     below, shape = _below_user(name, model, preset), config_class(name, model)
+    _refuse_misspelt(environment, shape)
     own = {"dataset": {"name": name}, "model": {"name": model}}
     try:
         config = shape.model_validate(_merged(below, user, own))
@@ -172,10 +185,12 @@ def _file_layer(file: Path | None) -> dict[str, Any]:
     if file is None and not path.exists():
         return {}
     try:
-        layer = tomllib.loads(path.read_text(encoding="utf-8"))
+        layer = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UsageError(f"{path}: its values are nested too deeply") from error
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     loose = [key for key, value in layer.items() if not isinstance(value, dict)]
     if loose:
@@ -193,6 +208,24 @@ def _environment_layer(environment: Mapping[str, str]) -> dict[str, Any]:
     return _set_layer(f"{key}={value}" for key, value in found.items())
 
 
+def _refuse_misspelt(environment: Mapping[str, str], shape: type[Config]) -> None:
+    """Refuse a variable that would be a setting with two underscores: it would count for nothing, in silence.
+
+    Raises:
+        UsageError: there is one; the text spells it.
+    """
+    for variable in environment:
+        section, _, name = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        if not variable.startswith(ENVIRONMENT_PREFIX) or "__" in variable or section not in shape.model_fields:
+            continue
+        kind: Any = shape.model_fields[section].annotation
+        if near := get_close_matches(name, kind.model_fields, n=1):
+            raise UsageError(
+                f"environment variable {variable}: two underscores stand between section and key",
+                hint=f"Use {ENVIRONMENT_PREFIX}{section.upper()}__{near[0].upper()}",
+            )
+
+
 def _set_layer(sets: Iterable[str]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for text in sets:
@@ -201,6 +234,8 @@ def _set_layer(sets: Iterable[str]) -> dict[str, Any]:
         if not (equals and dot and section and name):
             raise UsageError("--set wants section.key=value", got=repr(text), hint="Example: --set train.lr=0.0002")
         nested: Any = _value(value.strip())
+        if name.count(".") > _DEEPEST:
+            raise UsageError("--set: a key is nested too deeply", got=repr(_shortened(key)))
         for part in reversed(name.split(".")):
             nested = {part: nested}
         layer = _merge(layer, {section: nested})
@@ -215,6 +250,12 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or as many brackets
+        raise UsageError("a value of --set or the environment cannot be read", got=_shortened(text)) from error
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _only_dataset(work: Path) -> str:

@@ -36,8 +36,10 @@ class Where:
 
     def load(self) -> "Config":
         """The configuration they lead to."""
+        from pipeline.files.storage import require_local
         from pipeline.settings.layers import configuration
 
+        require_local(self.work, "--work")
         return configuration(self.dataset, self.config, os.environ, self.sets, self.work)
 
 

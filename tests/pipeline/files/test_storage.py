@@ -75,6 +75,8 @@ def test_a_committed_file_has_the_mode_that_the_umask_gives_whatever_made_it(tmp
 def test_a_folder_of_a_users_is_made_or_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert users_folder(tmp_path / "a/b", "convert").local("").is_dir()
+    with pytest.raises(UsageError, match=r"--out wants a folder of this machine, got gs://bucket/x. Mount it"):
+        users_folder(Path("gs://bucket/x"), "convert")
     with pytest.raises(UsageError, match=rf"convert: --out wants a folder, and {tmp_path}/file is a file. Use another"):
         users_folder(tmp_path / "file", "convert")
     with pytest.raises(PipelineError, match=r"cannot write in .*inner \(Not a directory\), expected a folder. Use an"):

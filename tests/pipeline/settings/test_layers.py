@@ -174,6 +174,48 @@ def test_a_bad_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         configuration("demo", tmp_path / "nowhere.toml", {}, [], tmp_path)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_settings(tmp_path: Path) -> None:
+    assert load(tmp_path, toml="\ufeff[train]\nepochs = 5").train.epochs == 5
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 100_000, "{a=" * 100_000, "[" * 100_000 + "]" * 100_000, "9" * 5_000, "-" + "9" * 5_000]
+)
+def test_a_value_without_end_is_named_whichever_way_it_comes(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UsageError, match=r"settings.toml(: its values are nested too deeply| is not TOML: Exceeds)"):
+        load(tmp_path, toml=f"[train]\nepochs = {value}")
+    with pytest.raises(UsageError, match=r"of --set or the environment cannot be read, got .{60}\.\.\.$"):
+        load(tmp_path, f"train.epochs={value}")
+    with pytest.raises(UsageError, match=r"of --set or the environment cannot be read, got .{60}\.\.\.$"):
+        load(tmp_path, env={"BIAM_PIPE_TRAIN__EPOCHS": value})
+
+
+def test_a_key_without_end_is_named_whichever_way_it_comes(tmp_path: Path) -> None:
+    key = "a." * 50_000 + "a"
+    with pytest.raises(UsageError, match="unknown setting 'train.a'"):
+        load(tmp_path, toml=f"[train]\n{key} = 1")
+    with pytest.raises(UsageError, match=r"--set: a key is nested too deeply, got 'train.a.a.*\.\.\.'$"):
+        load(tmp_path, f"train.{key}=1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "right"),
+    [
+        ("BIAM_PIPE_TRAIN_LR", "BIAM_PIPE_TRAIN__LR"),
+        ("BIAM_PIPE_TRAIN_BATCH_IMAGES", "BIAM_PIPE_TRAIN__BATCH_IMAGES"),
+        ("BIAM_PIPE_DATASET_NUM_IMAGE", "BIAM_PIPE_DATASET__NUM_IMAGES"),
+        ("BIAM_PIPE_MODEL_TOP_K", "BIAM_PIPE_MODEL__TOP_K"),
+    ],
+)
+def test_a_variable_with_one_underscore_is_refused_with_the_right_name(
+    tmp_path: Path, variable: str, right: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"environment variable {variable}: two underscores .*\. Use {right}$"):
+        load(tmp_path, env={variable: "1"})
+    others = {"BIAM_PIPE_CACHE": "x", "BIAM_PIPE_MODEL_SERVICE_HOST": "10.0.0.1", "TRAIN_LR": "1"}
+    assert load(tmp_path, env=others) == load(tmp_path)
+
+
 def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(tmp_path: Path) -> None:
     before = load(tmp_path, "train.epochs=7", "model.top_k=9")
     text = as_toml(before)
