@@ -6,7 +6,9 @@ of the words asked for are copied as they are, and gensim reads that small file.
 fields counted, so that a torn file does not pass as one that lacks words.
 """
 
+import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,9 +23,15 @@ from pipeline.files.scratch import scratch_folder
 from schemas.errors import PipelineError
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_MARK = codecs.BOM_UTF8
 _BLOCK_BYTES = 1 << 20
+_LONGEST_LINE_BYTES = 1 << 22  # 40 characters for each number of the longest vector
 _LONGEST_WORD_BYTES = 1 << 16
+_MOST_DIMENSIONS = 100_000
+_MOST_DIGITS = 18  # of a count
 _FLOAT_BYTES = 4
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+_NUMBERS = re.compile(rb"[-+.0-9eE\s]+")
 
 
 @dataclass(frozen=True)
@@ -98,16 +106,19 @@ class _Lines:
 
     def copy(self, file: BufferedIOBase, wanted: set[bytes], kept: Path) -> _Copy:
         """Write the lines of the wanted words to `kept`, in the word2vec form."""
-        first = file.readline()
+        first = self._line(file, 1).removeprefix(_MARK)
         announced = _counts(first)
         dimensions = announced[1] if announced else len(first.split()) - 1
         if dimensions < 1 or not (announced or _numeric(first.split()[1:])):
             raise self._malformed(1, "neither the counts of words and dimensions nor a word and its numbers")
+        _require_few(self.path, dimensions)
         lines: dict[bytes, bytes] = {}
         rows = 0
         for number, line in self._numbered(file, first, announced is not None):
             rows += 1
             word, _, numbers = self._fields(number, line, dimensions).partition(b" ")
+            if rows == 1 and not _numeric(line.split()[-dimensions:]):
+                raise self._malformed(number, f"something else than {dimensions} numbers after the first word")
             if word in wanted and word not in lines:
                 if not _numeric(numbers.split()) or len(numbers.split()) != dimensions:
                     raise self._malformed(number, f"something else than {dimensions} numbers after {word.decode()!r}")
@@ -119,13 +130,20 @@ class _Lines:
             out.writelines(word + b" " + numbers + b"\n" for word, numbers in lines.items())
         return _Copy(dimensions, len(lines))
 
-    @staticmethod
-    def _numbered(file: BufferedIOBase, first: bytes, header: bool) -> Iterator[tuple[int, bytes]]:
+    def _numbered(self, file: BufferedIOBase, first: bytes, header: bool) -> Iterator[tuple[int, bytes]]:
         if not header:
             yield 1, first.strip(b" \t\r\n")
-        for number, line in enumerate(file, start=2):
+        number = 1
+        while line := self._line(file, number := number + 1):
             if stripped := line.strip(b"\r\n").rstrip(b" \t"):
                 yield number, stripped
+
+    def _line(self, file: BufferedIOBase, number: int) -> bytes:
+        """The next line; a file of one line without end must not fill the memory."""
+        line = file.readline(_LONGEST_LINE_BYTES)
+        if len(line) == _LONGEST_LINE_BYTES:
+            raise self._malformed(number, f"{_LONGEST_LINE_BYTES:,} bytes without an end of the line")
+        return line
 
     def _fields(self, number: int, line: bytes, dimensions: int) -> bytes:
         """The line with single spaces. Only counting its spaces takes 3 us; splitting all 400,000 took 10 s."""
@@ -154,12 +172,13 @@ class _Records:
 
     def copy(self, wanted: set[bytes], kept: Path) -> _Copy:
         """Write the records of the wanted words to `kept`, in the same form."""
-        announced = _counts(self.file.readline(_LONGEST_WORD_BYTES))
+        announced = _counts(self.file.readline(_LONGEST_WORD_BYTES).removeprefix(_MARK))
         if announced is None or announced[1] < 1:
             raise PipelineError(
                 f"{self.path}: no counts of words and dimensions in line 1, as a word2vec .bin file has"
             )
         num_words, dimensions = announced
+        _require_few(self.path, dimensions)
         records: dict[bytes, bytes] = {}
         for word, numbers in self._records(num_words, dimensions * _FLOAT_BYTES):
             if word in wanted:
@@ -170,24 +189,42 @@ class _Records:
         return _Copy(dimensions, len(records))
 
     def _records(self, num_words: int, size_bytes: int) -> Iterator[tuple[bytes, bytes]]:
-        buffer, start = b"", 0
-        for number in range(1, num_words + 1):
+        """Every record up to the end of the file, also where line 1 says fewer."""
+        buffer, start, number = b"", 0, 0
+        while True:
             while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + size_bytes:
                 block = self.file.read(max(_BLOCK_BYTES, size_bytes))
                 buffer, start = buffer[start:] + block, 0
+                if not block and not buffer.strip(b"\r\n") and number >= num_words:
+                    return
                 if not block or (space < 0 and len(buffer) > _LONGEST_WORD_BYTES + _BLOCK_BYTES + size_bytes):
-                    raise PipelineError(
-                        f"{self.path}, word {number}: the file is torn there; line 1 says {num_words} words. "
-                        "Fetch the file again, or set embed.vectors to another"
-                    )
+                    raise self._broken(number + 1, f"the file is torn there; line 1 says {num_words} words")
             # Some writers end each record with a newline, which then stands before the next word.
-            yield buffer[start:space].lstrip(b"\n"), buffer[space + 1 : space + 1 + size_bytes]
-            start = space + 1 + size_bytes
+            word, numbers = buffer[start:space].lstrip(b"\r\n"), buffer[space + 1 : space + 1 + size_bytes]
+            start, number = space + 1 + size_bytes, number + 1
+            if number == 1 and _NUMBERS.fullmatch(numbers):
+                raise PipelineError(f"{self.path} is text, though its name ends as that of a binary file. Rename it")
+            if _CONTROL.search(word):  # wrong dimensions in line 1 shift what is taken for a word into the numbers
+                raise self._broken(number, "got bytes of no text for a word; the dimensions in line 1 may be wrong")
+            yield word, numbers
+
+    def _broken(self, number: int, what: str) -> PipelineError:
+        return PipelineError(
+            f"{self.path}, word {number}: {what}. Fetch the file again, or set embed.vectors to another"
+        )
+
+
+def _require_few(path: Path, dimensions: int) -> None:
+    if dimensions > _MOST_DIMENSIONS:
+        raise PipelineError(
+            f"{path}, line 1: vectors of {dimensions:,} dimensions, expected at most {_MOST_DIMENSIONS:,}. "
+            "Set embed.vectors to another file"
+        )
 
 
 def _counts(line: bytes) -> tuple[int, int] | None:
     fields = line.split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields):
+    if len(fields) != 2 or not all(field.isdigit() and len(field) <= _MOST_DIGITS for field in fields):
         return None
     return int(fields[0]), int(fields[1])
 

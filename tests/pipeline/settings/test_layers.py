@@ -192,7 +192,7 @@ def test_a_value_without_end_is_named_whichever_way_it_comes(tmp_path: Path, val
 
 def test_a_key_without_end_is_named_whichever_way_it_comes(tmp_path: Path) -> None:
     key = "a." * 50_000 + "a"
-    with pytest.raises(UsageError, match="unknown setting 'train.a'"):
+    with pytest.raises(UsageError, match=r"unknown setting 'train\.a'"):
         load(tmp_path, toml=f"[train]\n{key} = 1")
     with pytest.raises(UsageError, match=r"--set: a key is nested too deeply, got 'train.a.a.*\.\.\.'$"):
         load(tmp_path, f"train.{key}=1")

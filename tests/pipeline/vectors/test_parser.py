@@ -1,5 +1,6 @@
 import gzip
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,12 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "vectors.bin": binary,
     "newlines.bin": lambda: binary(b"\n"),
     "vectors.bin.gz": lambda: gzip.compress(binary()),
+    "header-says-less.bin": lambda: binary().replace(b"4 3", b"1 3", 1),
+    "header-says-less.txt": lambda: word2vec().replace(b"4 3", b"1 3", 1),
+    "newlines-at-the-end.bin": lambda: binary(b"\r\n") + b"\n\n",
+    "mark.txt": lambda: b"\xef\xbb\xbf" + glove(),
+    "mark-before-counts.txt.gz": lambda: gzip.compress(b"\xef\xbb\xbf" + word2vec()),
+    "mark.bin": lambda: b"\xef\xbb\xbf" + binary(),
 }
 
 
@@ -81,6 +88,22 @@ def test_a_file_with_none_of_the_words_gives_no_vectors(tmp_path: Path) -> None:
         ("empty.txt", b"", "line 1: got neither"),
         ("torn.txt", b"5 3\n" + glove(), "4 words, expected 5 as line 1 says"),
         ("torn.bin", binary()[:-2], "word 4: the file is torn there; line 1 says 4 words"),
+        ("more.bin", binary() + b"\n\0", "word 5: the file is torn there; line 1 says 4 words"),
+        ("says-more.bin", binary().replace(b"4 3", b"9 3", 1), "word 5: the file is torn there; line 1 says 9 words"),
+        (
+            "wide.bin",
+            binary().replace(b"4 3", b"4 4", 1),
+            r"word \d: (got bytes of no text for a word|the file is torn)",
+        ),
+        ("narrow.bin", binary().replace(b"4 3", b"4 2", 1), "word 2: got bytes of no text for a word; the dimensions"),
+        ("huge.bin", b"1 1000000000000\nred " + b"\0" * 99, "1,000,000,000,000 dimensions, expected at most 100,000"),
+        ("huge.txt", b"1 1000000000000\nred 1\n", "1,000,000,000,000 dimensions, expected at most 100,000"),
+        ("huge.txt", b"0 1000000000000\n", "1,000,000,000,000 dimensions, expected at most 100,000"),
+        ("digits.bin", b"1 " + b"9" * 5000 + b"\nred 1\n", "no counts of words and dimensions"),
+        ("counted-text.bin", word2vec(), "is text, though its name ends as that of a binary file. Rename"),
+        ("binary.txt", binary(), r"line 2: got .*must end in .bin"),
+        ("binary-newlines.txt", binary(b"\n"), r"line [234]: got .*must end in .bin|4 words"),
+        ("sixteen-bit.txt", glove().decode().encode("utf-16"), "line 1: got neither"),
         ("text.bin", glove(), "no counts of words and dimensions"),
         ("torn.txt.gz", gzip.compress(glove() * 50, mtime=0)[:60], "the gzip stream is torn"),
         ("broken.txt.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 40, "the gzip stream is torn"),
@@ -94,4 +117,22 @@ def test_a_torn_or_malformed_file_is_an_error_that_says_where(
     path.write_bytes(data)
     with pytest.raises(PipelineError, match=message) as error:
         read_vectors(path, {"red"})
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("first", [b"", b"red 1 2 3\n", b"2 3\n"], ids=["at-once", "later", "after-counts"])
+@pytest.mark.parametrize("name", ["endless.txt", "endless.bin"])
+def test_a_line_or_word_without_end_is_read_in_bounded_memory(tmp_path: Path, name: str, first: bytes) -> None:
+    path = tmp_path / name
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(first)
+        for _ in range(64):
+            file.write(b"x" * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PipelineError, match=r"bytes without an end of the line|no counts|file is torn") as error:
+            read_vectors(path, {"red"})
+        assert tracemalloc.get_traced_memory()[1] < 24 * 2**20
+    finally:
+        tracemalloc.stop()
     assert str(path) in str(error.value)
