@@ -36,8 +36,9 @@ from pipeline.metrics import PROTOCOLS
 from pipeline.models import MODELS
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
+from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import UsageError
+from schemas.errors import PipelineError, UsageError
 from schemas.status import ImageStatus
 
 __all__ = [
@@ -113,8 +114,18 @@ def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
 
 
 def status(config: Config, work: Path) -> WorkStatus:
-    """What is in the work folder."""
+    """What is in the work folder.
+
+    Raises:
+        PipelineError: there is none.
+    """
     storage = _storage(config, work)
+    if not Path(storage.root).is_dir():
+        raise PipelineError(
+            f"status: there is no folder {storage.root}, so nothing was run there yet",
+            hint="Is --work the right one? Else:",
+            run=Command("run", dataset=config.dataset.name),
+        )
     graph, _ = _graph(config, storage, "report")
     return status_of(graph, storage)
 
