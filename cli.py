@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands import console
-from pipeline.files.refusals import refusal
-from pipeline.machine.environment import provide_home
+from pipeline.commands import console, process
 from pipeline.settings.options import JsonOption, Where, with_common_options
 from schemas.command import Command
 from schemas.errors import PipelineError, problem_json
@@ -270,8 +268,7 @@ def show_config_command(where: Where, as_json: bool) -> None:
 def main() -> None:
     """Entry point: the exit codes of the contract, and errors as text."""
     debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
-    _open_closed_streams()
-    provide_home()
+    process.prepare()
     try:
         # The value of both options is optional, which click cannot say of one that typer declares.
         arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in sys.argv[1:]]
@@ -288,19 +285,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        unexpected = f"unexpected {type(error).__name__}: {error}"
-        hint = "Run again with --debug for a traceback"
-        _fail(refusal(error, "a file, or what is printed") or PipelineError(unexpected, hint=hint), as_json)
-
-
-def _open_closed_streams() -> None:
-    """Give a stream that whoever started us has closed (`2>&-`) somewhere to go: the next file opened would get it."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+        _fail(process.explained(error), as_json)
 
 
 def _run(

@@ -1,0 +1,27 @@
+"""The process of a command: what it needs before anything is done, and what is said of an error that nobody raised."""
+
+import os
+import sys
+
+from pipeline.files.refusals import refusal
+from pipeline.machine.environment import provide_home
+from schemas.errors import PipelineError
+
+
+def prepare() -> None:
+    """Make up for what whoever started us did not give: standard streams, a home folder."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed (`2>&-`): the next file opened would get its number
+            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+    provide_home()
+
+
+def explained(error: Exception) -> PipelineError:
+    """The error to show for one that is none of ours: what the system refused, or something unexpected."""
+    unexpected = PipelineError(
+        f"unexpected {type(error).__name__}: {error}", hint="Run again with --debug for a traceback"
+    )
+    return refusal(error, "a file, or what is printed") or unexpected
