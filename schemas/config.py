@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from schemas.datasets import DatasetSection
 from schemas.errors import UnfitError
-from schemas.section import Recipe, Section, Steers
+from schemas.section import Names, Recipe, Section, Steers
 from schemas.values import (
     Decay,
     Device,
@@ -85,7 +85,7 @@ class BackboneConfig(Section):
 
     name: Recipe[str] = "vgg19"
     """Name of the network; see `show backbones`."""
-    weights: Recipe[str] = "default"
+    weights: Annotated[Recipe[str], Names.FILES] = "default"
     """Weights of the network: "default" for the published ones, the path of a file, or "random:SEED"."""
     # At 4,096 px a row of VGG's conv1 is too long for Parquet (2 GiB).
     input_px: Recipe[Annotated[int, Field(ge=1, le=2048)]] = 224
@@ -151,7 +151,7 @@ class StoreConfig(Section):
 class EmbedConfig(Section):
     """Which word vectors, and what to do with a label that has none."""
 
-    vectors: Recipe[str] = "glove-wiki-gigaword-300"
+    vectors: Annotated[Recipe[str], Names.FILES] = "glove-wiki-gigaword-300"
     """Word vectors: glove-wiki-gigaword-300, a path or an http(s) address of word2vec or GloVe vectors, as text or
     binary, plain or .gz.
     """

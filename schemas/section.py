@@ -36,6 +36,12 @@ class Older:
     name: str | None = None
 
 
+class Names(Enum):
+    """Beside a mark: what a setting names."""
+
+    FILES = "files or folders of this machine, where it names no address: in a TOML file they count from its folder"
+
+
 Recipe = Annotated[Value, Decides.RECIPE]
 Content = Annotated[Value, Decides.CONTENT]
 Steers = Annotated[Value, Decides.STEERS]

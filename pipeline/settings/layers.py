@@ -18,6 +18,7 @@ from pipeline.datasets import DATASETS
 from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.settings.mistakes import explain
+from pipeline.settings.paths import located
 from schemas.command import Command
 from schemas.config import Config, ModelSection
 from schemas.errors import UsageError
@@ -56,10 +57,13 @@ def configuration(
 def _configuration(
     dataset: str | None, file: Path | None, environment: Mapping[str, str], sets: Iterable[str], work: Path
 ) -> Config:
-    user = _merged(_file_layer(file), _environment_layer(environment), _set_layer(sets))
+    written = _file_layer(file)
+    user = _merged(written, _environment_layer(environment), _set_layer(sets))
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
     model, preset = _chosen_model(name, user.get("model", {}))
     below, shape = _below_user(name, model, preset), config_class(name, model)
+    if file is not None:
+        user = _merged(located(written, shape, file), _environment_layer(environment), _set_layer(sets))
     _refuse_misspelt(environment, shape)
     own = {"dataset": {"name": name}, "model": {"name": model}}
     try:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from schemas.datasets import DatasetSection
-from schemas.section import Content, Older, Recipe
+from schemas.section import Content, Names, Older, Recipe
 from schemas.values import Positive, Texts
 
 
@@ -11,11 +11,11 @@ class FolderDataset(DatasetSection):
     """A user's own images: folders on disk and addresses in a CSV file."""
 
     name: Recipe[str] = "folder"
-    folders: Content[Texts] = ()
+    folders: Annotated[Content[Texts], Names.FILES] = ()
     """Folders of images, each "path", or "prefix=path" where two hold equal names. Image files at any depth count,
     by their suffixes, and whatever else the CSV names.
     """
-    labels: Content[str | None] = None
+    labels: Annotated[Content[str | None], Names.FILES] = None
     """CSV file with the columns image and labels; labels are joined by ';', or stand in lines of their own. Images may
     also be addresses. A column split says train, validation or test, or nothing; of train,
     split.validation_fraction validates. null: no image is labelled.
@@ -24,7 +24,7 @@ class FolderDataset(DatasetSection):
     """Column of the CSV with the path or address of an image."""
     labels_column: Annotated[Content[str], Older()] = "labels"
     """Column of the CSV with the labels of an image."""
-    unseen: Content[str | None] = None
+    unseen: Annotated[Content[str | None], Names.FILES] = None
     """Text file with one unseen label a line. null: all labels are seen."""
     limit: Content[Positive | None] = None
     """Images to use, the first ones of the list. null: all."""

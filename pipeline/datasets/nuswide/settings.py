@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from schemas.datasets import DatasetSection, Task
-from schemas.section import Content, Older, Recipe
+from schemas.section import Content, Names, Older, Recipe
 from schemas.values import Positive, Texts
 
 _BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"
@@ -26,16 +26,16 @@ class NusWideDataset(DatasetSection):
     """Official splits to use: train, test."""
     limit: Content[Positive | None] = None
     """Images to use of each split, the first ones of its list. null: all."""
-    root: Content[str | None] = None
+    root: Annotated[Content[str | None], Names.FILES] = None
     """Folder with the extracted archives ImageList, NUS_WID_Tags, Groundtruth and ConceptsList, and NUS-WIDE-urls.txt
     if there. null: only with `dataset.features`.
     """
-    images: Content[str | None] = None
+    images: Annotated[Content[str | None], Names.FILES] = None
     """Folder of images, as actor/0002_174174086.jpg or actor_0002_174174086.jpg. null: all images are fetched."""
-    features: Content[Texts] = ()
+    features: Annotated[Content[Texts], Names.FILES] = ()
     """Files nus_wide_train.h5 and nus_wide_test.h5 of features as the authors of BiAM shared them, in place of images.
     """
-    urls: Content[str | None] = None
+    urls: Annotated[Content[str | None], Names.FILES] = None
     """File NUS-WIDE-urls.txt of addresses at Flickr. null: the one in `dataset.root`, if there."""
     url_sizes: Content[tuple[Literal["middle", "large", "small", "original"], ...]] = (
         "middle",
@@ -44,9 +44,9 @@ class NusWideDataset(DatasetSection):
         "original",
     )
     """Sizes of an image to fetch from Flickr, the one to try first in front: middle, large, small, original."""
-    tags: Content[str] = f"{_BIAM}/NUS-WIDE/NUS_WID_Tags/TagList1k.txt"
+    tags: Annotated[Content[str], Names.FILES] = f"{_BIAM}/NUS-WIDE/NUS_WID_Tags/TagList1k.txt"
     """Text file of the 1,000 tags, where `dataset.root` has none; a path or an http(s) address."""
-    concepts: Content[str] = f"{_BIAM}/NUS-WIDE/ConceptsList/Concepts81.txt"
+    concepts: Annotated[Content[str], Names.FILES] = f"{_BIAM}/NUS-WIDE/ConceptsList/Concepts81.txt"
     """Text file of the 81 concepts, where `dataset.root` has none; a path or an http(s) address."""
     sha256: Content[dict[str, str]] = Field(
         default={

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from schemas.datasets import DatasetSection, Task
-from schemas.section import Content, Older, Recipe
+from schemas.section import Content, Names, Older, Recipe
 from schemas.values import OfficialSplit, Positive
 
 _OPENIMAGES = "https://storage.googleapis.com/openimages/2018_04"
@@ -35,7 +35,7 @@ class OpenImagesDataset(DatasetSection):
     """
     bucket: Content[str] = "https://open-images-dataset.s3.amazonaws.com"
     """Address of the bucket."""
-    images: Content[dict[OfficialSplit, str]] = Field(
+    images: Annotated[Content[dict[OfficialSplit, str]], Names.FILES] = Field(
         default={
             "train": f"{_OPENIMAGES}/image_ids_and_rotation.csv",
             "validation": f"{_OPENIMAGES}/validation/validation-images-with-rotation.csv",
@@ -43,23 +43,23 @@ class OpenImagesDataset(DatasetSection):
         }
     )
     """CSV of images with their rotation, of each split; a path or an http(s) address."""
-    boxable_images: Content[str] = f"{_OPENIMAGES}/train/train-images-boxable-with-rotation.csv"
+    boxable_images: Annotated[Content[str], Names.FILES] = f"{_OPENIMAGES}/train/train-images-boxable-with-rotation.csv"
     """CSV of images with their rotation that `dataset.boxable_only` uses for split train; a path or an http(s) address.
     """
-    annotations: Content[dict[OfficialSplit, str]] = Field(
+    annotations: Annotated[Content[dict[OfficialSplit, str]], Names.FILES] = Field(
         default={
             split: f"{_OPENIMAGES}/{split}/{split}-annotations-human-imagelabels.csv"
             for split in ("train", "validation", "test")
         }
     )
     """CSV of human verifications, of each split; a path or an http(s) address."""
-    class_descriptions: Content[str] = f"{_OPENIMAGES}/class-descriptions.csv"
+    class_descriptions: Annotated[Content[str], Names.FILES] = f"{_OPENIMAGES}/class-descriptions.csv"
     """CSV of labels by id and name; a path or an http(s) address."""
-    seen_labels: Content[str] = f"{_OPENIMAGES}/classes-trainable.txt"
+    seen_labels: Annotated[Content[str], Names.FILES] = f"{_OPENIMAGES}/classes-trainable.txt"
     """Text file of ids of the seen labels; a path or an http(s) address."""
-    unseen_labels: Content[str] = f"{_BIAM}/OpenImages/2018_04/unseen_labels.pkl"
+    unseen_labels: Annotated[Content[str], Names.FILES] = f"{_BIAM}/OpenImages/2018_04/unseen_labels.pkl"
     """Pickle of the released code with the candidates for unseen labels; a path or an http(s) address."""
-    unseen_chosen: Content[str] = f"{_BIAM}/OpenImages/2018_04/top_400_unseen.csv"
+    unseen_chosen: Annotated[Content[str], Names.FILES] = f"{_BIAM}/OpenImages/2018_04/top_400_unseen.csv"
     """CSV of the released code that chooses the unseen labels; a path or an http(s) address."""
     sha256: Content[dict[str, str]] = Field(
         default={

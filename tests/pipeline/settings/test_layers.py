@@ -390,3 +390,35 @@ def test_the_settings_of_another_model_are_unknown(tmp_path: Path) -> None:
         load(tmp_path, "model.name=ridge", "model.channels=16")
     with pytest.raises(UsageError, match=r"unknown model 'rigde'. Did you mean 'ridge'"):
         load(tmp_path, "model.name=rigde")
+
+
+def test_paths_in_a_toml_count_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf/photos").mkdir(parents=True)
+    (tmp_path / "conf/labels.csv").write_text("image,labels\n")
+    (tmp_path / "elsewhere").mkdir()
+    toml = tmp_path / "conf/my.toml"
+    toml.write_text(
+        '[dataset]\nname = "folder"\nfolders = ["mine=photos"]\nlabels = "labels.csv"\n'
+        '[backbone]\nweights = "random:0"\n[embed]\nvectors = "https://example.org/labels.csv"\n'
+    )
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = configuration(None, Path("../conf/my.toml"), {}, (), tmp_path / "work")
+    assert config.dataset.folders == ("mine=../conf/photos",)
+    assert config.dataset.labels == "../conf/labels.csv"
+    assert (config.backbone.weights, config.embed.vectors) == ("random:0", "https://example.org/labels.csv")
+    set_here = configuration(None, toml, {}, ["dataset.labels=labels.csv"], tmp_path / "work")
+    assert set_here.dataset.labels == "labels.csv"  # what is typed counts from where it is typed
+    monkeypatch.chdir(tmp_path / "conf")
+    assert configuration(None, Path("my.toml"), {}, (), tmp_path / "work").dataset.labels == "labels.csv"
+
+
+def test_a_path_that_exists_only_where_the_command_runs_is_an_error_that_shows_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "labels.csv").write_text("image,labels\n")
+    (tmp_path / "conf/my.toml").write_text('[dataset]\nname = "folder"\nlabels = "labels.csv"\n')
+    monkeypatch.chdir(tmp_path)
+    told = r"dataset.labels in conf/my.toml: there is no conf/labels.csv, but a .*/labels.csv; .* Write '../labels.csv'"
+    with pytest.raises(UsageError, match=told):
+        configuration(None, Path("conf/my.toml"), {}, (), tmp_path / "work")
