@@ -120,9 +120,9 @@ def status(config: Config, work: Path) -> WorkStatus:
         PipelineError: there is none.
     """
     storage = _storage(config, work)
-    if not Path(storage.root).is_dir():
+    if not storage.stands():
         raise PipelineError(
-            f"status: there is no folder {storage.root}, so nothing was run there yet",
+            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
             hint="Is --work the right one? Else:",
             run=Command("run", dataset=config.dataset.name),
         )

@@ -93,7 +93,7 @@ def writing(storage: Storage) -> Iterator[None]:
         PipelineError: nothing can be written there.
     """
     path = storage.local(_FILE)
-    with refusals_named(path):
+    with refusals_named(path, "write in"):
         storage.local("").mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise PipelineError(f"{path} is no file, so nobody can hold {storage.root}", hint="Remove it")

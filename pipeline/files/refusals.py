@@ -80,7 +80,7 @@ def refusal(error: Exception, path: str | Path, doing: str = "read or write") ->
     words, remedy = cause
     other = getattr(error, "filename", None)  # a temporary name says nothing to people
     if isinstance(other, str) and other != str(path) and not other.endswith(TEMPORARY_SUFFIX):
-        path, doing = other, "read or write"
+        path, doing = other, doing if Path(path).is_relative_to(other) else "read or write"
     return PipelineError(f"{words}: cannot {doing} {path}", hint=f"{remedy}, run the same command:", run=AGAIN)
 
 

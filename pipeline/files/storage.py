@@ -106,6 +106,10 @@ class Storage:
         with _reading(self.local(path)) as file:
             return file.stat().st_size
 
+    def stands(self) -> bool:
+        """Whether there is such a folder."""
+        return Path(self.root).is_dir()
+
     def exists(self, path: str) -> bool:
         """Whether the file is there."""
         with _reading(self.local(path)) as file:

@@ -96,7 +96,9 @@ def test_who_opted_out_did_not_fail_and_is_asked_again_only_by_name(folder: Fold
 def test_who_opted_out_counts_in_no_fraction_of_failures(folder: Folder) -> None:
     paths = ("headed/1?X-Robots-Tag=noai", "headed/2?tdm-reservation=1", "ok/1", "code/404")
     problem = folder.run(*paths).problem
-    assert str(problem).startswith("1 of 2 images failed (50.0%; extract.max_failed_fraction is 5.0%): not_found 1.")
+    assert str(problem).startswith(
+        "1 of 2 images failed (50.0%; extract.max_failed_fraction is 5.0%): not_found 1, such as http://"
+    )
 
 
 def test_damaged_images_are_fetched_as_a_whole_when_some_are_fetched_again(folder: Folder) -> None:
