@@ -51,7 +51,10 @@ def timeless(name: str, data: bytes) -> bytes:
 
 
 def _without_times(value: object) -> object:
-    """JSON without times, and in receipts without size and hash of files that vary."""
+    """JSON without times, and in receipts without size and hash of files that vary.
+
+    A shard of the index that stays has the fingerprint of the run that wrote it, as it has its time.
+    """
     if isinstance(value, list):
         return [_without_times(inside) for inside in value]
     if not isinstance(value, dict):
@@ -61,6 +64,8 @@ def _without_times(value: object) -> object:
     if any(str(file["path"]).endswith(_VARYING) for file in value.get("files", ()) if "sha256" in file):
         hashes = "+".join(str(file["sha256"]) for file in value["files"])
         value = {name: inside for name, inside in value.items() if inside != hashes}
+    if value.get("stage") == "index" and value.get("shard") is not None:
+        value = {name: inside for name, inside in value.items() if name != "fingerprint"}
     return {
         name: _without_times(inside) for name, inside in sorted(value.items()) if not _UNCOMPARED_KEYS.fullmatch(name)
     }
