@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,47 +82,60 @@ def biam_pipe(site: Path, folder: Path, *arguments: str) -> subprocess.Completed
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_one_of_each_is_found_planned_run_to_the_report_and_verified(tmp_path: Path) -> None:
-    site, sets = installed(tmp_path / "site"), [f"--set={text}" for text in albums(tmp_path)]
+@dataclass(frozen=True)
+class Run:
+    """A run with one of each that is not ours."""
 
-    ran = biam_pipe(site, tmp_path, "run", "--dataset", "albums", "--json", *sets)
+    site: Path
+    folder: Path
+    sets: list[str]
+    told: dict[str, Any]
 
-    assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
-    metrics = told["metrics"]
+    def __call__(self, *arguments: str) -> dict[str, Any]:
+        done = biam_pipe(self.site, self.folder, *arguments, "--dataset", "albums", "--json", *self.sets)
+        assert done.returncode == 0, done.stderr + done.stdout
+        value: dict[str, Any] = json.loads(done.stdout)
+        return value
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("strangers")
+    site, sets = installed(folder / "site"), [f"--set={text}" for text in albums(folder)]
+    return Run(site, folder, sets, Run(site, folder, sets, {})("run"))
+
+
+def test_one_of_each_is_found_planned_and_run_to_the_report(ran: Run) -> None:
+    metrics = ran.told["metrics"]
     assert (metrics["protocol"], metrics["model"], metrics["dataset"]) == ("best-one", "linear", "albums")
     assert metrics["gzsl"]["headline"] == "precision@1"
     assert metrics["gzsl"]["occurring_share"] == metrics["gzsl"]["chance"]["occurring_share"] == 1.0
-    page = Path(told["report"]).read_text()
+    page = Path(ran.told["report"]).read_text()
     assert "% Precision@1" in page
     assert "it scores a picture as a whole" in page
-    assert len(list(tmp_path.glob("work/albums/features/colours-*/npz/shard-*.npz"))) == 3
-    assert recipe_settings(tmp_path, "index")["datasets.distribution"] == "biam-example 1.0"
+    assert len(list(ran.folder.glob("work/albums/features/colours-*/npz/shard-*.npz"))) == 3
+    assert recipe_settings(ran.folder, "index")["datasets.distribution"] == "biam-example 1.0"
     for stage, room in (("extract", "backbones"), ("train", "models"), ("evaluate", "protocols")):
-        settings = recipe_settings(tmp_path, stage)
+        settings = recipe_settings(ran.folder, stage)
         assert settings[f"{room}.distribution"] == "biam-example 1.0"
         assert re.fullmatch("[0-9a-f]{64}", settings[f"{room}.sha256"])
-    spec = json.loads(next(tmp_path.glob("work/albums/features/*/npz/spec.json")).read_text())
+    spec = json.loads(next(ran.folder.glob("work/albums/features/*/npz/spec.json")).read_text())
     assert spec["preprocess"]["pixel_scale"] == 127.5
-    receipt = json.loads(next(tmp_path.glob("work/albums/features/*/npz/shard-00000.json")).read_text())
+    receipt = json.loads(next(ran.folder.glob("work/albums/features/*/npz/shard-00000.json")).read_text())
     assert receipt["facts"]["stores.distribution"] == "biam-example 1.0"
 
-    verified = biam_pipe(site, tmp_path, "verify", "--dataset", "albums", "--json", *sets)
-    assert verified.returncode == 0, verified.stdout
-    again = biam_pipe(site, tmp_path, "plan", "--dataset", "albums", "--json", *sets)
-    assert all(line["to_run"] == 0 for line in json.loads(again.stdout)["stages"]), again.stdout
-    converted = biam_pipe(site, tmp_path, "convert", "parquet", "--dataset", "albums", "--json", *sets)
-    assert converted.returncode == 0, converted.stderr
-    picture = str(tmp_path / "albums/yellow/0.png")
-    said = biam_pipe(site, tmp_path, "predict", picture, "--dataset", "albums", "--json", *sets)
-    assert said.returncode == 0, said.stderr
-    shown = biam_pipe(site, tmp_path, "show", "models")
+
+def test_what_they_left_is_verified_up_to_date_converted_and_predicted_from(ran: Run) -> None:
+    ran("verify")
+    assert all(line["to_run"] == 0 for line in ran("plan")["stages"])
+    ran("convert", "parquet")
+    ran("predict", str(ran.folder / "albums/yellow/0.png"))
+    shown = biam_pipe(ran.site, ran.folder, "show", "models")
     assert shown.stdout.split() == ["biam", "linear", "ridge"]
 
-    module = site / "biam_example/linear.py"
+    module = ran.site / "biam_example/linear.py"
     module.write_text(module.read_text() + "\n# another text\n")
-    changed = json.loads(biam_pipe(site, tmp_path, "plan", "--dataset", "albums", "--json", *sets).stdout)["stages"]
-    reasons = {line["name"]: line["reasons"] for line in changed if line["to_run"] != 0}
+    reasons = {line["name"]: line["reasons"] for line in ran("plan")["stages"] if line["to_run"] != 0}
     assert reasons["train"] == ["models.sha256 changed"]
     assert "extract" not in reasons
 
