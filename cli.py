@@ -149,8 +149,7 @@ def status_command(where: Where, as_json: bool, failed: FailedOption = None) -> 
     from pipeline import flow
 
     if failed is not None:
-        statuses = flow.FAILURES if failed == "all" else flow.failed_statuses(failed)
-        rows = flow.failed(where.load(), where.work, statuses)
+        rows = flow.failed(where.load(), where.work, flow.failed_statuses(failed, flow.FAILURES))
         _print_json({"failed": [asdict(row) for row in rows]}) if as_json else _print(console.failed_lines(rows))
         return
     found = flow.status(where.load(), where.work)

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def fuzz(seeds: list[bytes], outcome: Outcome, examples: int) -> Told:
 def kinds(folder: Path) -> dict[str, tuple[list[bytes], Outcome, int]]:
     """What is changed: sound files, what is made of one, and how many examples there are by default."""
     text, binary, csv, toml = (folder / name for name in ("w.txt", "w.bin", "labels.csv", "biam-pipe.toml"))
-    vectors = lambda path: read_vectors(path, _WORDS)  # noqa: E731
+    vectors = partial(read_vectors, words=_WORDS)
     return {
         "images": (image_seeds(), image_outcome, 5000),
         "CSV": ([_CSV, _CSV.replace(b",", b";"), b"\xef\xbb\xbf" + _CSV], file_outcome(csv, read_labels), 1000),

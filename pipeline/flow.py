@@ -14,7 +14,7 @@ from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
 from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, deadline
-from pipeline.commands.retry import FAILURES, failed_statuses, recheck_placeholders, reopen
+from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
@@ -39,7 +39,7 @@ from pipeline.stores import STORES
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
-from schemas.status import ImageStatus
+from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
     "FAILURES",

@@ -39,26 +39,3 @@ def hashes_apart(first: str, second: str, digits: int = 16) -> tuple[str, str]:
     """The first digits of two hashes, or all of them where those are equal."""
     shown = digits if first[:digits] != second[:digits] else None
     return f"{first[:shown]}...", f"{second[:shown]}..."
-
-
-_FIGURES = {
-    "map": "mAP",
-    "weighted_map": "Weighted mAP",
-    "map_of_occurring": "mAP of occurring labels",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-}
-
-
-def figure_name(key: str) -> str:
-    """`F1@3` for `f1@3`; what is unknown keeps its name."""
-    name, at, k = key.partition("@")
-    return f"{_FIGURES.get(name, name)}{at}{k}"
-
-
-def figure_order(key: str) -> tuple[int, int, str]:
-    """Sorts whole rankings first, then the figures at each K, smallest K first."""
-    name, _, k = key.partition("@")
-    known = list(_FIGURES)
-    return int(k) if k.isdigit() else 0, known.index(name) if name in known else len(known), key

@@ -40,6 +40,11 @@ class ImageStatus(StrEnum):
     NON_FINITE = "non_finite"  # the network's answer holds NaN or infinity
 
 
+# What a row can be beside what it should be.
+FAILURES = frozenset(ImageStatus) - {ImageStatus.OK, ImageStatus.REMOVED}
+# Those that count against `extract.max_failed_fraction`: an owner who opted out did not fail.
+FAULTS = FAILURES - {ImageStatus.OPTED_OUT}
+
 # Another attempt may go better: the downloader tries these again within a run.
 PASSING = frozenset(
     {

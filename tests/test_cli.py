@@ -142,7 +142,8 @@ def test_train_alone_brings_up_to_date_what_it_needs_and_stops_after_itself(tmp_
 def test_status_says_that_there_is_no_work_folder(tmp_path: Path) -> None:
     (tmp_path / "biam-pipe.toml").write_text(SMALL)
     told = Shell(tmp_path)("status", code=1).stderr
-    assert f"status: there is no folder {tmp_path}/work/demo, so nothing was run there yet" in told
+    folder = Path(tmp_path, "work", "demo")
+    assert f"status: there is no folder {folder}, so nothing was run there yet" in told
 
 
 def test_only_fails_with_the_next_command_where_its_input_is_missing(tmp_path: Path) -> None:

@@ -30,6 +30,5 @@ def describe(config: BackboneConfig) -> Description:
         UsageError: no such backbone, settings that do not suit it, or no description.
     """
     described = BACKBONES.load(config.name).describe(config)
-    if config.name not in BACKBONES.ours:
-        BACKBONES.tried(config.name, partial(flaw, described))
+    BACKBONES.tried(config.name, partial(flaw, described))
     return described

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import Command
-from schemas.readable import figure_name, rough_duration_text, size_text
+from schemas.figures import figure_name
+from schemas.readable import rough_duration_text, size_text
 
 if TYPE_CHECKING:
     from pipeline.commands.convert import Converted
@@ -61,8 +62,10 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     if too_large := [f"F1@{k}" for k in ks if k > section["labels"]]:
         yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(too_large)} all are predicted"
     if without := section["labels_without_positive"]:
-        others = f"{figure_name('map_of_occurring')} {section['map_of_occurring']:.3f}"
-        yield f"NOTE: {name.upper()}: {without} of {section['labels']} labels have no positive test image; {others}"
+        note = f"NOTE: {name.upper()}: {without} of {section['labels']} labels have no positive test image"
+        if (others := section.get("map_of_occurring")) is not None:  # a protocol of one's own may have no such figure
+            note += f"; {figure_name('map_of_occurring')} {others:.3f}"
+        yield note
 
 
 def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:

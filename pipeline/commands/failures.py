@@ -2,13 +2,17 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from pipeline.commands.retry import FAILURES
 from pipeline.engine.graph import Graph, inputs_of
 from pipeline.files.inputs import Inputs
 from schemas.receipts import Receipt
-from schemas.status import ImageStatus
+from schemas.status import FAULTS, ImageStatus
+
+if TYPE_CHECKING:
+    from pipeline.batches.shards import FeatureShards
 
 _NAMED = 3
 
@@ -41,16 +45,17 @@ def failures(graph: Graph, statuses: Collection[ImageStatus]) -> Iterator[Failur
         stages.remove("extract")
     receipts = {name: kept[name].values() for name in ("index", *stages)}
     inputs = inputs_of(graph, "status", receipts)
+    features = cache(partial(_features, inputs))
     wanted = {str(status) for status in statuses}
     for shard in sorted(shard for shard in kept["index"] if shard is not None):
         last = next((name for name in reversed(stages) if _has(kept[name].get(shard), wanted)), None)
         if last is not None:
-            yield from _of_shard(inputs, last, shard, wanted)
+            yield from _of_shard(inputs, shard, wanted, features() if last == "extract" else None)
 
 
 def named(graph: Graph) -> str:
     """Three images that failed, by name, for a message that counts them."""
-    some = failures(graph, FAILURES - {ImageStatus.OPTED_OUT})
+    some = failures(graph, FAULTS)
     return ", ".join(f"{failure.image_id} ({failure.status})" for failure in islice(some, _NAMED))
 
 
@@ -58,15 +63,21 @@ def _has(receipt: Receipt | None, wanted: Iterable[str]) -> bool:
     return receipt is not None and any(receipt.counts.get(status) for status in wanted)
 
 
-def _of_shard(inputs: Inputs, stage: str, shard: int, wanted: Collection[str]) -> Iterator[Failure]:
+def _features(inputs: Inputs) -> "FeatureShards":
+    from pipeline.batches.shards import open_features
+
+    return open_features(inputs)
+
+
+def _of_shard(
+    inputs: Inputs, shard: int, wanted: Collection[str], features: "FeatureShards | None"
+) -> Iterator[Failure]:
+    """Those of a shard, as its features say, or where these say nothing its downloads."""
     places = inputs.table("index", "index", shard, ["image_id", "locations"])
-    if stage == "download":
+    if features is None:
         rows = inputs.table("download", "downloads", shard, ["status", "error"])
         statuses, errors = rows["status"].to_pylist(), rows["error"].to_pylist()
     else:
-        from pipeline.batches.shards import open_features
-
-        features = open_features(inputs)
         stored = features.rows(features.numbers.index(shard))
         statuses, errors = stored.statuses, stored.errors
     for place, status, error in zip(places.to_pylist(), statuses, errors, strict=True):

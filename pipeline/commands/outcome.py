@@ -15,7 +15,7 @@ from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError, TooManyFailedError
 from schemas.receipts import status_counts
-from schemas.status import ImageStatus
+from schemas.status import FAULTS, ImageStatus
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
     if node is None:
         return None
     counts = status_counts(node.valid.values())
-    images = counts.total() - counts[ImageStatus.REMOVED] - counts[ImageStatus.OPTED_OUT]
-    failed = images - counts[ImageStatus.OK]
+    failed = sum(counts[status] for status in FAULTS)
+    images = failed + counts[ImageStatus.OK]
     if failed <= config.extract.max_failed_fraction * images:
         return None
     return TooManyFailedError(
@@ -130,5 +130,4 @@ def _too_many_failed(config: Config, graph: Graph) -> TooManyFailedError | None:
 
 
 def _counted(counts: Counter[str]) -> str:
-    shown = (ImageStatus.OK, ImageStatus.REMOVED, ImageStatus.OPTED_OUT)
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common() if name not in shown)
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common() if name in FAULTS)

@@ -53,8 +53,7 @@ def examine(graph: Graph, max_pixels: int) -> None:
     """
     if not has_old_decoding(graph):
         return
-    extract = graph["extract"]
-    shards = _unexamined(graph)
+    extract, shards = graph["extract"], _unexamined(graph)
     _log.info("extract: looking once at the images of %d older shards", len(shards))
     inputs = inputs_of(graph, "extract", {name: graph[name].kept.values() for name in ("index", "download")})
     for shard in shards:

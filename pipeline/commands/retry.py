@@ -9,17 +9,18 @@ from pipeline.engine.graph import Node
 from pipeline.stages.download import PLACEHOLDERS
 from schemas.errors import unknown_name
 from schemas.receipts import status_counts
-from schemas.status import PERMANENT, ImageStatus
+from schemas.status import FAILURES, FAULTS, PERMANENT, ImageStatus
 
 ALL = "all"
 _UNTOLD = ("e60b98765d26e34bfbb797c1a5f378f2",)  # those of receipts from before they said so
-_FINE = frozenset({ImageStatus.OK, ImageStatus.REMOVED})
-FAILURES = frozenset(ImageStatus) - _FINE
 RETRIED = FAILURES - PERMANENT  # where no class is named
 
 
-def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
-    """The statuses that a text names: none, all but the permanent ones, or a list with commas.
+def failed_statuses(text: str | None, every: frozenset[ImageStatus] = RETRIED) -> frozenset[ImageStatus]:
+    """The statuses that a text names: none, all of them, or a list with commas.
+
+    Args:
+        every: what "all" means; those that another run may better.
 
     Raises:
         UsageError: an unknown name, or one that is no failure.
@@ -27,7 +28,7 @@ def failed_statuses(text: str | None) -> frozenset[ImageStatus]:
     if text is None:
         return frozenset()
     if text == ALL:
-        return RETRIED
+        return every
     known = {str(status): status for status in ImageStatus if status in FAILURES}
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in known]:
@@ -42,7 +43,7 @@ def reopen(download: Node, asked: Collection[ImageStatus]) -> None:
     with a typing error gives 404 for every image. An owner who opted out did not fail.
     """
     counts = status_counts(download.kept.values())
-    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else FAILURES - {ImageStatus.OPTED_OUT})
+    statuses = frozenset(asked) or (frozenset() if counts[ImageStatus.OK] else FAULTS)
     # One text for all shards: `plan` tells each reason once.
     told = ", ".join(f"{status} {counts[status]}" for status in sorted(statuses) if counts[status])
     for shard, receipt in download.kept.items():

@@ -5,11 +5,13 @@ ordinary, and the downloader looks at thousands of them in a second. What is not
 """
 
 import re
-
-from pipeline.images.metadata import SEVERAL_PICTURES
+from collections.abc import Iterator
 
 _START = b"\xff\xd8\xff"
-_SCAN = 0xDA
+SCAN, END = 0xDA, 0xD9
+SEVERAL_PICTURES = b"MPF\0"  # of an index of more pictures behind the first
+
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive; Huffman coded
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})  # Huffman, quantisation, restart, comment, APPn
 _QUANTISATION, _QUANTISATION_BYTES = 0xDB, 65
@@ -28,7 +30,7 @@ def ordinary_size(data: bytes) -> tuple[int, int] | None:
     while position < end and data[position] == 0xFF:
         marker, start = data[position + 1], position + 4
         length = data[position + 2] << 8 | data[position + 3]
-        if marker == _SCAN:
+        if marker == SCAN:
             return size
         if marker in _FRAMES:
             size = _frame_size(data, start)
@@ -60,22 +62,36 @@ def has_all_scans(data: bytes) -> bool:
     Of a progressive JPEG that ends early, scans that refine the picture may be missing as a whole.
     """
     missing: dict[int, set[int]] = {}
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker, start = data[position + 1], position + 4
-        if marker == 0xFF or 0xD0 <= marker <= 0xD8:
-            position += 1 if marker == 0xFF else 2
-            continue
-        position += 2 + (data[position + 2] << 8 | data[position + 3])
-        if marker in _FRAMES:
-            components = data[start + 6 : position : 3]
-            missing = {component: set(range(_COEFFICIENTS)) for component in components}
-        elif marker == _SCAN:
-            *_, first, last, bits = b"\0\0\0" + data[start:position]
-            for component in data[start + 1 : position - 3 : 2]:
-                if component in missing and bits & 0x0F == 0:
-                    missing[component] -= set(range(first, last + 1))
-            if (found := _SCAN_ENDS.search(data, position)) is None:
-                break
-            position = found.start()
+    position: int | None = 2
+    while position is not None:
+        begin, position = position, None
+        for marker, start, end in segments(data, begin):
+            if marker in _FRAMES:
+                missing = {component: set(range(_COEFFICIENTS)) for component in data[start + 10 : end : 3]}
+            elif marker == SCAN:
+                first, last, bits = data[end - 3 : end]
+                for component in data[start + 5 : end - 3 : 2]:
+                    if component in missing and bits & 0x0F == 0:
+                        missing[component] -= set(range(first, last + 1))
+                position = None if (found := _SCAN_ENDS.search(data, end)) is None else found.start()
     return bool(missing) and not any(missing.values())
+
+
+def segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:
+    """Each marker with where its segment starts and ends, up to that of a scan or of the end; pixels follow a scan.
+
+    Ends where no marker stands, or where its segment is longer than the file.
+    """
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a filling byte
+            position += 1
+            continue
+        alone = marker in _ALONE or marker == END
+        end = position + 2 if alone else position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        if end > len(data) or not (alone or end >= position + 4):
+            return
+        yield marker, position, end
+        if marker in (SCAN, END):
+            return
+        position = end

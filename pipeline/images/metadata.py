@@ -9,13 +9,12 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.images.jpeg import END, SCAN, SEVERAL_PICTURES, segments
+
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_SCAN, _END = 0xDA, 0xD9
-_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 # Beside pixels: application segments but for JFIF (APP0) and Adobe's colour transform (APP14), and comments.
 _BESIDE = frozenset({*range(0xE1, 0xF0), 0xFE}) - {0xEE}
 _APP1 = 0xE1
-SEVERAL_PICTURES = b"MPF\0"
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _PIXELS = frozenset({b"tRNS"})  # of the chunks that a reader may skip, the one that `convert` looks at
 _XMP_KEYWORD, _RAW_KEYWORDS = b"XML:com.adobe.xmp", (b"Raw profile type exif", b"Raw profile type APP1")
@@ -63,32 +62,19 @@ def orientation(exif: bytes, xmp: bytes) -> int:
 
 def _bare_jpeg(data: bytes) -> Bare:
     kept, exif, xmp, several = [data[:2]], b"", b"", False
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # a filling byte
-            position += 1
-            continue
-        if marker in _ALONE:
-            kept.append(data[position : position + 2])
-            position += 2
-            continue
-        if marker in (_SCAN, _END):
-            return Bare(b"".join([*kept, data[position:]]), exif, xmp, several)
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
-        if end < position + 4 or end > len(data):
-            break
+    for marker, start, end in segments(data):
+        if marker in (SCAN, END):
+            return Bare(b"".join([*kept, data[start:]]), exif, xmp, several)
         if marker not in _BESIDE:
-            kept.append(data[position:end])
+            kept.append(data[start:end])
         elif marker == _APP1:
-            block = data[position + 4 : end]
+            block = data[start + 4 : end]
             if block.startswith(_EXIF):
                 exif += block.removeprefix(_EXIF)  # one block may go over several segments
             elif block.startswith(_XMP) and not xmp:
                 xmp = block.removeprefix(_XMP)
-        elif data.startswith(SEVERAL_PICTURES, position + 4):
+        elif data.startswith(SEVERAL_PICTURES, start + 4):
             several = True
-        position = end
     return Bare(data)
 
 

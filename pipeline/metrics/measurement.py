@@ -7,9 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from pipeline.metrics.topk import Hits
-
-# What else a section of metrics.json has.
-NO_FIGURES = frozenset({"labels", "labels_without_positive", "headline", "chance", "constant", "permuted"})
+from schemas.figures import NO_FIGURES
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a model says of itself, and what is taken for granted where it says nothing. Needs no torch."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from schemas.command import Command
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pipeline.models.sizes import FeatureSizes
 
 TASKS = {"zero-shot": ("zsl", "gzsl"), "standard": ("standard",)}  # by `dataset.task`: sections of metrics.json
-ZERO_SHOT = TASKS["zero-shot"]
-EVERY_TASK = (*ZERO_SHOT, *TASKS["standard"])
+EVERY_TASK = tuple(chain.from_iterable(TASKS.values()))
 
 
 class Model(Protocol):

@@ -5,15 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.readable import figure_name, figure_order
+from schemas.figures import CONTROLS, NO_FIGURES, figure_name, figure_order
 
 _SECTIONS = {
     "zsl": ("Zero-shot (ZSL)", "ranked among the unseen labels only"),
     "gzsl": ("Generalised zero-shot (GZSL)", "ranked among seen and unseen labels together"),
     "standard": ("Standard multi-label", "trained and tested on the same labels"),
 }
-_CONTROLS = ("chance", "constant", "permuted")
-_NO_MEASURES = {"labels", "labels_without_positive", "headline", *_CONTROLS}
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,10 @@ def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
 
 
 def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:
-    controls = [section.get(name) or {} for name in _CONTROLS]
+    controls = [section.get(name) or {} for name in CONTROLS]
     measures = {
         key: Measure(figure_name(key), finite(section[key]), *(finite(control.get(key)) for control in controls))
-        for key in sorted(section.keys() - _NO_MEASURES, key=figure_order)
+        for key in sorted(section.keys() - NO_FIGURES, key=figure_order)
     }
     if without := section["labels_without_positive"]:
         note += f"; {without:,} of the labels have no positive test image"

@@ -57,13 +57,13 @@ def configuration(
 def _configuration(
     dataset: str | None, file: Path | None, environment: Mapping[str, str], sets: Iterable[str], work: Path
 ) -> Config:
-    written = _file_layer(file)
-    user = _merged(written, _environment_layer(environment), _set_layer(sets))
+    written, typed = _file_layer(file), _merged(_environment_layer(environment), _set_layer(sets))
+    user = _merged(written, typed)
     name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
     model, preset = _chosen_model(name, user.get("model", {}))
     below, shape = _below_user(name, model, preset), config_class(name, model)
     if file is not None:
-        user = _merged(located(written, shape, file), _environment_layer(environment), _set_layer(sets))
+        user = _merged(located(written, shape, file), typed)
     _refuse_misspelt(environment, shape)
     own = {"dataset": {"name": name}, "model": {"name": model}}
     try:

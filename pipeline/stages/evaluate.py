@@ -108,8 +108,8 @@ def _require(config: EvaluateConfig, scheduler: str | None) -> None:
     from pipeline.metrics.trial import trial
 
     del scheduler  # evaluation runs here
-    if (name := str(config.protocol)) not in PROTOCOLS.ours:
-        PROTOCOLS.tried(name, partial(trial, PROTOCOLS.load(name), config.ks))
+    name = str(config.protocol)
+    PROTOCOLS.tried(name, partial(trial, PROTOCOLS.load(name), config.ks))
     require_device(config.device, "evaluate.device")
 
 

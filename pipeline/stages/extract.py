@@ -125,9 +125,8 @@ def _require(config: Config, scheduler: str | None) -> None:
     """
     from pipeline.backbones.trial import trial
 
-    if config.backbone.name not in BACKBONES.ours:
-        room = BACKBONES.load(config.backbone.name)
-        BACKBONES.tried(config.backbone.name, partial(trial, room, config.backbone))
+    name = config.backbone.name
+    BACKBONES.tried(name, partial(trial, BACKBONES.load(name), config.backbone))
     if scheduler is None:
         _require_device(config.extract.device)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.backbones import BACKBONES, weights
+from pipeline.backbones import BACKBONES, describe, weights
 from pipeline.batches.feature_files import card_page, leave_spec, outputs
 from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources, require_unchanged
@@ -91,7 +91,7 @@ def download(config: Config, sources: Sources) -> Stage:
 def extract(config: Config, sources: Sources) -> Stage:
     """In place of the stage `extract`: takes the maps from the files that are given."""
     settings = _settings(config, sources)
-    described, path = BACKBONES.load(_BACKBONE).describe(config.backbone), weights.source(config.backbone) or ""
+    described, path = describe(config.backbone), weights.source(config.backbone) or ""
     return Stage(
         name="extract",
         version=3,  # with the stage that it stands for
@@ -163,7 +163,7 @@ def run(task: Task) -> list[Output]:
 
 def spec(settings: Settings, recipe: str) -> FeatureSpec:
     """What is known of the features."""
-    described = BACKBONES.load(_BACKBONE).describe(settings.backbone)
+    described = describe(settings.backbone)
     files = ", ".join(f"{name} (sha256 {digest})" for name, digest in sorted(settings.sha256.items()))
     label, digest = (of(settings.backbone, described.published) for of in (weights.label, weights.sha256))
     return FeatureSpec(

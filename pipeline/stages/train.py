@@ -126,8 +126,7 @@ def _require(config: Config, scheduler: str | None) -> None:
     stored = describe(config.backbone).maps
     maps = [_map(config, stored, name) for name in model.needs(config.model)]
     contract.require(model, config.model, maps)
-    if config.model.name not in MODELS.ours:
-        MODELS.tried(config.model.name, partial(trial_of_network, model, config.model, config.train, maps))
+    MODELS.tried(config.model.name, partial(trial_of_network, model, config.model, config.train, maps))
     require_device(config.train.device, "train.device", config.train.processes)
 
 

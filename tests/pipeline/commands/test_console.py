@@ -27,6 +27,8 @@ def test_a_k_that_is_more_than_there_are_labels_is_remarked() -> None:
 def test_labels_that_no_test_image_bears_are_told_with_the_mean_over_the_others() -> None:
     *_, note = metric_lines("zsl", SECTION | {"labels_without_positive": 1, "map_of_occurring": 0.75})
     assert note == "NOTE: ZSL: 1 of 3 labels have no positive test image; mAP of occurring labels 0.750"
+    *_, note = metric_lines("zsl", SECTION | {"labels_without_positive": 1})  # by a protocol without that figure
+    assert note == "NOTE: ZSL: 1 of 3 labels have no positive test image"
 
 
 def test_the_figure_that_the_protocol_names_stands_first() -> None:
