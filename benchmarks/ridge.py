@@ -98,7 +98,7 @@ def measure(folder: str, images: int, needs: str, form: str) -> None:
     torch.zeros(8, 8) @ torch.zeros(8, 8)
     idle_bytes = psutil.Process().memory_info().rss
     reading_s = timed(lambda: (read(features, train), read(features, validation)))
-    fit_s = timed(lambda: ridge.fit(RidgeConfig(form=form, feature=needs), fitting(material, open_table)))
+    fit_s = timed(lambda: ridge.fit(RidgeConfig(form=form, feature=needs), fitting(material, open_table, 0)))
     print(json.dumps({"fit_s": fit_s, "reading_s": reading_s, "peak_bytes": highest_rss_bytes() - idle_bytes}))
 
 

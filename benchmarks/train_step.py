@@ -31,7 +31,7 @@ from pipeline.machine.memory import compact
 from pipeline.models.biam.network import build
 from pipeline.models.biam.released_keys import load_released_state, released_state
 from pipeline.models.biam.settings import BiamConfig
-from pipeline.models.losses import ranking_loss
+from pipeline.models.shared.ranking import ranking_loss
 from pipeline.models.sizes import FeatureSizes
 from pipeline.training.fabric import start_fabric
 from schemas.config import TrainConfig

@@ -15,11 +15,10 @@ SETTINGS: dict[str, Any] = {
     "backbone": {"name": "vgg19", "weights": "random:0"},
     "extract": {"batch_images": 20},  # two full batches a shard
     "embed": {"vectors": "demo:vectors.txt"},
-    "train": {"epochs": 10, "validate_every_epochs": 2},
 }
 
 # (model, preset) -> what the preset is on this data set
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("biam", "paper"): {"model": {"channels": 64}},
-    ("biam", "released"): {"model": {"channels": 64}},
+    ("biam", preset): {"model": {"channels": 64}, "train": {"epochs": 10, "validate_every_epochs": 2}}
+    for preset in ("paper", "released")
 }

@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from schemas.datasets import DatasetSection
 from schemas.errors import UnfitError
-from schemas.section import Names, Recipe, Section, Steers
+from schemas.section import Names, Older, Recipe, Section, Steers
 from schemas.values import (
     Decay,
     Device,
@@ -218,10 +218,24 @@ class TrainConfig(Section):
     """
     warmup_epochs: Recipe[NotNegative] = 3
     """Epochs in which the learning rate rises in equal steps; the last of them has `train.lr`. 0: no warm-up."""
+    fall_factor: Annotated[Recipe[Fraction | None], Older()] = None
+    """Factor, from 0 to 1, of the learning rate after a validation at which the running mean of F1@K (0.7 of the old
+    one, 0.3 of the new value) has fallen; not within five validations of the last time. null: none.
+    """
+    optimizer: Annotated[Recipe[Literal["adam", "adamw", "sgd", "rmsprop", "tf-rmsprop"]], Older()] = "adam"
+    """What changes the weights: adam, adamw, sgd, rmsprop, or RMSProp as TensorFlow has it (`tf-rmsprop`)."""
     betas: Recipe[tuple[Decay, Decay]] = (0.9, 0.999)
     """Decay rates of Adam's two running means, of gradients and of their squares; each from 0 to below 1."""
+    momentum: Annotated[Recipe[Decay], Older()] = 0.9
+    """Share of the last change of the weights that is made again, from 0 to below 1; of sgd and both RMSProps."""
     weight_decay: Recipe[Fraction] = 5e-4
-    """Factor, from 0 to 1, of the L2 penalty that Adam adds to the gradients."""
+    """Factor, from 0 to 1, of the L2 penalty that is added to the gradients (in adamw: of the weights that each step
+    takes off).
+    """
+    decayed: Annotated[Recipe[Literal["all", "matrices"]], Older()] = "all"
+    """Weights that the penalty is for: `all`, or those with two axes or more (`matrices`), so neither offsets nor
+    normalisation.
+    """
     loss: Recipe[Literal["paper", "released"]] = "released"
     """Form of the ranking loss: the sum over all pairs of labels (`paper`), or the mean over the violating pairs of
     each image (`released`).

@@ -44,6 +44,17 @@ class Annotations:
         codes[self.positive.pairs(images)] = LabelCode.PRESENT
         return codes
 
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many of the images are known to bear each label, and how many not to: int64 [label] each."""
+        every, columns = np.arange(len(self)), self.num_columns
+        present, absent = (_cells(known.pairs(every), columns) for known in (self.positive, self.negative))
+        absent = np.setdiff1d(absent, present, assume_unique=True)
+        of_closed = present[self.closed[present // columns]]
+        bearing, known_not, closed = (
+            np.bincount(cells % columns, minlength=columns) for cells in (present, absent, of_closed)
+        )
+        return bearing, known_not + int(self.closed.sum()) - closed
+
     def take(self, images: NDArray[np.int64]) -> "Annotations":
         """Those of these images, in this order."""
         return Annotations(
@@ -59,6 +70,12 @@ class Annotations:
             Ragged.concatenate([part.negative for part in parts]),
             np.concatenate([np.zeros(0, dtype=np.bool_), *(part.closed for part in parts)]),
         )
+
+
+def _cells(pairs: tuple[NDArray[np.int64], NDArray[np.int32]], columns: int) -> NDArray[np.int64]:
+    """Numbers of cells of the code matrix, row by row, each once."""
+    images, labels = pairs
+    return np.unique(images * columns + labels)
 
 
 def from_table(table: pa.Table, column_of: NDArray[np.int32], num_columns: int) -> Annotations:

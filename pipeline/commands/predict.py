@@ -112,11 +112,19 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Labels:
-    """What is scored: names, vectors [label, word], and words without a vector by name."""
+    """What is scored.
+
+    Attributes:
+        names: of the labels that are told.
+        vectors: [label, word], of those that are scored.
+        words_missing: words without a vector, by name.
+        columns: of the scores that are told, in the order of the names; None for all.
+    """
 
     names: Sequence[str]
     vectors: NDArray[np.float32]
     words_missing: dict[str, Sequence[str]]
+    columns: Sequence[int] | None = None
 
 
 def predict_images(config: Config, storage: Storage, graph: Graph, request: PredictRequest) -> Prediction:
@@ -145,14 +153,16 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     left = inputs_of(graph, "predict", {name: node.kept.values() for name, node in graph.items()})
     model = storage.shown(left.file("train", "model").path)
     spec = _feature_spec(config, left)
-    labels = _labels(config, left, graph, request.labels)
     saved = trained_model(left)
+    chosen = _labels if saved.reads_words else _learnt_labels
+    labels = chosen(config, left, graph, request.labels)
     maps = tuple(map(spec.map_named, saved.needs))
-    saved.require(left, maps, labels.vectors.shape[1])
+    saved.require(left, maps, (len(labels.vectors), labels.vectors.shape[1]))
     device, pictures = resolve_device(config.evaluate.device, "evaluate.device"), users_folder(request.out, "predict")
     with repeatable(config.evaluate.seed, config.engine.threads, device):
         vectors = torch.from_numpy(labels.vectors).to(device)
-        predictor = Predictor(config, spec, maps, saved.model.to(device), vectors, saved.has_response_maps)
+        model_here = saved.model.to(device)
+        predictor = Predictor(config, spec, maps, model_here, vectors, saved.has_response_maps, labels.columns)
         scored = enumerate(predictor.predict(request.images, request.top), start=1)
         images = [_prediction(image, labels.names, number, pictures) for number, image in scored]
     return Prediction(model, spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, images)
@@ -214,6 +224,26 @@ def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | N
         )
     vectors = np.array([known[name] if name in known else others[name].vector for name in names], dtype=np.float32)
     return _Labels(names, vectors, {name: one.words.missing for name, one in others.items() if one.words.missing})
+
+
+def _learnt_labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | None) -> _Labels:
+    """What is asked for, of a model that scores the labels that it learnt and no other."""
+    from pipeline.batches.label_space import read_label_space
+
+    del graph  # no word is looked up
+    space = read_label_space(left)
+    if asked is None:
+        return _Labels(space.name, space.vectors, {})
+    column_of = {name: column for column, name in enumerate(space.name)}
+    names = list(dict.fromkeys(" ".join(name.split()) for name in asked if name.strip()))
+    if not names or (strange := [name for name in names if name not in column_of]):
+        raise UsageError(
+            f"predict: the model {config.model.name} knows no words, only the {len(space)} labels that it learnt;",
+            got=", ".join(map(repr, strange)) if names else "no label",
+            expected="some of its labels",
+            hint="Leave out --labels for all of them",
+        )
+    return _Labels(names, space.vectors, {}, [column_of[name] for name in names])
 
 
 def _prediction(scored: "ScoredImage", names: Sequence[str], number: int, pictures: Storage) -> ImagePrediction:

@@ -14,7 +14,7 @@ from pipeline.files.inputs import Inputs
 from pipeline.files.refusals import refusal_to_read
 from pipeline.files.storage import Storage
 from pipeline.models import MODELS
-from pipeline.models.contract import has_response_maps, put
+from pipeline.models.contract import has_response_maps, put, reads_words
 from pipeline.models.sizes import FeatureSizes
 from schemas.command import Command
 from schemas.config import ModelSection
@@ -56,13 +56,19 @@ class SavedModel:
         """Whether `model.response_maps` tells where in an image it sees a label."""
         return has_response_maps(MODELS.load(self.config.name))
 
-    def require(self, inputs: Inputs, maps: Sequence[MapSpec], word_size: int) -> None:
-        """See that it can score features with these maps, which are those of `needs`, and words of this size.
+    @property
+    def reads_words(self) -> bool:
+        """Whether it scores any labels by their words; else those that it learnt, in their order."""
+        return reads_words(MODELS.load(self.config.name))
+
+    def require(self, inputs: Inputs, maps: Sequence[MapSpec], words: tuple[int, int]) -> None:
+        """See that it can score features with these maps, which are those of `needs`, and so many words of this size.
 
         Raises:
             PipelineError: it was trained for others.
         """
-        given = FeatureSizes.of(self.needs, maps, word_size)
+        labels, word_size = words
+        given = FeatureSizes.of(self.needs, maps, word_size, self.sizes.labels if self.reads_words else labels)
         if self.sizes != given:
             raise PipelineError(
                 f"{self.file} was trained for {self.sizes}, the features and label vectors are {given};",

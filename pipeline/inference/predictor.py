@@ -56,6 +56,7 @@ class Predictor:
         model: in evaluation mode, on the device of the label vectors.
         label_vectors: [label, word].
         has_response_maps: whether the model tells where it sees a label.
+        columns: of the scores that count; None for all.
     """
 
     config: Config
@@ -64,6 +65,7 @@ class Predictor:
     model: nn.Module
     label_vectors: Tensor
     has_response_maps: bool
+    columns: Sequence[int] | None = None
 
     def predict(self, paths: Sequence[str], top: int) -> Iterator[ScoredImage]:
         """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
@@ -104,6 +106,8 @@ class Predictor:
         device = self.label_vectors.device
         inputs = [torch.from_numpy(maps[spec.column]).to(device) for spec in self.maps]
         scores = self.model(*inputs, self.label_vectors).cpu().numpy()
+        if self.columns is not None:
+            scores = scores[:, self.columns]
         best = top_labels(scores, top)[0]
         responses = None
         if self.has_response_maps:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.models.fitting import Fitted, Fitting
     from pipeline.models.sizes import FeatureSizes
+    from pipeline.models.targets import Targets
 
 TASKS = {"zero-shot": ("zsl", "gzsl"), "standard": ("standard",)}  # by `dataset.task`: sections of metrics.json
 EVERY_TASK = tuple(chain.from_iterable(TASKS.values()))
@@ -51,11 +52,18 @@ class ModelOptions(Protocol):
         EPOCHS: whether it learns step by step. Without, it does; where it is False, `fit` gives all there is to learn.
         RESPONSE_MAPS: whether its network has `response_maps`, with the arguments of `forward`, which gives
             [image, label, height, width]. Without, it has none.
+        LABEL_WEIGHTS: whether it has weights for each label that it learns; `build` is told how many these are.
+            Without, it has none. One whose only task is `standard` scores these labels, in their order, whatever the
+            words.
+        READS_CODES: whether its `forward` in training takes the codes, int8 [image, label], after the words. Without,
+            it does not.
     """
 
     PRESETS: Mapping[str, Mapping[str, Any]]
     EPOCHS: bool
     RESPONSE_MAPS: bool
+    LABEL_WEIGHTS: bool
+    READS_CODES: bool
 
     def in_vain(self, config: Any) -> Mapping[str, str]:
         """Settings that are not read, given the others, by dotted key: each with the reason. Without, all are read."""
@@ -63,14 +71,15 @@ class ModelOptions(Protocol):
     def require(self, settings: Any, maps: Any) -> None:
         """Raises UsageError where the maps, in the order of `needs`, do not suit. Without, all do."""
 
-    def loss(self, output: Any, codes: Any, words: Any, train: Any, batch_images: Any) -> "Tensor":
+    def loss(self, output: Any, targets: Any) -> "Tensor":
         """Of what `forward` gives in training, which may be more than scores. Without, the ranking loss of BiAM.
 
-        Parts of a batch have to add up, see `pipeline.models.losses`.
+        `targets` is a `pipeline.models.targets.Targets`. The losses of the parts of a batch, each in a process of its
+        own, have to add up to that of the batch.
         """
 
     def optimizer(self, network: Any, train: Any) -> "Optimizer":
-        """What changes the weights; its rate is set at each epoch. Without, Adam by `train.betas`."""
+        """What changes the weights; its rate is set at each epoch. Without, what `train.optimizer` names."""
 
     def fit(self, settings: Any, fitting: Any) -> "Fitted":
         """A `pipeline.models.fitting.Fitted`: buffers of the network that are computed once before training.
@@ -95,13 +104,38 @@ def has_response_maps(model: Model) -> bool:
     return getattr(model, "RESPONSE_MAPS", False)
 
 
+def has_label_weights(model: Model) -> bool:
+    """Whether it has weights for each label that it learns."""
+    return getattr(model, "LABEL_WEIGHTS", False)
+
+
+def reads_codes(model: Model) -> bool:
+    """Whether its network takes the codes in training."""
+    return getattr(model, "READS_CODES", False)
+
+
+def reads_words(model: Model) -> bool:
+    """Whether it scores labels by their words, and so any label; else those that it learnt."""
+    return set(model.TASKS) != set(TASKS["standard"])
+
+
 def in_vain(model: Model, config: Config) -> dict[str, str]:
     """Settings that are not read, given the others: the reason by dotted key."""
     found = dict(model.in_vain(config)) if hasattr(model, "in_vain") else {}
     if not learns_by_steps(model):
         read = {"run", "device", "max_positives"}
         reason = f"model {config.model.name} has no epochs"
-        found |= {f"train.{key}": reason for key in TrainConfig.model_fields if key not in read}
+        return found | {f"train.{key}": reason for key in TrainConfig.model_fields if key not in read}
+    if hasattr(model, "loss"):
+        found |= {"train.loss": f"model {config.model.name} has a loss of its own"}
+    if hasattr(model, "optimizer"):
+        reason = f"model {config.model.name} has an optimiser of its own"
+        return found | dict.fromkeys(("train.optimizer", "train.betas"), reason)
+    used = config.train.optimizer
+    if not used.startswith("adam"):
+        found |= {"train.betas": f"which is of Adam, and train.optimizer is {used!r}"}
+    else:
+        found |= {"train.momentum": f"which train.optimizer {used!r} has not"}
     return found
 
 
@@ -132,27 +166,24 @@ def require(model: Model, settings: ModelSection, maps: Sequence[MapSpec]) -> No
         model.require(settings, maps)
 
 
-def loss(
-    model: Model, output: Any, codes: "Tensor", words: "Tensor", train: TrainConfig, batch_images: int
-) -> "Tensor":
+def loss(model: Model, output: Any, targets: "Targets") -> "Tensor":
     """The loss of a batch, or of one process's part of it."""
-    from pipeline.models.losses import ranking_loss
+    from pipeline.models.shared.ranking import ranking_loss
 
     if hasattr(model, "loss"):
-        own: Tensor = model.loss(output, codes, words, train, batch_images)
+        own: Tensor = model.loss(output, targets)
         return own
-    return ranking_loss(output, codes, train.loss, batch_images)
+    return ranking_loss(output, targets.codes, targets.train.loss, targets.batch_images)
 
 
 def optimizer(model: Model, network: "nn.Module", train: TrainConfig) -> "Optimizer":
     """What changes the weights."""
-    import torch
+    from pipeline.models.shared import optimizers
 
     if hasattr(model, "optimizer"):
         own: Optimizer = model.optimizer(network, train)
         return own
-    on_mps = any(weights.device.type == "mps" for weights in network.parameters())
-    return torch.optim.Adam(network.parameters(), betas=train.betas, weight_decay=train.weight_decay, fused=not on_mps)
+    return optimizers.optimizer(network, train)
 
 
 def fit(model: Model, settings: ModelSection, fitting: "Fitting") -> "Fitted":

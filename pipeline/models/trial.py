@@ -52,9 +52,11 @@ def trial_of_network(
     import torch
 
     from pipeline.models.sizes import FeatureSizes
+    from pipeline.models.targets import Targets
 
     with torch.random.fork_rng(devices=[]):
-        network = model.build(settings, FeatureSizes.of(model.needs(settings), maps, _WORD))
+        labels = _LABELS if contract.has_label_weights(model) else 0
+        network = model.build(settings, FeatureSizes.of(model.needs(settings), maps, _WORD, labels))
         if not isinstance(network, torch.nn.Module):
             return f"builds {network!r}, expected a torch.nn.Module"
         if contract.has_response_maps(model) and not callable(getattr(network, "response_maps", None)):
@@ -65,7 +67,9 @@ def trial_of_network(
         words = torch.nn.functional.normalize(torch.randn(_LABELS, _WORD), dim=1)
         codes = torch.tensor([[1, -1, -1], [-1, 1, 0]], dtype=torch.int8)
         optimizer = contract.optimizer(model, network, train)
-        loss = contract.loss(model, network.train()(*features, words), codes, words, train, _IMAGES)
+        targets = Targets(codes, words, _IMAGES, settings, train)
+        given = (*features, words, *([codes] if contract.reads_codes(model) else []))
+        loss = contract.loss(model, network.train()(*given), targets)
         if loss.ndim or not torch.isfinite(loss):
             return f"has the loss {loss}, expected one finite number"
         loss.backward()

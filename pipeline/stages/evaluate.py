@@ -173,7 +173,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
             expected="at least 1",
             run=Command("evaluate", dataset=task.inputs.dataset, sets={"split.test_fraction": 0.2}),
         )
-    saved.require(task.inputs, features.maps, space.vectors.shape[1])
+    saved.require(task.inputs, features.maps, (len(space), space.vectors.shape[1]))
 
     def check(images: int) -> None:
         tell(images, len(test), counted(images, len(test), "images scored"))

@@ -215,7 +215,8 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     from pipeline.training.loop import Material
 
     space = read_label_space(task.inputs).seen_only()
-    needs = MODELS.load(settings.model.name).needs(settings.model)
+    model = MODELS.load(settings.model.name)
+    needs = model.needs(settings.model)
     features = open_features(task.inputs).reading(needs)
     selections = select(features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
     limit, full = settings.train.max_positives, settings.train.full_epochs > 0
@@ -233,7 +234,8 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
         return cache.image_set(selection) if cache else ImageSet(selection)
 
     vectors = torch.from_numpy(space.vectors).to(device)
-    sizes = FeatureSizes.of(needs, features.maps, vectors.shape[1])
+    labels = len(space) if contract.has_label_weights(model) else 0
+    sizes = FeatureSizes.of(needs, features.maps, vectors.shape[1], labels)
     all_images = images(everything) if everything else None
     return Material(features, images(train), images(validation), all_images, vectors), sizes
 
@@ -273,7 +275,7 @@ def _network(
     settings: Settings = task.settings
     model = MODELS.load(settings.model.name)
     network: nn.Module = model.build(settings.model, sizes)
-    fitted = contract.fit(model, settings.model, fitting(material, _open_table(task)))
+    fitted = contract.fit(model, settings.model, fitting(material, _open_table(task), settings.train.seed))
     contract.put(network, fitted.buffers)
     if fitted.facts:
         logger.info("fitted: %s", json.dumps(fitted.facts))
@@ -295,12 +297,12 @@ def _all_epochs(task: Task, material: "Material", network: "nn.Module", fabric: 
     last ones.
     """
     from pipeline.training import checkpoint, journal
-    from pipeline.training.loop import Hooks, Loop
+    from pipeline.training.loop import Hooks, Learning, Loop
 
     settings: Settings = task.settings
     config, model, open_table = settings.train, MODELS.load(settings.model.name), _open_table(task)
     learner = checkpoint.Learner(network, contract.optimizer(model, network, config))
-    path = task.path(CHECKPOINT)
+    learning, path = Learning(model, settings.model, config), task.path(CHECKPOINT)
     progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
     if progress is None:
         progress = checkpoint.Progress()
@@ -320,10 +322,10 @@ def _all_epochs(task: Task, material: "Material", network: "nn.Module", fabric: 
     if fabric.is_global_zero:
         with journal.curves(task.storage.scratch(task.folder), progress.step) as record:
             hooks = Hooks(save, task.deadline, path, record, open_table)
-            Loop(model, config, material, learner, progress, hooks, fabric).run()
+            Loop(learning, material, learner, progress, hooks, fabric).run()
     else:
         hooks = Hooks(lambda: None, None, path, lambda *_: None, open_table)
-        Loop(model, config, material, learner, progress, hooks, fabric).run()
+        Loop(learning, material, learner, progress, hooks, fabric).run()
     weights, selected = learner.best, progress.best_epoch
     if selected is None or progress.full_from is not None:
         why = "no validation images" if selected is None else "all images were trained on"

@@ -27,8 +27,8 @@ _LEAST, _MOST = 32, 1024
 _LEAST_BLOCKS = 4  # read at once, as in scoring
 
 
-def fitting(material: Material, open_table: OpenTable) -> Fitting:
-    """What `fit` of a model may use of this material."""
+def fitting(material: Material, open_table: OpenTable, seed: int) -> Fitting:
+    """What `fit` of a model may use of this material, with a seed for what it draws."""
     device = material.label_vectors.device
     if device.type == "mps":  # it has no float64
         device = torch.device("cpu")
@@ -57,10 +57,14 @@ def fitting(material: Material, open_table: OpenTable) -> Fitting:
             computing = Computing(sort=sorted_on(device))
             return [measure("nuswide", table, (1,), computing).figures["map"] for table in tables]
 
+    present, absent = material.train.selection.annotations.counts()
     return Fitting(
-        material.label_vectors.to(device),
-        lambda: passed(material.train, "fitting to"),
-        validated if len(material.validation) else None,
+        words=material.label_vectors.to(device),
+        present=torch.from_numpy(present).to(device),
+        absent=torch.from_numpy(absent).to(device),
+        train=lambda: passed(material.train, "fitting to"),
+        validated=validated if len(material.validation) else None,
+        seed=seed,
     )
 
 

@@ -23,12 +23,13 @@ from pipeline.inference.model_file import detached
 from pipeline.inference.scoring import Scorer, inputs
 from pipeline.machine import stopping
 from pipeline.models import contract
+from pipeline.models.targets import Targets
 from pipeline.training.checkpoint import Learner, Progress
 from pipeline.training.journal import Record, TrainingLog
-from pipeline.training.schedule import learning_rate
+from pipeline.training.schedule import fallen, learning_rate
 from pipeline.training.validation import OpenTable, validate
 from schemas.command import Command
-from schemas.config import TrainConfig
+from schemas.config import ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
 
 
@@ -70,26 +71,37 @@ class Hooks:
     open_table: OpenTable
 
 
-class Loop:
-    """Runs epochs until all are done. The position lives in `progress`, the weights in `learner`.
+@dataclass(frozen=True)
+class Learning:
+    """What is trained, and how.
 
-    Args:
+    Attributes:
         model: the module of the model, for its loss.
+        settings: section `model`.
+        train: section `train`.
     """
+
+    model: contract.Model
+    settings: ModelSection
+    train: TrainConfig
+
+
+class Loop:
+    """Runs epochs until all are done. The position lives in `progress`, the weights in `learner`."""
 
     def __init__(
         self,
-        model: contract.Model,
-        config: TrainConfig,
+        learning: Learning,
         material: Material,
         learner: Learner,
         progress: Progress,
         hooks: Hooks,
         fabric: Fabric,
     ) -> None:
-        self.model, self.config, self.material, self.learner = model, config, material, learner
+        self.learning, self.config, self.material, self.learner = learning, learning.train, material, learner
         self.progress, self.hooks, self.fabric = progress, hooks, fabric
         self.fitted = fabric.setup_module(learner.model)
+        config = learning.train
         epochs, image_sets = config.epochs + config.full_epochs, (material.train, material.everything)
         steps = [len(batch_sizes(len(image_set), config.batch_images)) if image_set else 0 for image_set in image_sets]
         self.log = TrainingLog(hooks.record, epochs, config.epochs * steps[0] + config.full_epochs * steps[1])
@@ -106,7 +118,7 @@ class Loop:
         """
         progress, config = self.progress, self.config
         while progress.full_from is None and progress.epoch < config.epochs and not self._out_of_patience():
-            self._epoch(self.material.train, learning_rate(config, progress.epoch))
+            self._epoch(self.material.train, fallen(config, learning_rate(config, progress.epoch), self._scores()))
             self._validate_where_due()
             self._close_epoch("train")
         if self.material.everything is not None:
@@ -117,6 +129,11 @@ class Loop:
 
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self.progress.without_better >= self.config.patience
+
+    def _scores(self) -> list[float]:
+        """F1@K of all validations so far."""
+        validations = [epoch["validation"] for epoch in self.progress.history]
+        return [found[f"f1@{self.config.selection_k}"] for found in validations if found is not None]
 
     def _begin_on_everything(self) -> None:
         """Back to the best weights, with an optimiser that knows nothing yet."""
@@ -165,8 +182,10 @@ class Loop:
         self.learner.optimizer.zero_grad(set_to_none=True)  # before the forward pass, which needs the memory
         codes = torch.from_numpy(batch.codes).to(fabric.device)
         words = self.material.label_vectors
-        output = self.fitted(*inputs(batch, fabric.device), words)
-        loss = contract.loss(self.model, output, codes, words, self.config, batch_images)
+        learning = self.learning
+        given = (*inputs(batch, fabric.device), words, *([codes] if contract.reads_codes(learning.model) else []))
+        targets = Targets(codes, words, batch_images, learning.settings, learning.train)
+        loss = contract.loss(learning.model, self.fitted(*given), targets)
         total = fabric.all_reduce(loss.detach().clone(), reduce_op="sum")
         assert isinstance(total, Tensor)
         value = float(total)

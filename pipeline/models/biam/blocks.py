@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pipeline.models.biam.attention import sigmoid_attention, softmax_attention
 from pipeline.models.biam.dropout import Dropout
-from pipeline.models.biam.norm import BatchNorm
 from pipeline.models.biam.settings import BiamConfig
+from pipeline.models.shared.norm import BatchNorm
 
 LEAKY_SLOPE = 0.2
 

@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from pipeline.models.biam.blocks import RegionContext, SceneContext, conv_relu_norm, pointwise_leaky
 from pipeline.models.biam.compared_blocks import CrissCross, NonLocal
-from pipeline.models.biam.norm import BatchNorm
 from pipeline.models.biam.pooling import top_k_scores
 from pipeline.models.biam.settings import BiamConfig
+from pipeline.models.shared.norm import BatchNorm
 from pipeline.models.sizes import FeatureSizes
 from schemas.command import Command
 from schemas.errors import UsageError

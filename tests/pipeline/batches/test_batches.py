@@ -148,6 +148,10 @@ def test_codes_agree_with_a_slow_loop_over_closed_and_open_annotations(tmp_path:
     codes = selection.annotations.codes(picked)
     assert codes.dtype == np.int8
     assert codes.tolist() == expected
+    every = selection.annotations.codes(np.arange(len(selection)))
+    present, absent = selection.annotations.counts()
+    assert present.tolist() == (every == 1).sum(axis=0).tolist()
+    assert absent.tolist() == (every == -1).sum(axis=0).tolist()
 
 
 def test_annotations_of_labels_not_asked_for_leave_no_trace():

@@ -7,7 +7,7 @@ import pytest
 from dags import demo
 from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.settings.layers import as_toml, config_class, configuration
-from schemas.config import Config, TrainConfig
+from schemas.config import Config, ExtractConfig
 from schemas.errors import UsageError
 from schemas.section import explanations
 
@@ -22,7 +22,8 @@ def load(
 
 def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     assert load(tmp_path).train.lr == 1e-3  # preset
-    assert load(tmp_path).train.epochs == demo.SETTINGS["train"]["epochs"] != TrainConfig().epochs  # dag over default
+    batch_images = demo.SETTINGS["extract"]["batch_images"]
+    assert load(tmp_path).extract.batch_images == batch_images != ExtractConfig().batch_images  # dag over default
     toml = "[train]\nlr = 0.1\nepochs = 5"
     assert load(tmp_path, toml=toml).train.epochs == 5
     env = {"BIAM_PIPE_TRAIN__LR": "0.2", "BIAM_PIPE_CACHE": "/elsewhere", "HOME": "/root"}

@@ -6,7 +6,7 @@ from torch import nn
 from pipeline.models import MODELS
 from pipeline.models.biam.network import BiAM, build
 from pipeline.models.biam.settings import BiamConfig
-from pipeline.models.losses import ranking_loss
+from pipeline.models.shared.ranking import ranking_loss
 from pipeline.models.sizes import FeatureSizes
 from schemas.errors import UsageError
 

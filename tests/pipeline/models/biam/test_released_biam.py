@@ -6,7 +6,7 @@ import torch
 from pipeline.models.biam.network import build
 from pipeline.models.biam.released_keys import load_released_state, released_state
 from pipeline.models.biam.settings import BiamConfig
-from pipeline.models.losses import ranking_loss
+from pipeline.models.shared.ranking import ranking_loss
 from pipeline.models.sizes import FeatureSizes
 from schemas.errors import UsageError
 

@@ -45,7 +45,14 @@ class Data:
 
     def fitted(self, settings: RidgeConfig, worth: Sequence[float] | None = None) -> torch.nn.Module:
         """The network, fitted."""
-        fitting = Fitting(torch.from_numpy(self.words), self.batches, None if worth is None else lambda _: list(worth))
+        fitting = Fitting(
+            words=torch.from_numpy(self.words),
+            present=torch.from_numpy((self.codes == 1).sum(axis=0)),
+            absent=torch.from_numpy((self.codes == -1).sum(axis=0)),
+            train=self.batches,
+            validated=None if worth is None else lambda _: list(worth),
+            seed=0,
+        )
         network = ridge.build(settings, FeatureSizes({"global": FEATURES}, WORD))
         contract.put(network, ridge.fit(settings, fitting).buffers)
         return network

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.biam.norm import BatchNorm
+from pipeline.models.shared.norm import BatchNorm
 
 
 def map_of(dtype=torch.float64, seed=0):

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from pipeline.models.shared.processes import several, summed
 
 Rows = Float[Tensor, "row channel"]
 PerChannel = Float[Tensor, " channel"]
@@ -28,7 +30,7 @@ class BatchNorm(nn.BatchNorm2d):
         running = self.running_mean, self.running_var
         if not self.training:
             return functional.batch_norm(input, *running, self.weight, self.bias, eps=self.eps)
-        if input.is_cuda and not _several_processes():
+        if input.is_cuda and not several():
             return super().forward(input)
         by_row = input.permute(0, 2, 3, 1)
         normalised, mean, variance, count = _Normalise.apply(
@@ -55,9 +57,9 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Rows, weight: PerChannel, bias: PerChannel, eps: float
     ) -> tuple[Rows, PerChannel, PerChannel, Tensor]:
-        count = _over_processes(torch.tensor(float(len(rows)), dtype=weight.dtype, device=rows.device))
-        mean = _over_processes(rows.sum(dim=0, dtype=weight.dtype)) / count
-        variance = _over_processes((rows - mean).square_().sum(dim=0)) / count
+        count = summed(torch.tensor(float(len(rows)), dtype=weight.dtype, device=rows.device))
+        mean = summed(rows.sum(dim=0, dtype=weight.dtype)) / count
+        variance = summed((rows - mean).square_().sum(dim=0)) / count
         scale = torch.rsqrt(variance + eps)
         ctx.save_for_backward(rows, weight, mean, scale, count)
         ctx.mark_non_differentiable(mean, variance, count)
@@ -70,19 +72,8 @@ class _Normalise(torch.autograd.Function):
         rows, weight, mean, scale, count = ctx.saved_tensors
         bias_gradient = gradient.sum(dim=0, dtype=weight.dtype)
         weight_gradient = ((rows - mean).mul_(gradient)).sum(dim=0) * scale
-        sums = _over_processes(torch.stack([bias_gradient, weight_gradient])) / count
+        sums = summed(torch.stack([bias_gradient, weight_gradient])) / count
         # weight * scale * (gradient - mean gradient - normalised * mean of gradient * normalised), per channel
         slope = -scale * sums[1]
         moved = torch.addcmul(-sums[0] - mean * slope, rows, slope).add_(gradient).mul_(weight * scale)
         return moved.to(rows.dtype), weight_gradient, bias_gradient, None
-
-
-def _over_processes(total: Tensor) -> Tensor:
-    """The sum over all processes; changes the tensor. With one process, the tensor as it is."""
-    if _several_processes():
-        distributed.all_reduce(total)
-    return total
-
-
-def _several_processes() -> bool:
-    return distributed.is_available() and distributed.is_initialized()

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pipeline.models import losses
-from pipeline.models.losses import ranking_loss
+from pipeline.models.shared import ranking
+from pipeline.models.shared.ranking import ranking_loss
 
 
 def every_pair(scores, codes, form):
@@ -35,7 +35,7 @@ def loss_and_gradient(function, scores, codes, form):
 @pytest.mark.parametrize("rows_at_once", [1, 2, 1000])
 def test_loss_and_gradient_are_those_of_all_pairs(form, rows_at_once, monkeypatch):
     scores, codes = batch()
-    monkeypatch.setattr(losses, "_CELLS_AT_ONCE", rows_at_once * scores.shape[1])
+    monkeypatch.setattr(ranking, "_CELLS_AT_ONCE", rows_at_once * scores.shape[1])
     loss, gradient = loss_and_gradient(ranking_loss, scores, codes, form)
     expected, expected_gradient = loss_and_gradient(every_pair, scores, codes, form)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
@@ -124,7 +124,7 @@ def test_no_tensor_grows_with_labels_squared():
 
 
 def test_many_present_cells_are_compared_a_bounded_number_at_once(monkeypatch):
-    monkeypatch.setattr(losses, "_CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr(ranking, "_CELLS_AT_ONCE", 1000)
     codes = torch.full((4, 100), -1, dtype=torch.int8)
     codes[:, ::2] = 1
     with LargestTensor() as largest:
