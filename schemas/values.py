@@ -42,6 +42,7 @@ FolderName = Annotated[
 Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="one of: auto, cpu, mps, cuda, cuda:N")
 ]
+NotBelowZero = Annotated[float, Field(ge=0.0, le=1e6)]  # the weight of a part of a loss
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Rate = Annotated[float, Field(gt=0.0, le=10.0)]  # of learning; Adam moves a weight by about so much in a step
 Seconds = Annotated[float, Field(gt=0.0, le=604_800.0)]  # a week

@@ -9,7 +9,14 @@ from pipeline.models.contract import Model, ModelOptions
 
 MODELS: Registry[Model] = Registry(
     "model",
-    {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"},
+    {
+        "attention_per_cluster": "pipeline.models.attention_per_cluster",
+        "attention_per_label": "pipeline.models.attention_per_label",
+        "biam": "pipeline.models.biam",
+        "lesa": "pipeline.models.lesa",
+        "ml2p": "pipeline.models.ml2p",
+        "ridge": "pipeline.models.ridge",
+    },
     Model,
     "models",
     optional=ModelOptions,
