@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
+from largest_tensor import LargestTensor
 
-from pipeline.models.shared import ranking
+from pipeline.models.shared import cells
 from pipeline.models.shared.ranking import ranking_loss
 
 
@@ -35,7 +35,7 @@ def loss_and_gradient(function, scores, codes, form):
 @pytest.mark.parametrize("rows_at_once", [1, 2, 1000])
 def test_loss_and_gradient_are_those_of_all_pairs(form, rows_at_once, monkeypatch):
     scores, codes = batch()
-    monkeypatch.setattr(ranking, "_CELLS_AT_ONCE", rows_at_once * scores.shape[1])
+    monkeypatch.setattr(cells, "CELLS_AT_ONCE", rows_at_once * scores.shape[1])
     loss, gradient = loss_and_gradient(ranking_loss, scores, codes, form)
     expected, expected_gradient = loss_and_gradient(every_pair, scores, codes, form)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
@@ -101,18 +101,6 @@ def test_parts_of_a_batch_add_up_to_the_loss_of_the_whole(form):
     torch.testing.assert_close(sum(parts), ranking_loss(scores, codes, form), rtol=1e-12, atol=1e-12)
 
 
-class LargestTensor(TorchFunctionMode):
-    """Remembers the elements of the largest tensor that any torch function returned."""
-
-    elements = 0
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.elements = max(self.elements, result.numel())
-        return result
-
-
 def test_no_tensor_grows_with_labels_squared():
     num_images, num_labels, present = 8, 3000, 7
     codes = torch.full((num_images, num_labels), -1, dtype=torch.int8)
@@ -124,7 +112,7 @@ def test_no_tensor_grows_with_labels_squared():
 
 
 def test_many_present_cells_are_compared_a_bounded_number_at_once(monkeypatch):
-    monkeypatch.setattr(ranking, "_CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr(cells, "CELLS_AT_ONCE", 1000)
     codes = torch.full((4, 100), -1, dtype=torch.int8)
     codes[:, ::2] = 1
     with LargestTensor() as largest:
