@@ -1,8 +1,8 @@
 """One attention for each cluster of labels: what it says of itself. The network stands in `network`.
 
-As LESA, but a label does not choose among the attentions: labels are clustered by their words, and each cluster has one.
-Tables 1, 2, 6 and 7 of BiAM (ICCV 2021) have a row of that name; no code of it and no settings are known. All that is
-not LESA's here is ours: expect other figures than the published ones.
+As LESA, but a label does not choose among the attentions: labels are clustered by their words, and each cluster has
+one. Tables 1, 2, 6 and 7 of BiAM (ICCV 2021) have a row of that name; no code of it and no settings are known. All that
+is not LESA's here is ours: expect other figures than the published ones.
 
 Source: Huynh and Elhamifar, "A Shared Multi-Attention Framework for Multi-Label Zero-Shot Learning", CVPR 2020.
 """

@@ -1,7 +1,8 @@
 """One attention for each label: what it says of itself. The network stands in `network`.
 
-Tables 1 and 6 of BiAM (ICCV 2021) have a row of that name, and cite bilinear attention networks for it; no code of it and
-no settings are known. What is here is ours, made so that it transfers to unseen labels: expect other figures than the published ones.
+Tables 1 and 6 of BiAM (ICCV 2021) have a row of that name, and cite bilinear attention networks for it; no code of it
+and no settings are known. What is here is ours, made so that it transfers to unseen labels: expect other figures than
+the published ones.
 
 Source of the form of the attention: Kim et al., "Bilinear Attention Networks", NeurIPS 2018.
 """

@@ -1,9 +1,9 @@
 """LESA, attentions that all labels share: what it says of itself. The network stands in `network`.
 
 Ten attentions over the regions of an image give ten pooled features; a label takes the one that suits it best. Sizes,
-loss weights and training of preset `released` are those of the authors' code for NUS-WIDE, and `dags` has what differs on Open
-Images. Differs: images are shuffled, and there is one validation an epoch; the release reads them in file order, and
-validates 50 times in 200,000 steps. Preset `demo` is ours, for small sets.
+loss weights and training of preset `released` are those of the authors' code for NUS-WIDE, and `dags` has what differs
+on Open Images. Differs: images are shuffled, and there is one validation an epoch; the release reads them in file order
+and validates 50 times in 200,000 steps. Preset `demo` is ours, for small sets.
 
 Source: Huynh and Elhamifar, "A Shared Multi-Attention Framework for Multi-Label Zero-Shot Learning", CVPR 2020; its
 released code.

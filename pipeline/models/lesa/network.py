@@ -91,10 +91,11 @@ def parts(output: LesaOutput, codes: Int8[Tensor, "image label"], batch_images: 
         codes: +1 present, -1 absent, 0 unknown.
         batch_images: of all processes; these may be those of one.
 
-    Source: LESA (CVPR 2020), its released code. `distribution`: the mean over images and attentions of the square of how
-    many present labels an attention serves, softly counted. `against_mean`: the sum over images and known labels of how
-    far the mean of all regions does better. `span`: the root of the sum, over images, of squared cosines between the energies of two
-    attentions.
+    `distribution` is the mean over images and attentions of the square of how many present labels an attention serves,
+    softly counted. `against_mean` is the sum over images and known labels of how far the mean of all regions does
+    better. `span` is the root of the sum over images of the squared cosines between the energies of two attentions.
+
+    Source: LESA (CVPR 2020), its released code.
     """
     present = (codes == LabelCode.PRESENT).to(output.scores.dtype)
     served = (output.by_attention.softmax(dim=1) * present[:, None]).sum(dim=2)

@@ -1,9 +1,11 @@
 """The (ML)2P encoder, channels as tokens: what it says of itself. The network stands in `network`.
 
-Preset `released` follows the authors' code for testing, which reads the vectors of the groups interleaved; `paper` reads
-them transposed and adds the residual of their slides. Neither loss nor training are released: the loss is that of SDL
-with the weight that the code names, the rest is ours. The backbone is frozen here, and was trained with the encoder there.
-Preset `demo`, and `model.maps = region`, which reads one region map where the authors read three, are ours.
+Preset `released` follows the authors' code for testing, which reads the vectors of the groups interleaved; `paper`
+reads them transposed and adds the residual of their slides. The loss is not released: that of SDL, with the weight that
+the released options name, is our choice; so is the optimiser. Batch, epochs and rate are those of the release. The
+backbone is frozen here, and was trained with the encoder there. Preset `demo`, and `model.maps = region`, which reads
+one region
+map where the authors read three, are ours.
 
 Source: the (ML)2P-Encoder (CVPR 2023), its slides and released code.
 """
@@ -12,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.models.contract import EVERY_TASK
-from schemas.config import ModelSection
+from pipeline.models.shared.diversity import DiversityConfig
 from schemas.section import Recipe
-from schemas.values import NotBelowZero, Positive
+from schemas.values import Fraction, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _PYRAMID = ("pool3", "pool4", "pool5")
 
 
-class Ml2pConfig(ModelSection):
+class Ml2pConfig(DiversityConfig):
     """The (ML)2P encoder: attention between channels, in groups."""
 
     name: Recipe[str] = "ml2p"
@@ -40,24 +42,23 @@ class Ml2pConfig(ModelSection):
     groups: Recipe[Positive] = 7
     """Groups of channels; each gives a vector in the space of words, and a label takes the one that suits it best."""
     reading: Recipe[Literal["interleaved", "transposed"]] = "interleaved"
-    """How a vector is read from the groups: mixing them, as the code does (`interleaved`), or one each (`transposed`)."""
+    """How vectors are read from the groups: mixing them, as the code does (`interleaved`), or one each (`transposed`).
+    """
     residual: Recipe[bool] = False
     """Whether the channels are added to what the attention gives, as the slides have it."""
     shrink: Recipe[Positive] = 5
     """How many times narrower the hidden layers of the mixer are than its inputs."""
-    spread_weight: Recipe[NotBelowZero] = 0.4
-    """Weight of the part of the loss about how the vectors of an image spread, from 0 to 1; the ranking has the rest."""
-    unknown: Recipe[Literal["negative", "ignore"]] = "negative"
-    """What labels of unknown state are in the loss: absent (`negative`), or not there (`ignore`)."""
+    variance_weight: Recipe[Fraction] = 0.4
+    """Weight, from 0 to 1, of the variance among an image's vectors; what is left to 1 weighs the pairs of labels."""
 
 
 SETTINGS = Ml2pConfig
 TASKS = EVERY_TASK
 _TRAINING = {"lr": 5e-5, "warmup_epochs": 0, "weight_decay": 0.0, "batch_images": 96, "epochs": 20}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "released": {"train": _TRAINING | {"validate_every_epochs": 1}},
+    "released": {"model": {"unknown": "negative"}, "train": _TRAINING | {"validate_every_epochs": 1}},
     "paper": {
-        "model": {"reading": "transposed", "residual": True, "unknown": "ignore"},
+        "model": {"reading": "transposed", "residual": True},
         "train": _TRAINING | {"validate_every_epochs": 1},
     },
     "demo": {
@@ -82,3 +83,6 @@ def build(settings: Ml2pConfig, sizes: "FeatureSizes") -> "Ml2p":
 def loss(output: "tuple[Tensor, Tensor]", targets: "Targets") -> "Tensor":
     """The loss of SDL."""
     from pipeline.models.shared.pairs import sdl_loss
+
+    scores, vectors = output
+    return sdl_loss(scores, vectors, targets.codes, targets.words, targets.model)

@@ -1,4 +1,4 @@
-"""(ML)2P: maps become groups of channels, channels attend to each other, and each group gives a vector among the words."""
+"""(ML)2P: maps become groups of channels, which attend to each other, and each group gives a vector among the words."""
 
 import torch
 from jaxtyping import Float
@@ -42,13 +42,13 @@ class Ml2p(nn.Module):
         pooled = [transform(values) for transform, values in zip(self.transforms, maps, strict=True)]
         vectors = self.vectors(self.encoder(self.embed(torch.cat(pooled, dim=1))))
         scores = best_scores(vectors, words.float())
-        return (scores, vectors) if self.training else scores
+        return (scores, vectors.mT) if self.training else scores
 
     def vectors(self, grouped: Float[Tensor, "image group word"]) -> Float[Tensor, "image vector word"]:
         """The vectors that labels are compared with, one a group.
 
-        Source: the released code reads the numbers of [group, word] as [word, group], so that each vector takes from all
-        groups; the slides have one vector a group.
+        Source: the released code reads the numbers of [group, word] as [word, group], so that each vector takes from
+        all groups; the slides have one vector a group.
         """
         if self.interleaved:
             return grouped.reshape(len(grouped), grouped.shape[2], grouped.shape[1]).mT

@@ -1,4 +1,4 @@
-"""Regions behind one convolution, and attentions over them that all labels share: what LESA and its variants build on."""
+"""Regions behind one convolution, and attentions over them that labels share: what LESA and its variants build on."""
 
 from math import sqrt
 

@@ -11,7 +11,7 @@ from schemas.errors import UsageError
 
 def fitting(words: torch.Tensor, seed: int = 0) -> Fitting:
     none = torch.zeros(len(words), dtype=torch.int64)
-    return Fitting(words=words, present=none, absent=none, train=lambda: [], validated=None, seed=seed)
+    return Fitting(words=words, present=none, absent=none, train=list, validated=None, seed=seed)
 
 
 def rows(number: int, seed: int = 0) -> np.ndarray:
