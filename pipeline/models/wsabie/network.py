@@ -72,8 +72,8 @@ def sampled_rank_loss(
     """Hinges of positive labels against one absent label each, weighted by what tells of their rank.
 
     Absent labels of an image are drawn without putting back until one scores above 1 below the positive label. With k
-    of C labels drawn, its hinge is weighted by H(floor((C - 1) / k)), where H(r) = 1 + 1/2 + ... + 1/r. A positive label
-    whose margin none violates adds nothing. Draws come from torch's random state.
+    of C labels drawn, its hinge is weighted by H(floor((C - 1) / k)), where H(r) = 1 + 1/2 + ... + 1/r. A positive
+    label whose margin none violates adds nothing. Draws come from torch's random state.
 
     Args:
         scores: of any float type; the sum runs in float64.
