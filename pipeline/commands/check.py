@@ -18,7 +18,7 @@ from pipeline.stages.download import settled
 from schemas.config import Config, DownloadConfig
 from schemas.errors import PipelineError
 
-_BUDGET_S = 45.0
+_BUDGET_S = 50.0
 # Of the user's settings, no more: a dead server is to be told of while somebody waits.
 _ATTEMPTS, _CONNECT_S, _SILENT_S = 2, 8.0, 15.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.commands.checks.finding import Finding, Verdict
 from pipeline.files.lock import writer, writing
-from pipeline.files.refusals import refusals_named
+from pipeline.files.refusals import TEMPORARY_SUFFIX, refusals_named
 from pipeline.files.scratch import scratch_parent
 from pipeline.files.storage import Storage
 from pipeline.net.fetch import CACHE_VARIABLE, cache_folder
@@ -61,7 +61,7 @@ def _folder(name: str, folder: Path, remedy: str) -> Finding:
     with refusals_named(folder, "write in"):
         if not os.access(parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        probe = Path(tempfile.mkdtemp(prefix=".biam-pipe-check-", dir=parent))
+        probe = Path(tempfile.mkdtemp(TEMPORARY_SUFFIX, ".biam-pipe-check-", parent))
         try:
             storage = Storage(str(probe))
             with writing(storage):  # by flock, which not all network file systems have

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pipeline.commands.checks.finding import Finding, Verdict
 from pipeline.engine.cluster import require_semaphores
-from pipeline.machine.control_group import core_limit, memory_limit_bytes
+from pipeline.machine.control_group import ControlGroup
 from pipeline.machine.device import cores, first_line, resolve_device
 from schemas.config import Config
 from schemas.readable import size_text
@@ -90,8 +90,8 @@ def memory_and_cores() -> Iterator[Finding]:
     """What is left of the memory, and how many cores there are."""
     import psutil
 
-    seen, limit_bytes = psutil.virtual_memory(), memory_limit_bytes()
-    size_bytes = seen.total if limit_bytes is None else min(seen.total, limit_bytes)
+    seen, granted = psutil.virtual_memory(), ControlGroup()
+    size_bytes = min(seen.total, granted.memory_bytes or seen.total)
     free_bytes = min(seen.available, size_bytes)
     told = f"{size_text(free_bytes)} of {size_text(size_bytes)} free"
     told += "" if size_bytes == seen.total else f", which a control group grants of {size_text(seen.total)}"
@@ -100,10 +100,9 @@ def memory_and_cores() -> Iterator[Finding]:
         yield Finding("memory", Verdict.WARNING, told, remedy)
     else:
         yield Finding("memory", Verdict.OK, told)
-    granted = core_limit()
-    if granted is not None and granted < cores():
-        told = f"{cores()}, of which a control group grants the time of {granted:g}"
-        yield Finding("cores", Verdict.WARNING, told, f"Set engine.threads to {max(1, int(granted))}")
+    if granted.cores is not None and granted.cores < cores():
+        told = f"{cores()}, of which a control group grants the time of {granted.cores:g}"
+        yield Finding("cores", Verdict.WARNING, told, f"Set engine.threads to {max(1, int(granted.cores))}")
     else:
         yield Finding("cores", Verdict.OK, str(cores()))
 
