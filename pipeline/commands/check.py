@@ -38,7 +38,7 @@ class Checked:
     @property
     def problem(self) -> PipelineError | None:
         """What makes the exit code differ from 0."""
-        faults = Counter(finding.verdict for finding in self.findings)[Verdict.FAULT]
+        faults = Counter(finding.outcome for finding in self.findings)[Verdict.FAULT]
         if not faults:
             return None
         return PipelineError(f"check: {faults} of {len(self.findings)} lines are faults", hint="Each says what to do")

@@ -137,11 +137,11 @@ def verification_lines(verified: "Verified") -> Iterator[str]:
 
 def check_lines(checked: "Checked") -> Iterator[str]:
     """A line for each thing that was looked at, below it what to do; then what few images came to."""
-    verdicts, names = (max(len(getattr(finding, key)) for finding in checked.findings) for key in ("verdict", "name"))
+    outcomes, names = (max(len(getattr(finding, key)) for finding in checked.findings) for key in ("outcome", "name"))
     for finding in checked.findings:
-        yield f"{finding.verdict:<{verdicts}}  {finding.name:<{names}}  {finding.found}"
+        yield f"{finding.outcome:<{outcomes}}  {finding.name:<{names}}  {finding.found}"
         if finding.remedy:
-            yield f"{'':<{verdicts + names + 4}}-> {finding.remedy}"
+            yield f"{'':<{outcomes + names + 4}}-> {finding.remedy}"
     if checked.rehearsal is not None:
         yield ""
         yield from _rehearsal_lines(checked.rehearsal)

@@ -1,6 +1,7 @@
 """Files from outside before they are fetched: there, as large as known, of the form and the hash that are expected."""
 
 from collections.abc import Collection, Iterator
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -63,6 +64,7 @@ def looked_at(file: OutsideFile, clocks: list[float]) -> Iterator[Finding]:
         PipelineError: the system refuses to read a file of this machine.
     """
     path, where = file.here, printable(file.address)
+    fetched = path is not None and path == file.kept
     if path is not None and not path.is_file():
         told = f"no file {where!r} (seen from {Path.cwd()})"
         yield Finding(file.setting, Verdict.FAULT, told, f"Check {file.setting}")
@@ -73,16 +75,13 @@ def looked_at(file: OutsideFile, clocks: list[float]) -> Iterator[Finding]:
     if found.ahead_s is not None:
         clocks.append(found.ahead_s)
     if problem is not None:
-        copy = "have it made again" if path is not None else f"set {file.setting} to the path of a copy"
         remedy = (found.fault and network_remedy(found.fault)) or f"Check {file.setting}"
-        if path is not None and path == file.kept:
-            copy = f"remove {path} to have it fetched again"
-        yield Finding(file.setting, Verdict.FAULT, f"{problem}: {where}", f"{remedy}, or {copy}")
+        other = f"set {file.setting} to the path of a copy" if path is None else "have it made again"
+        other = f"remove {path} to have it fetched again" if fetched else other
+        yield Finding(file.setting, Verdict.FAULT, f"{problem}: {where}", f"{remedy}, or {other}")
         return
-    size = "of unknown size" if found.size_bytes is None else size_text(found.size_bytes)
-    yield Finding(
-        file.setting, Verdict.OK, f"{size}, {'fetched: ' if path and path == file.kept else ''}{path or where}"
-    )
+    size = "unknown size" if found.size_bytes is None else size_text(found.size_bytes)
+    yield Finding(file.setting, Verdict.OK, f"{size}, {'fetched: ' if fetched else ''}{path or where}")
 
 
 def _problem(file: OutsideFile, found: Beginning, path: Path | None) -> str | None:
@@ -103,8 +102,6 @@ def _problem(file: OutsideFile, found: Beginning, path: Path | None) -> str | No
 
 
 def _hash_problem(file: OutsideFile, found: Beginning, path: Path | None) -> str | None:
-    from hashlib import sha256
-
     if file.sha256 is None:
         return None
     if path is not None and (found.size_bytes or 0) <= _HASHED_BYTES:

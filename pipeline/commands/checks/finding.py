@@ -31,7 +31,7 @@ class Finding:
     """
 
     name: str
-    verdict: Verdict
+    outcome: Verdict
     found: str
     remedy: str = ""
 

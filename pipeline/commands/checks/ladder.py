@@ -81,9 +81,9 @@ def _archives(locations: Sequence[Location], bases: Mapping[str, str]) -> Iterat
     files = [OutsideFile("dataset.sources", place, begins=(_GZIP,)) for place in sorted(places)]
     looks = {file.address: partial(looked_at, file, []) for file in files}
     for finding in together(looks, fetch_settings(), _ALL_S):
-        told = Finding(f"images: {TAR}", finding.verdict, finding.found)
-        if finding.verdict is not Verdict.OK:  # other sources may have them
-            told = replace(told, verdict=Verdict.WARNING, remedy=f"Leave {TAR} out of dataset.sources")
+        told = Finding(f"images: {TAR}", finding.outcome, finding.found)
+        if finding.outcome is not Verdict.OK:  # other sources may have them
+            told = replace(told, outcome=Verdict.WARNING, remedy=f"Leave {TAR} out of dataset.sources")
         yield told
 
 

@@ -10,6 +10,8 @@ from pipeline.commands.outcome import Result
 from pipeline.commands.status import StageStatus, WorkStatus
 from pipeline.files.scratch import kept_aside, scratch_folder
 from pipeline.files.storage import Storage
+from pipeline.models import MODELS
+from pipeline.models.contract import learns_by_steps
 from pipeline.stages import index
 from schemas.config import Config
 from schemas.errors import InterruptedRunError, PipelineError, UsageError
@@ -17,7 +19,7 @@ from schemas.readable import rough_duration_text, size_text
 
 _NAME = "rehearsal"
 _EPOCHS = 2
-# Stages whose work grows not with the images; those that grow, but leave no more for it.
+# Stages whose work does not grow with the images, and those that leave no more for more of them.
 _FIXED = frozenset({"embed", "report"})
 _EVEN = _FIXED | {"train"}
 
@@ -113,7 +115,8 @@ def _listed(storage: Storage) -> int | None:
 def _told(config: Config, small: Config, status: WorkStatus, all_images: int | None) -> Rehearsal:
     images = next(stage.rows for stage in status.stages if stage.name == "index")
     times = None if all_images is None else all_images / images
-    more_epochs = (config.train.epochs + config.train.full_epochs) / (small.train.epochs + small.train.full_epochs)
+    epochs, fewer = (each.train.epochs + each.train.full_epochs for each in (config, small))
+    more_epochs = epochs / fewer if learns_by_steps(MODELS.load(config.model.name)) else 1.0
     stages = (_stage(stage, times, more_epochs) for stage in status.stages)
     return Rehearsal(images, all_images, tuple(stages))
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import outside_server
 import pytest
+import torch  # noqa: F401 - the first check would spend its time on it, and it is bounded
 from outside_server import OutsideServer
 from stage_tasks import sealed
 from stage_tasks import task as task_of
@@ -87,7 +88,7 @@ def test_an_address_is_judged_by_its_answer(
     server: OutsideServer, path: str, known: dict[str, Any], verdict: Verdict, told: str
 ) -> None:
     found = looked_at(OutsideFile("dataset.list", server.base + path, **known))
-    assert found.verdict is verdict
+    assert found.outcome is verdict
     assert found.found.startswith(told)
     assert ("set dataset.list to the path of a copy" in found.remedy) == (verdict is Verdict.FAULT)
 
@@ -101,14 +102,14 @@ def test_a_server_that_cannot_be_asked_is_a_matter_of_the_network() -> None:
 def test_a_path_and_what_was_fetched_are_read_where_they_lie(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     missing = looked_at(OutsideFile("dataset.list", str(path)))
-    assert (missing.verdict, missing.found[:8], missing.remedy) == (Verdict.FAULT, "no file ", "Check dataset.list")
+    assert (missing.outcome, missing.found[:8], missing.remedy) == (Verdict.FAULT, "no file ", "Check dataset.list")
     path.write_bytes(LIST)
     assert looked_at(OutsideFile("dataset.list", str(path))).found == f"815 B, {path}"
     fetched = OutsideFile("dataset.list", "http://127.0.0.1:9/list.csv", path, sha256(LIST).hexdigest())
     assert looked_at(fetched).found == f"815 B, fetched: {path}"
     path.write_bytes(LIST[:-1])
     found = looked_at(fetched)
-    assert found.verdict is Verdict.FAULT
+    assert found.outcome is Verdict.FAULT
     assert found.remedy.endswith(f"or remove {path} to have it fetched again")
 
 
@@ -123,7 +124,7 @@ def test_a_path_and_what_was_fetched_are_read_where_they_lie(tmp_path: Path) -> 
 )
 def test_the_clock_is_compared_with_those_of_servers(ahead_s: list[float], verdict: Verdict, told: str) -> None:
     found = addresses.clock(ahead_s)
-    assert (found.verdict, found.found) == (verdict, told)
+    assert (found.outcome, found.found) == (verdict, told)
 
 
 def test_what_takes_too_long_is_a_warning_and_what_fails_a_fault(server: OutsideServer) -> None:
@@ -139,18 +140,18 @@ def test_what_takes_too_long_is_a_warning_and_what_fails_a_fault(server: Outside
         "not known: it took longer than 0.1 s",
         "no room (found 1, expected 2)",
     ]
-    assert [finding.verdict for finding in found] == [Verdict.WARNING, Verdict.FAULT]
+    assert [finding.outcome for finding in found] == [Verdict.WARNING, Verdict.FAULT]
     assert found[1].remedy == "Make some"
 
 
 def test_a_work_folder_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "work/demo"))
     (free,) = disks.work_folder(storage)
-    assert (free.verdict, list(tmp_path.iterdir())) == (Verdict.OK, [])
+    assert (free.outcome, list(tmp_path.iterdir())) == (Verdict.OK, [])
     with writing(storage):
         _, held = disks.work_folder(storage)
     assert held.found.startswith("process ")
-    assert held.verdict is Verdict.WARNING
+    assert held.outcome is Verdict.WARNING
     with pytest.raises(PipelineError, match="cannot write in /proc/biam"):
         list(disks.work_folder(Storage("/proc/biam/demo")))
 
@@ -184,7 +185,7 @@ def settings(tmp_path: Path, *sets: str) -> Config:
 
 def checked(config: Config, tmp_path: Path, images: int | None = None) -> dict[str, Finding]:
     found = flow.check(config, tmp_path / "work", images, quiet=True)
-    assert (found.problem is None) == all(finding.verdict is not Verdict.FAULT for finding in found.findings)
+    assert (found.problem is None) == all(finding.outcome is not Verdict.FAULT for finding in found.findings)
     return {finding.name: finding for finding in found.findings}
 
 
@@ -204,7 +205,7 @@ def test_images_are_sought_before_there_is_an_index_and_after(
     found = checked(config, tmp_path)
     assert found["images: bucket"].found == "ok 11, not_found 1"
     assert found["images"].found == "11 of 12 can be had from some source"
-    assert found["images"].verdict is Verdict.WARNING  # more than may fail
+    assert found["images"].outcome is Verdict.WARNING  # more than may fail
     assert found["dataset.images.test"].found.endswith(f"{server.base}/test.csv")
     assert found["clock"].found == "within 60 s of the servers'"
     assert server.ranges["/test.csv"] == "bytes=0-65535"
@@ -214,7 +215,7 @@ def test_images_are_sought_before_there_is_an_index_and_after(
     server.files = {}
     found = checked(config, tmp_path)
     assert found["images"].found == "0 of 10 can be had from some source"
-    assert found["images"].verdict is Verdict.FAULT
+    assert found["images"].outcome is Verdict.FAULT
     assert found["images: bucket"].found.startswith("not_found 10: HTTP 404, such as 'train/")
     assert found["dataset.images.test"].found.startswith(f"{size_of(config)}, fetched: ")
 
@@ -231,7 +232,7 @@ def test_archives_are_asked_for_their_beginning_alone(
     server.files |= {"/tar/test.tar.gz": b"\x1f\x8b" + bytes(10**6), "/tar/validation.tar.gz": b"none"}
     config = settings(tmp_path, *openimages, 'dataset.sources=["tar"]', 'dataset.splits=["validation","test"]')
     found = [finding for finding in flow.check(config, tmp_path / "work").findings if finding.name == "images: tar"]
-    assert [finding.verdict for finding in found] == [Verdict.OK, Verdict.WARNING]
+    assert [finding.outcome for finding in found] == [Verdict.OK, Verdict.WARNING]
     assert found[1].found.startswith("it begins with b'none'")
     assert server.ranges["/tar/test.tar.gz"] == "bytes=0-65535"
 
@@ -242,7 +243,7 @@ def test_dead_servers_are_given_up_and_told(openimages: list[str], server: Outsi
     found = checked(settings(tmp_path, *sets), tmp_path)
     for name in ("embed.vectors", "dataset.images.test", "images"):
         assert "no whole answer within" in found[name].found
-        assert found[name].verdict is Verdict.FAULT
+        assert found[name].outcome is Verdict.FAULT
 
 
 def test_some_images_go_through_all_stages_and_leave_nothing(
@@ -254,7 +255,7 @@ def test_some_images_go_through_all_stages_and_leave_nothing(
     index_of(config, tmp_path)
     found = flow.check(config, tmp_path / "work", 60, quiet=True)
     told = {finding.name: finding for finding in found.findings}
-    assert (told["rehearsal"].verdict, told["rehearsal"].found) == (Verdict.OK, "60 images went through all stages")
+    assert (told["rehearsal"].outcome, told["rehearsal"].found) == (Verdict.OK, "60 images went through all stages")
     assert told["all images"].found.endswith(" free")
     assert " for 180 images, " in told["all images"].found
     assert found.rehearsal is not None
@@ -273,7 +274,7 @@ def test_some_images_go_through_all_stages_and_leave_nothing(
 def test_after_a_fault_no_image_is_run(tmp_path: Path, temporary: Path) -> None:
     sets = [*PLAIN, "dataset.num_images=40", f"embed.vectors={tmp_path / 'no.txt'}"]
     found = checked(configuration("demo", None, {}, sets, tmp_path / "work"), tmp_path, 20)["rehearsal"]
-    assert (found.verdict, found.found) == (Verdict.WARNING, "not run, for what stands above")
+    assert (found.outcome, found.found) == (Verdict.WARNING, "not run, for what stands above")
     assert list(temporary.iterdir()) == []
 
 
@@ -291,7 +292,7 @@ def test_what_a_run_that_failed_left_is_kept_and_its_place_told(tmp_path: Path, 
     assert rehearsal is None
     assert (kept / "work/shard").read_text() == "30"
     assert found.found == f"no room for it; what it left is kept in {kept}/work"
-    assert (found.verdict, found.remedy) == (Verdict.FAULT, "Make some, run the same command")
+    assert (found.outcome, found.remedy) == (Verdict.FAULT, "Make some, run the same command")
 
 
 def test_an_interruption_is_no_finding_and_leaves_nothing(tmp_path: Path, temporary: Path) -> None:
