@@ -5,14 +5,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.commands.checks.finding import Finding, Verdict
+from pipeline.commands.checks.finding import Finding, Verdict, fault
 from pipeline.files.lock import writer, writing
 from pipeline.files.refusals import TEMPORARY_SUFFIX, refusals_named
 from pipeline.files.scratch import scratch_parent
 from pipeline.files.storage import Storage
 from pipeline.net.fetch import CACHE_VARIABLE, cache_folder
+from schemas.errors import PipelineError
 from schemas.readable import size_text
 
 _LITTLE_BYTES, _FEW_INODES = 2 * 10**9, 10_000  # two shards of 1,024 images and their features take 1 GB
@@ -42,12 +44,17 @@ def temporary_folder() -> Iterator[Finding]:
 
 
 def fetched_folder() -> Iterator[Finding]:
-    """The folder of what is fetched for all work folders.
+    """The folder of what is fetched for all work folders. A run that fetches nothing can do without.
 
     Raises:
-        PipelineError: there is none, or nothing can be written there.
+        PipelineError: nothing can be written there.
     """
-    yield _folder("cache", cache_folder(), f"Set {CACHE_VARIABLE} to a folder of a larger disk")
+    try:
+        folder = cache_folder()
+    except PipelineError as error:
+        yield replace(fault("cache", error), outcome=Verdict.WARNING)
+        return
+    yield _folder("cache", folder, f"Set {CACHE_VARIABLE} to a folder of a larger disk")
 
 
 def free_bytes(folder: Path) -> int:

@@ -156,6 +156,13 @@ def test_a_work_folder_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
         list(disks.work_folder(Storage("/proc/biam/demo")))
 
 
+def test_without_a_home_folder_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setenv("HOME", "/dev/null")
+    (found,) = disks.fetched_folder()
+    assert (found.outcome, found.remedy) == (Verdict.WARNING, f"Set {CACHE_VARIABLE} to a folder")
+
+
 def test_a_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example:3128")
     assert "https: http://proxy.example:3128" in [finding.found for finding in machine.proxies()]
