@@ -16,7 +16,7 @@ from schemas.command import Command
 from schemas.errors import PipelineError, problem_json
 
 if TYPE_CHECKING:
-    from pipeline.flow import Prediction, Result, Verified
+    from pipeline.flow import Checked, Prediction, Result, Verified
 
 app = typer.Typer(
     name="biam-pipe",
@@ -61,6 +61,9 @@ RetryOption = Annotated[
 ]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
 ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0, help="Make K images' features anew.")]
+ImagesOption = Annotated[
+    int | None, typer.Option("--images", metavar="N", min=20, help="Run N images through all stages, too.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed by which --reextract draws its images.")]
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
@@ -173,6 +176,28 @@ def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, 
 
     found = flow.verify(where.load(), where.work, reextract, seed)
     _tell(found, console.verification_lines(found), as_json)
+
+
+@app.command("check")
+@with_common_options
+def check_command(where: Where, as_json: bool, images: ImagesOption = None) -> None:
+    """Tell in a minute whether all that a run needs can be had. Changes nothing; exit code 1 where a run would fail.
+
+    It asks every address of lists, weights and word vectors for its first bytes, seeks ten images at each of their
+    sources, and looks at devices, libraries, memory, limits, disks and the clock. Each line is ok or says what to do.
+
+    With --images also run so many images through all stages with the same settings and few epochs, in a folder below
+    TMPDIR that is gone afterwards; lists, weights and word vectors are fetched whole for that, and kept for later runs.
+    Where there is an index, tell what all images would take.
+
+    Example: biam-pipe check --dataset openimages
+
+    Example: biam-pipe check --dataset demo --images 80
+    """
+    from pipeline import flow
+
+    found = flow.check(where.load(), where.work, images, quiet=as_json)
+    _tell(found, console.check_lines(found), as_json)
 
 
 @app.command("predict")
@@ -304,7 +329,7 @@ def _run(
     _tell(result, console.result_lines(result), as_json)
 
 
-def _tell(found: "Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
+def _tell(found: "Checked | Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
     """Print what a command came to. A problem is raised to be told, too; in JSON it is told already."""
     problem = found.problem
     _print_json(found.as_json() | _problem_json(problem)) if as_json else _print(lines)

@@ -6,6 +6,8 @@ from typing import Any
 
 from dags import dag
 from pipeline.backbones import BACKBONES
+from pipeline.commands.check import Checked
+from pipeline.commands.check import check as check_world
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
 from pipeline.commands.failures import Failure, failures
@@ -43,6 +45,7 @@ from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
     "FAILURES",
+    "Checked",
     "Conversion",
     "Converted",
     "Failure",
@@ -52,6 +55,7 @@ __all__ = [
     "Result",
     "StagePlan",
     "Verified",
+    "check",
     "convert",
     "deadline",
     "failed",
@@ -150,6 +154,20 @@ def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verifie
         with fetching(config.download):
             again = reextract_images(graph, config, count, seed)
     return Verified(config.dataset.name, files, again)
+
+
+def check(config: Config, work: Path, images: int | None = None, *, quiet: bool = False) -> Checked:
+    """Whether all that a run needs can be had; changes nothing in the work folder.
+
+    Args:
+        images: to run through all stages in a folder of their own, and to remove after; None for none.
+        quiet: no progress on stderr.
+    """
+
+    def run_in(small: Config, folder: Path) -> tuple[Result, WorkStatus]:
+        return run(small, folder, Request("report", quiet=quiet)), status(small, folder)
+
+    return check_world(config, _storage(config, work), images, run_in)
 
 
 def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:

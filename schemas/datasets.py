@@ -1,6 +1,6 @@
 """What the settings of all data sets have; a data set's own stand in its room, validated by the class it names."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from schemas.section import Content, Older, Recipe, Section
 from schemas.values import Positive
@@ -23,3 +23,14 @@ class DatasetSection(Section):
     """What is learnt: with `zero-shot` training sees the seen labels alone and testing all, with `standard` all labels
     are seen ones, to train and to test on.
     """
+
+    def at_most(self, images: int) -> Self | None:
+        """These settings with about so many images at most; None where the data set has no `limit` of them.
+
+        A limit counts for each of `splits`, where the data set has those.
+        """
+        if "limit" not in type(self).model_fields:
+            return None
+        values: dict[str, Any] = dict(self)
+        share = max(1, images // max(1, len(values.get("splits", ()))))
+        return self.model_copy(update={"limit": min(share, values["limit"] or share)})

@@ -175,6 +175,13 @@ def planned(folder: Path, *sets: str) -> list[flow.StagePlan]:
     return flow.plan(config, work, Request("report"))
 
 
+def test_check_says_what_a_data_set_that_is_not_ours_does_not_tell(site: Path, tmp_path: Path) -> None:
+    config = configuration("albums", None, {}, albums(tmp_path), tmp_path / "work")
+    found = {finding.name: finding.found for finding in flow.check(config, tmp_path / "work").findings}
+    assert found["lists"] == "not known: the data set albums does not say which files it fetches"
+    assert found["images"] == "not known: there is no index yet, and the data set names no image without one"
+
+
 MODULES = {DATASETS: "albums", BACKBONES: "colours", STORES: "npz", MODELS: "linear", PROTOCOLS: "best_one"}
 MEMBERS = [
     (room, module, member)

@@ -19,6 +19,7 @@ PUBLISHED = Published(
     address="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
     sha256="dcbb9e9d",  # as many digits as the file's name carries
     licence=vgg.LICENCE,
+    size_bytes=574_673_361,
 )
 OFFER = vgg.offer("vgg19", usual=("conv5", "fc7"))
 

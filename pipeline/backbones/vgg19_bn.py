@@ -15,6 +15,7 @@ PUBLISHED = Published(
     address="https://download.pytorch.org/models/vgg19_bn-c79401a0.pth",
     sha256="c79401a0",  # as many digits as the file's name carries
     licence=vgg.LICENCE,
+    size_bytes=574_769_405,
 )
 # pool4 first: a model of one region map takes the first, and this one has BiAM's 14 x 14 regions of 512 channels.
 OFFER = vgg.offer("vgg19_bn", usual=("pool4", "pool3", "pool5", "fc7"))

@@ -13,6 +13,7 @@ from pipeline.backbones.weights_file import SETTING, read, refused
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.storage import sha256_once
 from pipeline.net.fetch import cache_folder, fetch
+from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError
@@ -26,6 +27,7 @@ DEFAULT = "default"
 RANDOM = "random:"
 
 _SEED_LIMIT = 2**63  # torch takes no larger seed
+_BEGINS = (b"PK", b"\x80")  # files of torch: a zip archive, or a pickle as it wrote them before 1.6
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Published:
         address: of the file; its last segment names the file in the cache.
         sha256: the hash, or as much of it as the publisher tells; None where it tells nothing: recorded at first use.
         licence: what the publisher says about using them.
+        size_bytes: of the file; None where it is not known.
     """
 
     name: str
     address: str
     sha256: str | None
     licence: str
+    size_bytes: int | None = None
 
 
 def source(config: BackboneConfig) -> str | None:
@@ -81,6 +85,20 @@ def licence(config: BackboneConfig, published: Published | None) -> str:
     if _seed(config) is not None:
         return "random, nobody's"
     return "those of the file's author" if source(config) else _require(published, config).licence
+
+
+def outside_file(config: BackboneConfig, published: Published | None) -> OutsideFile | None:
+    """The weights' file, for whoever looks before it is fetched; None where weights are random.
+
+    Raises:
+        UsageError: as `label`.
+    """
+    if _seed(config) is not None:
+        return None
+    if (path := source(config)) is not None:
+        return OutsideFile(SETTING, path, begins=() if path.endswith(".safetensors") else _BEGINS)
+    known = _require(published, config)
+    return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, _BEGINS)
 
 
 def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: Published | None) -> "Module":
@@ -140,7 +158,11 @@ def _local(config: BackboneConfig, published: Published | None) -> Path:
             raise refused(path, got, f"a file of weights, {DEFAULT!r} or '{RANDOM}SEED'")
         return Path(path)
     known = _require(published, config)
-    return _fetched_once(known, cache_folder() / known.address.rsplit("/", 1)[-1])
+    return _fetched_once(known, _kept(known))
+
+
+def _kept(published: Published) -> Path:
+    return cache_folder() / published.address.rsplit("/", 1)[-1]
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,8 @@ from schemas.figures import figure_name
 from schemas.readable import rough_duration_text, size_text
 
 if TYPE_CHECKING:
+    from pipeline.commands.check import Checked
+    from pipeline.commands.checks.rehearsal import Rehearsal
     from pipeline.commands.convert import Converted
     from pipeline.commands.failures import Failure
     from pipeline.commands.outcome import Result, Verified
@@ -131,6 +133,34 @@ def verification_lines(verified: "Verified") -> Iterator[str]:
     tolerance = f"tolerated: {again.tolerance:.2g} of a map's largest number"
     yield f"{again.images} images made anew: {again.equal} with equal bits; {errors} ({tolerance})"
     yield from again.problems
+
+
+def check_lines(checked: "Checked") -> Iterator[str]:
+    """A line for each thing that was looked at, below it what to do; then what few images came to."""
+    outcomes, names = (max(len(getattr(finding, key)) for finding in checked.findings) for key in ("outcome", "name"))
+    for finding in checked.findings:
+        yield f"{finding.outcome:<{outcomes}}  {finding.name:<{names}}  {finding.found}"
+        if finding.remedy:
+            yield f"{'':<{outcomes + names + 4}}-> {finding.remedy}"
+    if checked.rehearsal is not None:
+        yield ""
+        yield from _rehearsal_lines(checked.rehearsal)
+
+
+def _rehearsal_lines(rehearsal: "Rehearsal") -> Iterator[str]:
+    rows = [
+        (
+            stage.name,
+            str(stage.rows),
+            rough_duration_text(stage.seconds),
+            size_text(stage.size_bytes),
+            "" if stage.all_s is None else rough_duration_text(stage.all_s),
+            "" if stage.all_bytes is None else size_text(stage.all_bytes),
+            _counts(stage.counts),
+        )
+        for stage in rehearsal.stages
+    ]
+    yield from _table(("stage", "rows", "work", "size", "all images", "their size", "counts"), rows)
 
 
 def conversion_lines(made: "Converted") -> Iterator[str]:

@@ -3,7 +3,7 @@
 What a data set's module has to have stands in `contract.DataSet`.
 """
 
-from pipeline.datasets.contract import DataSet
+from pipeline.datasets.contract import DataSet, DataSetOptions
 from pipeline.engine.registry import Registry
 
 DATASETS: Registry[DataSet] = Registry(
@@ -16,5 +16,6 @@ DATASETS: Registry[DataSet] = Registry(
     },
     DataSet,
     "datasets",
+    optional=DataSetOptions,
     trial="pipeline.datasets.trial",
 )

@@ -1,7 +1,7 @@
 """What a data set's module has to have."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.datasets.label import Label
+    from pipeline.net.look import OutsideFile
 
 
 class DataSet(Protocol):
@@ -42,4 +43,23 @@ class DataSet(Protocol):
         """Address of each kind of location that is known only while the data set is open.
 
         Such as that of a server on this machine.
+        """
+
+
+class DataSetOptions(Protocol):
+    """What a data set's module may have, too, for `biam-pipe check`, and what that does where it has not.
+
+    Its settings may have a `limit` of images: by it `check --images` takes some of them (`DatasetSection.at_most`).
+    """
+
+    def official_files(self, config: Any) -> "Iterable[OutsideFile]":
+        """A `pipeline.net.look.OutsideFile` for each file that a setting names, at a path or an address.
+
+        Others of `sources` are looked at as a whole. Without, nobody asks before a run whether files can be fetched.
+        """
+
+    def first_images(self, config: Any, count: int) -> "pa.Table":
+        """About so many of the images that come first, as `records` has them, but for labels; reads no list of labels.
+
+        Without, no image is tried before there is an index.
         """

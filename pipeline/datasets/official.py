@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipeline.net.fetch import cache_folder, fetch, is_web_address, kept_name
+from pipeline.net.look import OutsideFile
 from schemas.errors import UsageError
 
 _GZIP = b"\x1f\x8b"
@@ -40,8 +41,19 @@ def official_file(key: str, address: str, sha256: str | None = None) -> Path:
     if not is_web_address(address):
         path = _existing(key, address)
         return fetch(str(path), path, sha256, setting=key)
-    apart = sha256_of(address.encode()).hexdigest()[:8]
-    return fetch(address, cache_folder() / "datasets" / f"{apart}-{kept_name(address, 'file')}", sha256, setting=key)
+    return fetch(address, _kept(address), sha256, setting=key)
+
+
+def outside_file(key: str, address: str, sha256: str | None = None, begins: tuple[bytes, ...] = ()) -> OutsideFile:
+    """The file that `official_file` gives, for whoever looks before it is fetched.
+
+    Args:
+        begins: as `OutsideFile` has it.
+
+    Raises:
+        PipelineError: there is no folder to keep fetched files in.
+    """
+    return OutsideFile(key, address, _kept(address) if is_web_address(address) else None, sha256, begins=begins)
 
 
 @contextmanager
@@ -55,6 +67,12 @@ def opened(path: Path) -> Iterator[BinaryIO]:
                 yield cast("BinaryIO", plain)
         else:
             yield file
+
+
+def _kept(address: str) -> Path:
+    """Where a file from the web is kept: two addresses may end in one name, so a hash tells them apart."""
+    apart = sha256_of(address.encode()).hexdigest()[:8]
+    return cache_folder() / "datasets" / f"{apart}-{kept_name(address, 'file')}"
 
 
 def _existing(key: str, text: str) -> Path:

@@ -246,7 +246,7 @@ def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Cl
         PipelineError: the workers do not start.
     """
     _require_dask()
-    _require_semaphores()
+    require_semaphores()
     import dask
     from distributed import Client, SpecCluster
 
@@ -282,7 +282,7 @@ def _require_dask() -> None:
         ) from error
 
 
-def _require_semaphores() -> None:
+def require_semaphores() -> None:
     """See that processes can have semaphores: Dask's wait a minute for workers that can have none.
 
     Raises:

@@ -17,6 +17,7 @@ from pipeline.files.refusals import refusals_named
 from schemas.errors import PipelineError
 
 _PREFIX = "biam-pipe-scratch-"
+_KEPT_PREFIX = "biam-pipe-kept-"
 _NAME = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")  # as tempfile ends a name
 
 
@@ -27,7 +28,7 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         PipelineError: there is no folder for temporary files, or nothing can be written there.
     """
-    with refusals_named(parent := _parent()):
+    with refusals_named(parent := scratch_parent()):
         folder, lock = _held(parent)
     try:
         yield folder
@@ -38,7 +39,7 @@ def scratch_folder() -> Iterator[Path]:
 
 def sweep_scratch() -> None:
     """Remove the folders of this user that killed processes left."""
-    with refusals_named(parent := _parent(), "read"):
+    with refusals_named(parent := scratch_parent(), "read"):
         found = [entry.path for entry in os.scandir(parent) if _NAME.fullmatch(entry.name)]
     for path in found:
         with suppress(OSError):  # in use, gone meanwhile, or another's: it stays
@@ -51,7 +52,23 @@ def sweep_scratch() -> None:
                 os.close(lock)
 
 
-def _parent() -> Path:
+def kept_aside(folder: Path) -> Path:
+    """Where something below a scratch folder lies from now on: under a name that no sweep takes, for a person to see.
+
+    Raises:
+        PipelineError: the system refuses it.
+    """
+    target = Path(tempfile.mkdtemp(prefix=_KEPT_PREFIX, dir=scratch_parent()))
+    with refusals_named(target):
+        return folder.rename(target / folder.name)
+
+
+def scratch_parent() -> Path:
+    """The folder for temporary files.
+
+    Raises:
+        PipelineError: there is none.
+    """
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:

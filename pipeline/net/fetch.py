@@ -50,6 +50,11 @@ def fetching(config: DownloadConfig) -> Iterator[None]:
         _config.reset(before)
 
 
+def fetch_settings() -> DownloadConfig:
+    """The settings that `fetch` obeys in this thread."""
+    return _config.get() or DownloadConfig()
+
+
 def cache_folder() -> Path:
     """Where fetched files are kept for all work folders: `$BIAM_PIPE_CACHE`, else `~/.cache/biam-pipe`.
 
@@ -160,7 +165,7 @@ def _complete(partial: _Partial, way_out: str) -> None:
     from pipeline.net.long_body import BrokenBodyError, LongBody  # libcurl and asyncio, where nothing may be fetched
     from pipeline.net.networks import Networks
 
-    config = _config.get() or DownloadConfig()
+    config = fetch_settings()
     networks = Networks(config.allowed_networks)
     with closing(LongBody(partial.address, config, networks, typed=True, keeper=partial)) as body:
         try:

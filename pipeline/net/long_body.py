@@ -62,6 +62,7 @@ class LongBody:
     Args:
         typed: the address stands in the settings, and may be a private one.
         keeper: None for a reader that cannot go back: the body ends where another version of it would begin.
+        first_bytes: ask for so many of them; a server that heeds no range begins to send all. None for all.
 
     Attributes:
         size_bytes: of the whole body, as the server announces it.
@@ -75,8 +76,10 @@ class LongBody:
         *,
         typed: bool = False,
         keeper: Keeper | None = None,
+        first_bytes: int | None = None,
     ) -> None:
         self._config = config
+        self._first_bytes = first_bytes
         self._route = Route(address, networks, config.max_redirects, typed=typed)
         self._first = self._route.target
         self._keeper = keeper
@@ -103,6 +106,10 @@ class LongBody:
         """Where redirects have led; None where there were none."""
         target = self._route.target
         return None if target is self._first else target.address
+
+    def header(self, name: bytes) -> str | None:
+        """What the last answer says in a header, as `Reply.header` has it."""
+        return self._reply.header(name)
 
     def read(self, size: int, /) -> bytes:
         """At most so many of the next bytes, at least one; none at the end.
@@ -159,6 +166,8 @@ class LongBody:
             handle.setopt(pycurl.RANGE, f"{self._start}-")
             if self._version:
                 handle.setopt(pycurl.HTTPHEADER, [AS_IT_IS, f"If-Range: {self._version}"])
+        elif self._first_bytes is not None:
+            handle.setopt(pycurl.RANGE, f"0-{self._first_bytes - 1}")
         self._multi.add_handle(handle)
         return None
 
@@ -193,7 +202,8 @@ class LongBody:
     def _refusal(self) -> Answer | None:
         """Why the answer is not the bytes that were asked for; None where it is."""
         code = self._reply.code
-        goes_on = code == HTTPStatus.PARTIAL_CONTENT and self._start and self._begins_there()
+        ranged = self._start or self._first_bytes
+        goes_on = code == HTTPStatus.PARTIAL_CONTENT and ranged and self._begins_there()
         if self._start and not goes_on:
             if self._keeper is None and code < HTTPStatus.MULTIPLE_CHOICES:
                 return _NO_RESUMPTION
@@ -214,9 +224,11 @@ class LongBody:
 
     def _accept(self) -> None:
         self._accepted = True
-        length = self._reply.header(b"content-length") or ""
+        length, before = self._reply.header(b"content-length") or "", self._start
+        if self._reply.code == HTTPStatus.PARTIAL_CONTENT and not before:
+            length = (self._reply.header(b"content-range") or "").rpartition("/")[2]
         known = length.isdecimal() and len(length) <= _LENGTH_DIGITS
-        self.size_bytes = self._start + int(length) if known else None
+        self.size_bytes = before + int(length) if known else None
         if not self._start:
             tag = self._reply.header(b"etag") or "W/"
             # A weak tag does not promise equal bytes, and If-Range must not carry one (RFC 9110, section 13.1.5).

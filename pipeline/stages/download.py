@@ -46,7 +46,7 @@ _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
-_HTTP, _TAR = "http", "tar"
+_HTTP, TAR = "http", "tar"
 
 Row = Mapping[str, Any]
 Inspect = Callable[[bytes, int], Header]
@@ -65,7 +65,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """One row of the downloads shard, less its image id. Names and order are the table's."""
 
     status: ImageStatus
@@ -84,7 +84,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="download",
         version=VERSION,
         recipe=recipe("download", config.download),
-        settings=Settings(_settled(config), config.engine.io_workers),
+        settings=Settings(settled(config), config.engine.io_workers),
         run=run,
         upstream={"index": "shard"},
         reads={"index": "files"},
@@ -95,7 +95,7 @@ def stage(config: Config, sources: Sources) -> Stage:
     )
 
 
-def _settled(config: Config) -> DownloadConfig:
+def settled(config: Config) -> DownloadConfig:
     """The section with opt-outs respected or not, as the data set says where the settings leave it to that."""
     if config.download.respect_opt_out != "auto":
         return config.download
@@ -112,7 +112,8 @@ def run(task: Task) -> list[Output]:
         TimeBudgetError: the time budget is used up; nothing of the shard stays.
     """
     rows = task.inputs.table("index", "index", task.shard).to_pylist()
-    _require_bases(task, rows)
+    assert task.shard is not None, "images come by shards"
+    require_bases(rows, task.bases, shard_name(task.shard))
     known = _standing(task, rows)
     if known and len(known) == len(rows):  # looked at again, and all is as it was: the files stay
         return [_output(task, rows, list(known.values()), task.inputs.receipt("download", task.shard).facts["bytes"])]
@@ -129,14 +130,14 @@ def run(task: Task) -> list[Output]:
     return [_output(task, rows, outcomes, size_bytes)]
 
 
-def _output(task: Task, rows: Sequence[Row], outcomes: Sequence[_Outcome], size_bytes: int) -> Output:
+def _output(task: Task, rows: Sequence[Row], outcomes: Sequence[Outcome], size_bytes: int) -> Output:
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
     facts = {"bytes": size_bytes, PLACEHOLDERS: list(task.settings.download.placeholder_md5)}
     facts |= {"isolated": True} if task.isolated else {}
     return Output(("downloads", "images"), len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)
 
 
-def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
+def _standing(task: Task, rows: Sequence[Row]) -> dict[int, Outcome]:
     """Outcomes of rows that need not be fetched again, by position.
 
     Files that are gone, dropped or not what their receipt says are no help: then all is fetched again. Pictures that
@@ -150,7 +151,7 @@ def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
     except IntegrityError:
         return {}
     known = {
-        position: _Outcome(ImageStatus(told.pop("status")), **{name: told[name] for name in told if name != "image_id"})
+        position: Outcome(ImageStatus(told.pop("status")), **{name: told[name] for name in told if name != "image_id"})
         for position, (row, told) in enumerate(zip(rows, outcomes, strict=True))
         if told["image_id"] == row["image_id"] and told["status"] not in task.redo
     }
@@ -159,7 +160,7 @@ def _standing(task: Task, rows: Sequence[Row]) -> dict[int, _Outcome]:
     return {position: outcome for position, outcome in known.items() if position not in reopened}
 
 
-def _standing_images(task: Task, known: Mapping[int, _Outcome]) -> Iterator[tuple[int, bytes]]:
+def _standing_images(task: Task, known: Mapping[int, Outcome]) -> Iterator[tuple[int, bytes]]:
     """Positions of the known rows and their bytes, from the shard that stands."""
     if known:
         assert task.shard is not None, "images come by shards"
@@ -168,27 +169,34 @@ def _standing_images(task: Task, known: Mapping[int, _Outcome]) -> Iterator[tupl
         yield from ((position, body or b"") for position, body in enumerate(bodies) if position in known)
 
 
-def _require_bases(task: Task, rows: Sequence[Row]) -> None:
-    assert task.shard is not None, "images come by shards"
-    places = (place for row in rows if not row["removed"] for place in row["locations"] or ())
+def require_bases(rows: Iterable[Row], bases: Mapping[str, str], named: str) -> None:
+    """See that the base address of every source is known.
+
+    Args:
+        named: what the rows are of, for the error text.
+
+    Raises:
+        PipelineError: one is not.
+    """
+    places = (place for row in rows if not row.get("removed") for place in row["locations"] or ())
     relative = {place["source"] for place in places if place["source"] != LOCAL_SOURCE and not _whole(place)}
-    if unknown := sorted(relative - set(task.bases)):
+    if unknown := sorted(relative - set(bases)):
         raise PipelineError(
-            f"download: images of {shard_name(task.shard)} lie at {unknown[0]!r}, whose address is not known (known: "
-            f"{', '.join(sorted(task.bases)) or 'none'})",
+            f"download: images of {named} lie at {unknown[0]!r}, whose address is not known (known: "
+            f"{', '.join(sorted(bases)) or 'none'})",
             hint="Run it with the --dataset that the index belongs to, or index again:",
             run=Command("index"),
         )
 
 
 async def _fetch_shard(
-    task: Task, rows: Sequence[Row], known: Mapping[int, _Outcome], images: ImageShard, look: Inspect
-) -> list[_Outcome]:
+    task: Task, rows: Sequence[Row], known: Mapping[int, Outcome], images: ImageShard, look: Inspect
+) -> list[Outcome]:
     """One outcome a row, in order; the bytes of fetched images go to the shard."""
     from pipeline.net.client import shared_client
 
     config: DownloadConfig = task.settings.download
-    outcomes = [known.get(position, _Outcome(ImageStatus.REMOVED)) for position in range(len(rows))]
+    outcomes = [known.get(position, Outcome(ImageStatus.REMOVED)) for position in range(len(rows))]
     numbered = iter([(position, row) for position, row in enumerate(rows) if position not in known])
 
     async def fetch_on() -> None:
@@ -200,7 +208,7 @@ async def _fetch_shard(
     for position, data in _standing_images(task, known):
         await images.put(position, data)
     client = shared_client(config, max(1, config.host_requests // task.settings.workers))
-    fetcher = _Fetcher(config, task.bases, client, images.threads, look)
+    fetcher = Fetcher(config, task.bases, client, images.threads, look)
     await _all(fetch_on() for _ in range(min(config.requests, len(rows))))
     return outcomes
 
@@ -217,7 +225,7 @@ async def _all(work: Iterable[Awaitable[None]]) -> None:
 
 
 @dataclass(frozen=True)
-class _Fetcher:
+class Fetcher:
     """Gets one image from the first of its locations that has it.
 
     Attributes:
@@ -230,45 +238,49 @@ class _Fetcher:
     threads: Executor
     look: Inspect
 
-    async def image(self, row: Row) -> tuple[_Outcome, bytes]:
+    async def image(self, row: Row) -> tuple[Outcome, bytes]:
         """The outcome of a row, and its bytes where they have to be kept.
 
         The deadline is shared out among the locations that are left, so that a dead first one leaves time for the next.
         """
         if row["removed"]:
-            return _Outcome(ImageStatus.REMOVED), b""
+            return Outcome(ImageStatus.REMOVED), b""
         locations = row["locations"] or ()
-        outcome = _Outcome(ImageStatus.BAD_ADDRESS, "the index names no location")
+        outcome = Outcome(ImageStatus.BAD_ADDRESS, "the index names no location")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.config.timeout_s
         for tried, location in enumerate(locations):
             budget_s = (deadline - loop.time()) / (len(locations) - tried)
-            outcome, data = await self._location(location, budget_s)
+            outcome, data = await self.location(location, budget_s)
             if outcome.status is ImageStatus.OK:
                 return outcome, data
         if len(locations) > 1:
             outcome = replace(outcome, error=f"{outcome.error} (last of {len(locations)} locations)")
         return outcome, b""
 
-    async def _location(self, location: Row, budget_s: float) -> tuple[_Outcome, bytes]:
-        source, address = location["source"], location["address"] or ""
-        if source != LOCAL_SOURCE:
-            address = address.strip()
+    async def location(self, location: Row, budget_s: float) -> tuple[Outcome, bytes]:
+        """What one location comes to."""
+        source = location["source"]
         loop = asyncio.get_running_loop()
         if source == LOCAL_SOURCE:
-            return await loop.run_in_executor(self.threads, _check_file, address, self.config, self.look), b""
-        if not _whole(location):
-            address = f"{self.bases[source].rstrip('/')}/{address.lstrip('/')}"
-        ask = self.client.member if source == _TAR else self.client.fetch
-        answer = await ask(address, budget_s)
+            path = location["address"] or ""
+            return await loop.run_in_executor(self.threads, _check_file, path, self.config, self.look), b""
+        ask = self.client.member if source == TAR else self.client.fetch
+        answer = await ask(full_address(location, self.bases), budget_s)
         if answer.status is not ImageStatus.OK:
-            return _Outcome(answer.status, answer.error, source), b""
+            return Outcome(answer.status, answer.error, source), b""
         if (mismatch := _mismatch(answer.data, location)) is not None:
-            return _Outcome(ImageStatus.HASH_MISMATCH, mismatch, source, len(answer.data)), b""
+            return Outcome(ImageStatus.HASH_MISMATCH, mismatch, source, len(answer.data)), b""
         known = answer.data, source, self.config, self.look
         if len(answer.data) <= _CHECKED_AT_ONCE_BYTES and self.look is inspect:
             return _check(*known), answer.data
         return await loop.run_in_executor(self.threads, _check, *known), answer.data
+
+
+def full_address(location: Row, bases: Mapping[str, str]) -> str:
+    """Where a location on the web lies: as it says, or below the base address of its source."""
+    address: str = (location["address"] or "").strip()
+    return address if _whole(location) else f"{bases[location['source']].rstrip('/')}/{address.lstrip('/')}"
 
 
 def _whole(location: Row) -> bool:
@@ -285,18 +297,18 @@ def _mismatch(data: bytes, location: Row) -> str | None:
     return "another MD5 than the data set says"
 
 
-def _check_file(path: str, config: DownloadConfig, look: Inspect) -> _Outcome:
+def _check_file(path: str, config: DownloadConfig, look: Inspect) -> Outcome:
     """The outcome of an image on a local disk."""
     try:
         data = read_local(path, config.max_bytes)
     except ImageProblem as problem:
-        return _Outcome(problem.status, str(problem), LOCAL_SOURCE)
+        return Outcome(problem.status, str(problem), LOCAL_SOURCE)
     return _check(data, LOCAL_SOURCE, config, look)
 
 
-def _check(data: bytes, source: str, config: DownloadConfig, look: Inspect) -> _Outcome:
+def _check(data: bytes, source: str, config: DownloadConfig, look: Inspect) -> Outcome:
     """The outcome of an image whose bytes are there: what its header says, and its hash."""
-    known = _Outcome(ImageStatus.OK, None, source, len(data), sha256=hashlib.sha256(data).hexdigest())
+    known = Outcome(ImageStatus.OK, None, source, len(data), sha256=hashlib.sha256(data).hexdigest())
     try:
         header = look(data, config.max_pixels)
     except ImageProblem as problem:
@@ -304,13 +316,13 @@ def _check(data: bytes, source: str, config: DownloadConfig, look: Inspect) -> _
     return replace(known, width=header.width, height=header.height)
 
 
-def _write_downloads(task: Task, rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> None:
+def _write_downloads(task: Task, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
     columns: dict[str, list[Any]] = {"image_id": [row["image_id"] for row in rows]}
-    columns |= {column.name: [getattr(outcome, column.name) for outcome in outcomes] for column in fields(_Outcome)}
+    columns |= {column.name: [getattr(outcome, column.name) for outcome in outcomes] for column in fields(Outcome)}
     write_table(task.storage, task.path("downloads"), pa.table(columns, schema=DOWNLOADS))
 
 
-def _content(rows: Sequence[Row], outcomes: Sequence[_Outcome]) -> str:
+def _content(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> str:
     """Hash of what later stages depend on: not where an image came from, nor the words of an error."""
     digest = hashlib.sha256()
     for row, outcome in zip(rows, outcomes, strict=True):

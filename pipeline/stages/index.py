@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 
 from pipeline.datasets import DATASETS
 from pipeline.datasets.label import Label
-from pipeline.engine.ledger import withdraw
+from pipeline.engine.ledger import Ledger, withdraw
 from pipeline.engine.sources import Sources, require_unchanged
-from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.inputs import OutputFile
+from pipeline.engine.task import RECORD, Output, Stage, Task
+from pipeline.files.inputs import Inputs, OutputFile, StageFiles
+from pipeline.files.storage import Storage
 from pipeline.files.table_spool import TableSpool, open_table_spool
 from pipeline.files.tables import content_hash, write_table
 from pipeline.machine import stopping
@@ -36,6 +37,12 @@ from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
 
 VERSION = 2
 
+_FOLDER = "index"
+_OUTPUTS = {
+    "index": OutputFile(f"{_FOLDER}/{{shard}}.parquet", INDEX),
+    "annotations": OutputFile("annotations/{shard}.parquet", ANNOTATIONS),
+    "labels": OutputFile("labels.parquet", LABELS),
+}
 _SHARD_FILE = re.compile(r"shard-(\d{5,})\.parquet")
 _TOMBSTONE = -1  # in place of a record's number
 
@@ -78,14 +85,22 @@ def stage(config: Config, sources: Sources) -> Stage:
         settings=Settings(config.dataset, config.download, hashes),
         run=run,
         upstream={},
-        outputs={
-            "index": OutputFile("{folder}/{shard}.parquet", INDEX),
-            "annotations": OutputFile("annotations/{shard}.parquet", ANNOTATIONS),
-            "labels": OutputFile("labels.parquet", LABELS),
-        },
+        outputs=_OUTPUTS,
         place="compute",
-        folder="index",
+        folder=_FOLDER,
     )
+
+
+def left(storage: Storage, reader: str) -> Inputs:
+    """What this stage left in a work folder, whatever its settings: for whoever looks before a graph is made.
+
+    Args:
+        reader: who looks, for error texts.
+    """
+    ledger = Ledger(storage, "index", _FOLDER, RECORD)
+    record = ledger.read_record()
+    receipts = ledger.read_receipts() if record is None else record.receipts
+    return Inputs(storage, reader, {"index": StageFiles(_FOLDER, _OUTPUTS, tuple(receipts))})
 
 
 def run(task: Task) -> list[Output]:

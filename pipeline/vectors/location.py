@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.files.scratch import scratch_folder
 from pipeline.net.fetch import cache_folder, fetch, is_web_address, kept_name
+from pipeline.net.look import OutsideFile
 from schemas.config import EmbedConfig
 from schemas.errors import UsageError, unknown_name
 
@@ -16,6 +17,7 @@ PUBLISHED: Mapping[str, str] = {
     "glove-wiki-gigaword-300": "https://github.com/piskvorky/gensim-data/releases/download/"
     "glove-wiki-gigaword-300/glove-wiki-gigaword-300.gz"
 }
+_SIZES = {"glove-wiki-gigaword-300": 394_362_229}  # bytes
 
 _SETTING = "embed.vectors"
 _SERVED = re.compile(r"([a-z][a-z0-9_]+):([^/\\].*)")
@@ -73,6 +75,24 @@ def vectors_file(config: EmbedConfig, bases: Mapping[str, str]) -> Iterator[Path
     else:
         address = PUBLISHED.get(vectors, vectors)
         yield fetch(address, _cached(vectors, address), config.sha256, setting=_SETTING)
+
+
+def outside_file(config: EmbedConfig, bases: Mapping[str, str]) -> OutsideFile:
+    """The same file, for whoever looks before it is fetched.
+
+    Args:
+        bases: as `vectors_file` takes them.
+
+    Raises:
+        UsageError: as `vectors_file`.
+    """
+    vectors = config.vectors
+    if (path := local_file(config)) is not None:
+        return OutsideFile(_SETTING, path, sha256=config.sha256)
+    if (served := _SERVED.fullmatch(vectors)) and not is_web_address(vectors):
+        return OutsideFile(_SETTING, _served_address(served[1], served[2], bases), sha256=config.sha256)
+    address = PUBLISHED.get(vectors, vectors)
+    return OutsideFile(_SETTING, address, _cached(vectors, address), config.sha256, _SIZES.get(vectors))
 
 
 def _served_address(base: str, path: str, bases: Mapping[str, str]) -> str:

@@ -19,10 +19,21 @@ from pipeline.datasets.demo.addresses import SOURCE, VECTORS_ADDRESS, picture_ad
 from pipeline.datasets.demo.server import serve
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.label import Label
+from pipeline.net.look import OutsideFile
 from schemas.status import LabelRole
 from schemas.tables import RECORDS
 
-__all__ = ["SETTINGS", "VECTORS_ADDRESS", "base_addresses", "labels", "listing", "records", "sources"]
+__all__ = [
+    "SETTINGS",
+    "VECTORS_ADDRESS",
+    "base_addresses",
+    "first_images",
+    "labels",
+    "listing",
+    "official_files",
+    "records",
+    "sources",
+]
 
 SETTINGS = DemoDataset
 
@@ -67,3 +78,13 @@ def base_addresses(config: DemoDataset) -> Iterator[Mapping[str, str]]:
     """While open, a server on 127.0.0.1 draws what it is asked for."""
     with serve(config) as address:
         yield {SOURCE: address}
+
+
+def official_files(config: DemoDataset) -> tuple[OutsideFile, ...]:
+    """None: all is drawn."""
+    return ()
+
+
+def first_images(config: DemoDataset, count: int) -> pa.Table:
+    """The first pictures."""
+    return next(records(config, Counter())).slice(0, count)

@@ -1,6 +1,6 @@
 """Settings of the data set `demo`."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from schemas.datasets import DatasetSection
 from schemas.section import Content, Recipe
@@ -18,3 +18,7 @@ class DemoDataset(DatasetSection):
     """Pictures to draw."""
     seed: Recipe[Seed] = 0
     """Seed of the pictures and their labels."""
+
+    def at_most(self, images: int) -> Self:
+        """As that of all data sets."""
+        return self.model_copy(update={"num_images": min(images, self.num_images)})

@@ -34,6 +34,7 @@ from pipeline.datasets.folder.scan import (
 from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.datasets.folder.spelling import Paths
 from pipeline.datasets.label import Label
+from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.errors import PipelineError, UsageError
 from schemas.status import LabelRole
@@ -148,6 +149,18 @@ def records(config: FolderDataset, left_out: Counter[str]) -> Iterator[pa.Table]
 def base_addresses(config: FolderDataset) -> Iterator[Mapping[str, str]]:
     """None are needed: every location is a full address."""
     yield {}
+
+
+def official_files(config: FolderDataset) -> Iterator[OutsideFile]:
+    """The CSV of labels and the list of unseen labels, as far as configured."""
+    for key in ("labels", "unseen"):
+        if (path := getattr(config, key)) is not None:
+            yield OutsideFile(f"dataset.{key}", path)
+
+
+def first_images(config: FolderDataset, count: int) -> pa.Table:
+    """The first images; it takes a look at all names to tell which those are."""
+    return next(records(config, Counter())).slice(0, count)
 
 
 def _label_space(config: FolderDataset, csv: LabelFile | None, unseen: Mapping[str, int]) -> list[Label]:

@@ -25,6 +25,7 @@ from pipeline.datasets.nuswide.flags import read_ones, side_by_side
 from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_image_ids, read_names
 from pipeline.datasets.nuswide.pictures import Picture, find_pictures, look
 from pipeline.datasets.nuswide.settings import NusWideDataset
+from pipeline.net.look import OutsideFile
 from schemas.status import LabelRole
 from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE, RECORDS
 
@@ -98,6 +99,22 @@ def records(config: NusWideDataset, left_out: Counter[str]) -> Iterator[pa.Table
 def base_addresses(config: NusWideDataset) -> Iterator[Mapping[str, str]]:
     """None are needed: every location is a full address."""
     yield {}
+
+
+def official_files(config: NusWideDataset) -> Iterator[OutsideFile]:
+    """The lists that are fetched; the other ones are `sources`."""
+    return layout.fetched_lists(config)
+
+
+def first_images(config: NusWideDataset, count: int) -> pa.Table:
+    """The first images of each split; none where features are given in place of images."""
+    if config.features:
+        return RECORDS.empty_table()
+    share = -(-count // len(config.splits))
+    ids = {split: read_image_ids(layout.image_list(config, split))[:share] for split in config.splits}
+    places = _places(config, {image_id for some in ids.values() for image_id in some}, Counter())
+    rows = [_row(config, image_id, split, places) for split, some in ids.items() for image_id in some]
+    return pa.Table.from_pylist(rows, schema=RECORDS)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 Each archive may have been extracted into `root` itself or into a folder of its own name. Opens nothing.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pipeline.datasets.nuswide.settings import NusWideDataset
-from pipeline.datasets.official import official_file
+from pipeline.datasets.official import official_file, outside_file
+from pipeline.net.look import OutsideFile
 from schemas.command import AGAIN, Command
 from schemas.errors import UsageError
 
@@ -42,6 +44,17 @@ def tag_list(config: NusWideDataset) -> Path:
 def concept_list(config: NusWideDataset) -> Path:
     """The file with one concept a line; fetched where the root has none."""
     return _in_root(config, _CONCEPTS) or _fetched(config, "concepts", config.concepts)
+
+
+def fetched_lists(config: NusWideDataset) -> Iterator[OutsideFile]:
+    """The lists that come from elsewhere, as far as the root has none.
+
+    Raises:
+        UsageError: there is no root.
+    """
+    for key, address, name in (("tags", config.tags, _TAGS), ("concepts", config.concepts, _CONCEPTS)):
+        if _in_root(config, name) is None:
+            yield outside_file(f"dataset.{key}", address, config.sha256.get(key))
 
 
 def url_file(config: NusWideDataset) -> Path | None:

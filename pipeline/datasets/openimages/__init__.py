@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets.label import Label
-from pipeline.datasets.official import local_paths, official_file
-from pipeline.datasets.openimages.csv_stream import read_columns
+from pipeline.datasets.official import local_paths, official_file, outside_file
+from pipeline.datasets.openimages.csv_stream import first_rows, read_columns
 from pipeline.datasets.openimages.fixed_text import image_numbers, md5_digits
 from pipeline.datasets.openimages.label_lists import label_space
 from pipeline.datasets.openimages.settings import OpenImagesDataset
 from pipeline.datasets.openimages.verifications import Verifications, read_verifications
+from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
@@ -43,6 +44,15 @@ _COLUMNS = {
 }
 _LISTS = ("class_descriptions", "seen_labels", "unseen_labels", "unseen_chosen")
 _BUCKET, _TAR = "bucket", "tar"
+# How the files begin; unseen_chosen is numbers alone. Labels are MIDs, /m/ or /g/ and more.
+_BEGINS = {
+    "images": (b"ImageID,",),
+    "boxable_images": (b"ImageID,",),
+    "annotations": (b"ImageID,",),
+    "class_descriptions": (b"/",),
+    "seen_labels": (b"/",),
+    "unseen_labels": (b"\x80",),
+}
 
 
 def sources(config: OpenImagesDataset) -> tuple[str, ...]:
@@ -86,6 +96,33 @@ def records(config: OpenImagesDataset, left_out: Counter[str]) -> Iterator[pa.Ta
 def base_addresses(config: OpenImagesDataset) -> Iterator[Mapping[str, str]]:
     """The bucket's address; its archives lie below it."""
     yield {_BUCKET: config.bucket, _TAR: config.bucket}
+
+
+def official_files(config: OpenImagesDataset) -> Iterator[OutsideFile]:
+    """Every list that these settings read."""
+    for key, address in _files(config).items():
+        yield _outside(config, key, address)
+
+
+def first_images(config: OpenImagesDataset, count: int) -> pa.Table:
+    """The first rows of each split's list.
+
+    Raises:
+        PipelineError: a list cannot be had, or does not begin as it should.
+    """
+    share = -(-count // len(config.splits))
+    tables = []
+    for split in config.splits:
+        batch = first_rows(_outside(config, *_images_file(config, split)), _COLUMNS, share)
+        columns = {"image_id": batch["ImageID"], "locations": _locations(config, split, batch)}
+        missing = pa.nulls(len(batch))
+        tables.append(pa.table({field.name: columns.get(field.name, missing) for field in RECORDS}).cast(RECORDS))
+    return pa.concat_tables(tables)
+
+
+def _outside(config: OpenImagesDataset, key: str, address: str) -> OutsideFile:
+    begins = _BEGINS.get(key.partition(".")[0], ())
+    return outside_file(f"dataset.{key}", address, config.sha256.get(key), begins)
 
 
 def _files(config: OpenImagesDataset) -> dict[str, str]:

@@ -228,3 +228,17 @@ def test_published_weights_are_found_in_the_cache_and_checked_against_a_prefix(c
 def test_published_weights_with_another_hash_are_refused(cached: Path) -> None:
     with pytest.raises(IntegrityError, match="expected 00000000"):
         weights.assemble(lambda: nn.Linear(2, 1), BackboneConfig(name="linear"), published("0" * 8))
+
+
+def test_the_file_of_weights_is_told_before_it_is_read(cached: Path) -> None:
+    config, known = BackboneConfig(name="linear"), published("0" * 8)
+    assert weights.outside_file(RANDOM, known) is None
+    found = weights.outside_file(config, known)
+    assert found is not None
+    assert (found.address, found.here, found.sha256) == (known.address, cached, "0" * 8)
+    assert cached.read_bytes().startswith(found.begins)
+    own = weights.outside_file(at(cached), None)
+    assert own is not None
+    assert (own.here, own.kept, own.sha256) == (cached, None, None)
+    with pytest.raises(UsageError, match="has no published weights"):
+        weights.outside_file(config, None)

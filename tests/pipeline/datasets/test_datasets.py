@@ -14,6 +14,7 @@ from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.datasets.label import Label
 from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.datasets.openimages.settings import OpenImagesDataset
+from pipeline.net.look import beginning, plain
 from schemas.errors import UsageError
 from schemas.status import LabelRole
 from schemas.tables import RECORDS
@@ -93,3 +94,31 @@ def test_sources_are_files_and_the_listing_stays_while_nothing_changes(config: C
 def test_an_unknown_data_set_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown data set 'folders'\. Did you mean 'folder'"):
         DATASETS.load("folders")
+
+
+def test_first_images_are_those_of_the_records_and_need_no_index(config: Config) -> None:
+    dataset = DATASETS.load(config.name)
+    first = dataset.first_images(config, 4)
+    rows = {row["image_id"]: row for table in dataset.records(config, Counter()) for row in table.to_pylist()}
+
+    assert first.schema == RECORDS
+    assert 2 <= len(first) <= 5
+    for row in first.to_pylist():
+        assert row["locations"] == rows[row["image_id"]]["locations"]
+
+
+def test_a_section_can_be_had_for_fewer_images(config: Config) -> None:
+    dataset = DATASETS.load(config.name)
+    fewer = config.at_most(4)
+
+    assert fewer is not None
+    assert 2 <= sum(len(table) for table in dataset.records(fewer, Counter())) <= 4
+    assert fewer.at_most(100) == fewer
+    assert fewer.model_dump().keys() == config.model_dump().keys()
+
+
+def test_files_that_settings_name_are_there_and_begin_as_they_should(config: Config) -> None:
+    for file in DATASETS.load(config.name).official_files(config):
+        assert file.setting.startswith("dataset.")
+        found = plain(beginning(file, 1000, 1.0).data)
+        assert not file.begins or found.startswith(file.begins)

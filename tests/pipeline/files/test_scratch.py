@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files.scratch import scratch_folder, sweep_scratch
+from pipeline.files.scratch import kept_aside, scratch_folder, sweep_scratch
 from schemas.errors import PipelineError
 
 _HOLD = """
@@ -62,3 +62,13 @@ def test_a_folder_for_temporary_files_that_is_not_there_is_named(
         scratch_folder().__enter__()
     with pytest.raises(PipelineError, match=r"it is not there: cannot read .*/absent"):
         sweep_scratch()
+
+
+def test_what_is_put_aside_outlives_the_folder_and_every_sweep(temporary: Path) -> None:
+    with scratch_folder() as folder:
+        (folder / "work").mkdir()
+        (folder / "work/file").touch()
+        kept = kept_aside(folder / "work")
+    sweep_scratch()
+    assert [path.name for path in kept.iterdir()] == ["file"]
+    assert list(temporary.iterdir()) == [kept.parent]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.net.fetch import CACHE_VARIABLE
-from pipeline.vectors.location import PUBLISHED, local_file, slug, vectors_file
+from pipeline.vectors.location import PUBLISHED, local_file, outside_file, slug, vectors_file
 from schemas.config import EmbedConfig
 from schemas.errors import IntegrityError, PipelineError, UsageError
 
@@ -68,3 +68,17 @@ def test_published_vectors_are_taken_from_the_cache_once_they_are_there(
     cached.write_bytes(gzip.compress(b"red 1\n"))
     with vectors_file(EmbedConfig(), {}) as file:
         assert gzip.decompress(file.read_bytes()) == b"red 1\n"
+
+
+def test_the_file_that_would_be_read_is_told_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    published = outside_file(EmbedConfig(), {})
+    assert (published.address, published.size_bytes) == (PUBLISHED["glove-wiki-gigaword-300"], 394_362_229)
+    assert published.kept == tmp_path / "vectors/glove-wiki-gigaword-300.gz"
+    served = outside_file(EmbedConfig(vectors="demo:vectors.txt"), {"demo": "http://127.0.0.1:1/"})
+    assert (served.address, served.kept) == ("http://127.0.0.1:1/vectors.txt", None)
+    (tmp_path / "v.txt").write_text("red 1\n")
+    local = outside_file(EmbedConfig(vectors=str(tmp_path / "v.txt"), sha256="ab" * 32), {})
+    assert (local.here, local.sha256) == (tmp_path / "v.txt", "ab" * 32)
+    with pytest.raises(UsageError, match="no data set serves 'demo'"):
+        outside_file(EmbedConfig(vectors="demo:vectors.txt"), {})
