@@ -5,8 +5,9 @@
 
 Cost: default presets, batches of 32, float16 maps of VGG-19's sizes drawn at random, each model in a process of its
 own. Multiply-adds are those of one image with 1, 81 and 925 labels, what is computed once for all images of a batch
-included. A step is forward, loss, backward and optimiser with 925 labels, 5 of them present; scoring an image looks at 1,006. The
-peak is that of the whole process, Python and torch included, after steps with 7,186 labels, 40 of them present.
+included. A step is forward, loss, backward and optimiser with 925 labels, 5 of them present; scoring an image looks at
+1,006. The peak is that of the whole process, Python and torch included, after steps with 7,186 labels, 40 of them
+present.
 
 The demo: every model by its name and preset `demo` alone, standard ones with the task set, too, over the same features;
 beside each figure what chance and permuted words come to.
