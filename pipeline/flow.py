@@ -1,5 +1,6 @@
 """The door to the pipeline: what the command line, and whoever calls from Python, asks of it."""
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
 from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
+from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.plan import StagePlan, refuse_missing_input
 from pipeline.engine.plan import plan as plan_graph
@@ -70,6 +72,8 @@ __all__ = [
     "verify",
 ]
 
+_log = logging.getLogger("biam_pipe.flow")
+
 
 def stages(config: Config, sources: Sources) -> list[Stage]:
     """The stages of these settings, first stage first: those that the data set's dag lists, or the default ones."""
@@ -94,6 +98,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
     if done and nothing_to_drop(graph) and not has_old_decoding(graph):
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
+    _tell_new_deal(graph)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
         sweep_scratch()
@@ -221,6 +226,15 @@ def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageS
     if "extract" in graph:
         note_old_decoding(graph)
     return graph, sources
+
+
+def _tell_new_deal(graph: Graph) -> None:
+    """Log where images are about to change sides: by other settings than those that dealt them."""
+    split = graph.get("split")
+    if split is None or not split.kept or split.previous is None:
+        return
+    if split.previous["settings"] != split.recipe["settings"]:
+        _log.warning("split: images are dealt anew (%s)", "; ".join(explain(split.previous, split.recipe)))
 
 
 def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str | None) -> None:

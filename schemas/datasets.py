@@ -11,6 +11,7 @@ Task = Literal["zero-shot", "standard"]
 class DatasetSection(Section):
     """The data set. What else there is to set depends on its name."""
 
+    split_by_content: ClassVar[bool] = False  # equal images share a split, as their bytes are hashed, not their ids
     own_protocol: ClassVar[str] = "nuswide"  # by which the data set is evaluated where the settings name none
     published: ClassVar[bool] = False  # its images lie where their publisher put them, not where a user's list says
     released_name: ClassVar[str | None] = None  # how the authors of BiAM begin the names of its feature files

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+NOTE = "note"  # the fact of a receipt that `plan`, `status`, a run and the report tell: what a user should know of it
+
 
 class FileReceipt(BaseModel):
     """One committed file."""
@@ -41,6 +43,11 @@ class Receipt(BaseModel):
     def pruned(self) -> bool:
         """Whether files of it were dropped on purpose."""
         return any(file.pruned for file in self.files)
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know of what it is the receipt of; None where there is nothing."""
+        return self.facts.get(NOTE)
 
     @property
     def size_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """How much of a data set is really there: labelled images with features against those that the index lists.
 
 Published copies of a data set lack images, and each lacks others. Figures of two copies can only be compared by someone
-who knows how much each was computed from.
+who knows how much each was computed from. And which of it is there twice, in two splits.
 """
 
 import csv
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batches.annotations import from_table
+from pipeline.batches.duplicates import Duplicates, SplitHashes
 from pipeline.batches.label_space import LabelSpace
 from pipeline.batches.shards import FeatureShards
 from schemas.status import ImageStatus
@@ -32,12 +33,16 @@ class Coverage:
         obtained: by split, those with features.
         sources: the obtained ones by the kind of place they came from.
         positives: int64 [2, label], images that bear each label: listed, and obtained.
+        hashes: of the obtained ones, as far as they are known.
+        duplicates: which of them are byte-equal to one in another split; None where no hash is known.
     """
 
     positives: NDArray[np.int64]
     expected: Counter[str] = field(default_factory=Counter)
     obtained: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    hashes: SplitHashes = field(default_factory=SplitHashes)
+    duplicates: Duplicates | None = None
 
     @property
     def fraction(self) -> float:
@@ -59,6 +64,7 @@ class Coverage:
                 for split, expected in sorted(self.expected.items())
             },
             "sources": dict(sorted(self.sources.items())),
+            "duplicates": self.duplicates.as_json() if self.duplicates else None,
             "labels": {
                 "without_any_positive_left": int(((there == 0) & (listed > 0)).sum()),
                 "below_half_of_their_positives": int(((share < 0.5) & (listed > 0)).sum()),
@@ -96,10 +102,11 @@ def cover(features: FeatureShards, space: LabelSpace, missing: Path) -> Coverage
         for position, number in enumerate(features.numbers):
             tables = {
                 "known": inputs.table("index", "annotations", number, ["positive", "negative"]),
-                "found": inputs.table("download", "downloads", number, ["source"]),
+                "found": inputs.table("download", "downloads", number, ["source", "sha256"]),
                 "split": inputs.table("split", "images", number, ["split"]),
             }
             _add(coverage, tables, features, position, space, writer)
+    coverage.duplicates = coverage.hashes.duplicates(features.image_ids)
     return coverage
 
 
@@ -124,5 +131,6 @@ def _add(
     coverage.expected.update(split[listed].tolist())
     coverage.obtained.update(split[listed & fine].tolist())
     coverage.sources.update(source[listed & fine].tolist())
+    coverage.hashes.add(position, np.flatnonzero(listed & fine), split, tables["found"]["sha256"])
     for image in np.flatnonzero(listed & ~fine):
         writer.writerow((rows.image_ids[image], split[image], status[image], rows.errors[image] or ""))

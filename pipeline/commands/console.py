@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.commands.failures import Failure
     from pipeline.commands.outcome import Result, Verified
     from pipeline.commands.predict import Prediction
-    from pipeline.commands.status import WorkStatus
+    from pipeline.commands.status import StageStatus, WorkStatus
     from pipeline.engine.plan import StagePlan
     from pipeline.files.lock import Writer
 
@@ -33,6 +33,7 @@ def result_lines(result: "Result") -> Iterator[str]:
         for line in result.stages
     ]
     yield from _table(("stage", "shards", "rows", "size", "counts"), rows)
+    yield from _notes(result.stages)
     if result.metrics and result.metrics["coverage"]["warning"]:
         yield f"WARNING: {result.metrics['coverage']['warning']}"
     for section in ("zsl", "gzsl", "standard"):
@@ -103,8 +104,13 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
         for line in status.stages
     ]
     yield from _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
+    yield from _notes(status.stages)
     if status.writer is not None:
         yield _writer_line(status.writer)
+
+
+def _notes(stages: Iterable["StageStatus"]) -> Iterator[str]:
+    return (f"WARNING: {note}" for line in stages for note in line.notes)
 
 
 def _writer_line(writer: "Writer") -> str:

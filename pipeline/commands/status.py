@@ -23,6 +23,7 @@ class StageStatus:
         images_per_s: while at least one shard was under way; None of a stage without shards.
         bytes_per_s: the same of the bytes that were fetched; None of a stage that fetches none.
         left_s: until all shards are done, if they go on as they went; None where nothing is left, or nothing known.
+        notes: what a user should know of it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class StageStatus:
     bytes_per_s: float | None = None
     left_s: float | None = None
     pruned: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
         if under_way and expected > total.shards
         else None,
         pruned=total.pruned,
+        notes=tuple(receipt.note for receipt in receipts if receipt.note),
     )
 
 

@@ -19,7 +19,9 @@ class DataSet(Protocol):
 
     Attributes:
         SETTINGS: class of that section, with defaults. Its `published` says whether images lie where their publisher
-            put them; else opt-outs of their owners are respected.
+            put them; else opt-outs of their owners are respected. Its `split_by_content` says whether images are dealt
+            to splits by the hash of their bytes, so that equal ones share one: the stage `split` then comes after
+            `download`. Without, they are dealt by their ids. Official splits stay either way.
     """
 
     SETTINGS: ClassVar[type[DatasetSection]]

@@ -59,11 +59,13 @@ def explain(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    return [
-        f"{key} changed" if _hashed(new.get(key)) else f"{key} {_short(old.get(key))} -> {_short(new.get(key))}"
-        for key in differing
-    ]
+    return [_change(key, old, new) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+
+
+def _change(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if _hashed(new.get(key)):
+        return f"{key} changed"
+    return f"{key} {_short(old[key])} -> {_short(new.get(key))}" if key in old else f"{key} is new: {_short(new[key])}"
 
 
 def _outside_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

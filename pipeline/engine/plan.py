@@ -119,7 +119,7 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph) -> StagePlan:
         again_rows=sum(receipt.rows for receipt in dropped),
         again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
         other_versions=tuple(sorted(other)),
-        notes=tuple(node.notes),
+        notes=(*node.notes, *(receipt.note for receipt in receipts if receipt.note)),
     )
 
 

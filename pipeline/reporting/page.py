@@ -21,7 +21,7 @@ class Page:
     Attributes:
         title: what was run on what.
         run: folder of the run.
-        warning: that too few images are there; None where enough are.
+        warnings: what the figures suffer from: too few images are there, or some are in several splits.
         random_weights: whether the backbone's weights are random numbers.
         identity: (name, value) lines under the title.
         protocol: how the figures were counted.
@@ -41,7 +41,7 @@ class Page:
 
     title: str
     run: str
-    warning: str | None
+    warnings: Sequence[str]
     random_weights: bool
     identity: Sequence[tuple[str, str]]
     protocol: str

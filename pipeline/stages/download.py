@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 
+HASHES = "hashes"  # part of a shard's content, for a stage that does not ask which images failed, or how
 PLACEHOLDERS = "placeholder_md5"  # the fact of a receipt that says by which hashes its rows were judged
 _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
@@ -134,7 +135,8 @@ def _output(task: Task, rows: Sequence[Row], outcomes: Sequence[Outcome], size_b
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
     facts = {"bytes": size_bytes, PLACEHOLDERS: list(task.settings.download.placeholder_md5)}
     facts |= {"isolated": True} if task.isolated else {}
-    return Output(("downloads", "images"), len(rows), counts=counts, content=_content(rows, outcomes), facts=facts)
+    content, parts = _content(rows, outcomes), {HASHES: _content(rows, outcomes, with_status=False)}
+    return Output(("downloads", "images"), len(rows), counts=counts, content=content, parts=parts, facts=facts)
 
 
 def _standing(task: Task, rows: Sequence[Row]) -> dict[int, Outcome]:
@@ -322,9 +324,10 @@ def _write_downloads(task: Task, rows: Sequence[Row], outcomes: Sequence[Outcome
     write_table(task.storage, task.path("downloads"), pa.table(columns, schema=DOWNLOADS))
 
 
-def _content(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> str:
+def _content(rows: Sequence[Row], outcomes: Sequence[Outcome], *, with_status: bool = True) -> str:
     """Hash of what later stages depend on: not where an image came from, nor the words of an error."""
     digest = hashlib.sha256()
     for row, outcome in zip(rows, outcomes, strict=True):
-        digest.update(f"{row['image_id']}\t{outcome.status}\t{outcome.sha256 or ''}\n".encode())
+        status = outcome.status if with_status else ""
+        digest.update(f"{row['image_id']}\t{status}\t{outcome.sha256 or ''}\n".encode())
     return digest.hexdigest()

@@ -23,6 +23,7 @@ from pipeline.metrics import PROTOCOLS
 from schemas.command import Command
 from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
+from schemas.receipts import NOTE
 from schemas.section import recipe
 from schemas.status import ImageSplit, LabelRole
 from schemas.tables import EXAMPLES, PER_LABEL
@@ -147,6 +148,8 @@ def run(task: Task) -> list[Output]:
         headline = section.headline
         facts |= {f"{name}_{headline}": section.measured.figures[headline]}
         facts |= {f"{name}_chance_{headline}": section.chance[headline]}
+    if done.coverage.duplicates is not None and (note := done.coverage.duplicates.note()) is not None:
+        facts |= {NOTE: note}
     return [Output(("metrics", "per_label", "examples", "missing"), rows=len(done.selection), facts=facts)]
 
 

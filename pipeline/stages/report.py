@@ -101,7 +101,9 @@ def _page(task: Task) -> Page:
     return Page(
         title=f"{metrics['model']} on {metrics['dataset']}",
         run=task.folder,
-        warning=metrics.get("coverage", {}).get("warning"),
+        warnings=[
+            text for text in (metrics.get("coverage", {}).get("warning"), inputs.receipt("evaluate").note) if text
+        ],
         random_weights=str(metrics["weights"]).startswith("random"),
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
         protocol=metrics["protocol"],

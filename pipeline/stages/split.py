@@ -1,6 +1,11 @@
 """Stage `split`: which images train, validate and test, and which labels are seen.
 
-Both follow from ids and a seed alone: an image keeps its split however the data set grows.
+An image is dealt by a hash of the seed and of what it is: its id, or, where the data set says so (`split_by_content`),
+the sha256 of its bytes, so that equal images share a split. Either way it keeps its split however the data set grows.
+
+An image whose bytes could not be had is dealt by its id. Where a later run gets them, it may change sides: until then
+it had no features, so that nothing was learnt from it or tested on it, and training, which reads the shards of splits
+and features by their content, runs anew as for a new image. Other bytes under the same id are another image.
 """
 
 from collections import Counter
@@ -27,6 +32,9 @@ from schemas.tables import IMAGE_SPLITS, LABEL_ROLES
 
 VERSION = 1
 
+# In the recipe of data sets that deal by content; others have no such key, so that their recipes stay what they were.
+_BY_CONTENT = {"split.by": "sha256 of the bytes, so that equal images share a split"}
+
 _HASH_BYTES = 8
 
 
@@ -42,13 +50,15 @@ class Settings:
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings."""
     del sources  # nothing from outside shapes it but what the index lists
+    by_content = config.dataset.split_by_content
     return Stage(
         name="split",
         version=VERSION,
-        recipe=recipe("split", config.split),
+        recipe=recipe("split", config.split) | (_BY_CONTENT if by_content else {}),
         settings=Settings(config.split, config.dataset, config.download),
         run=run,
-        upstream={"index": "shard"},
+        upstream={"index": "shard", "download": "shard"} if by_content else {"index": "shard"},
+        reads={"download": "hashes"} if by_content else {},
         outputs={
             "images": OutputFile("{folder}/images-{shard}.parquet", IMAGE_SPLITS, {"split": ImageSplit}),
             "labels": OutputFile("{folder}/labels.parquet", LABEL_ROLES, {"role": LabelRole}),
@@ -67,23 +77,40 @@ def _images(task: Task) -> Output:
     """A split for each row; null where the image is removed or unlabelled."""
     index = task.inputs.table("index", "index", task.shard, ["image_id", "split", "removed"])
     unlabelled = task.inputs.table("index", "annotations", task.shard, ["positive"])["positive"].is_null()
+    hashes = _hashes(task, index["image_id"])
     splits: list[str | None] = []
     counts: Counter[str] = Counter()
-    for row, without in zip(index.to_pylist(), unlabelled.to_pylist(), strict=True):
+    for row, without, sha256 in zip(index.to_pylist(), unlabelled.to_pylist(), hashes, strict=True):
         left_out = "removed" if row["removed"] else "unlabelled" if without else None
-        splits.append(None if left_out else image_split(row["image_id"], row["split"], task.settings.split))
+        splits.append(None if left_out else image_split(row["image_id"], row["split"], task.settings.split, sha256))
         counts[left_out or str(splits[-1])] += 1
     table = pa.table([index["image_id"], pa.array(splits, pa.string())], schema=IMAGE_SPLITS)
     write_table(task.storage, task.path("images"), table)
     return Output(("images",), table.num_rows, task.shard, dict(sorted(counts.items())), content_hash(table))
 
 
-def image_split(image_id: str, official: str | None, config: SplitConfig) -> ImageSplit:
+def _hashes(task: Task, image_ids: pa.ChunkedArray) -> list[str | None]:
+    """Of the bytes of each image, where the stage reads what was downloaded; None where they are not known.
+
+    Raises:
+        IntegrityError: what was downloaded is of other images.
+    """
+    if not task.inputs.has("download", task.shard):
+        return [None] * len(image_ids)
+    downloads = task.inputs.table("download", "downloads", task.shard, ["image_id", "sha256"])
+    if downloads["image_id"] != image_ids:
+        raise task.inputs.damaged("download", "downloads", task.shard, "it lists other images than the index")
+    hashes: list[str | None] = downloads["sha256"].to_pylist()
+    return hashes
+
+
+def image_split(image_id: str, official: str | None, config: SplitConfig, sha256: str | None = None) -> ImageSplit:
     """What a labelled image is used for.
 
     Args:
         official: the data set's own split; `train` gives a share to validation, the others stay as they are. Without
             one, the image is a test image with probability `test_fraction`.
+        sha256: of its bytes, where it is dealt by these; else it is dealt by its id.
 
     Raises:
         PipelineError: the official split has an unknown name.
@@ -92,17 +119,18 @@ def image_split(image_id: str, official: str | None, config: SplitConfig) -> Ima
         raise PipelineError(
             f"image {image_id!r} has the official split {official!r}; expected {', '.join(ImageSplit)}, or none"
         )
-    if official is None and _fraction(image_id, config.seed, "test") < config.test_fraction:
+    dealt_by = sha256 or image_id
+    if official is None and _fraction(dealt_by, config.seed, "test") < config.test_fraction:
         return ImageSplit.TEST
     if official is not None and official != ImageSplit.TRAIN:
         return ImageSplit(official)
-    validates = _fraction(image_id, config.seed, "validation") < config.validation_fraction
+    validates = _fraction(dealt_by, config.seed, "validation") < config.validation_fraction
     return ImageSplit.VALIDATION if validates else ImageSplit.TRAIN
 
 
-def _fraction(image_id: str, seed: int, purpose: Literal["test", "validation"]) -> float:
+def _fraction(dealt_by: str, seed: int, purpose: Literal["test", "validation"]) -> float:
     """A number in [0, 1) that looks random, independent between purposes."""
-    digest = blake2b(f"{seed}:{image_id}".encode(), digest_size=_HASH_BYTES, person=purpose.encode()).digest()
+    digest = blake2b(f"{seed}:{dealt_by}".encode(), digest_size=_HASH_BYTES, person=purpose.encode()).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53  # 53 bits: what a float holds without rounding up to 1
 
 

@@ -38,6 +38,7 @@ class Recipe:
         annotations: (positive, negative) label indices of images by number, where not drawn.
         without_vector: label indices.
         unlisted: indices of labels that the data set lists no more: they have no role.
+        sha256: of the bytes of images by number, where anybody knows it.
         not_embedded: indices of labels without a row in the label matrix.
     """
 
@@ -58,6 +59,7 @@ class Recipe:
     without_vector: tuple[int, ...] = ()
     unlisted: tuple[int, ...] = ()
     not_embedded: tuple[int, ...] = ()
+    sha256: Mapping[int, str] | None = None
     store: str = "parquet"
 
     @property
@@ -225,6 +227,7 @@ def _download_shard(work: SmallWork, shard: int) -> Receipt:
         "image_id": [image_id(image) for image in images],
         "status": [str(work.recipe.status(image)) for image in images],
         "source": [("bucket", "flickr")[image % 2] for image in images],
+        "sha256": [(work.recipe.sha256 or {}).get(image) for image in images],
     }
     return _commit(work, "download", shard, {"downloads": ({**empty, **told}, tables.DOWNLOADS)})
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -20,6 +21,8 @@ from schemas.values import Texts
 
 class AlbumsDataset(DatasetSection):
     """Folders of pictures, each named after what its pictures show."""
+
+    split_by_content: ClassVar[bool] = True  # a picture may lie in two albums
 
     name: Recipe[str] = "albums"
     root: Content[str] = "albums"

@@ -1,7 +1,8 @@
 """What `status` says of a stage, from its receipts alone."""
 
-from pipeline.commands.status import line
-from schemas.receipts import Receipt
+from pipeline.commands.console import status_lines
+from pipeline.commands.status import WorkStatus, line
+from schemas.receipts import NOTE, Receipt
 
 
 def receipt(shard: int | None, started_at: float, seconds: float, **facts: int) -> Receipt:
@@ -20,6 +21,13 @@ def test_speed_counts_the_time_in_which_something_was_under_way() -> None:
 def test_a_pause_between_two_runs_does_not_slow_a_stage_down() -> None:
     told = line("download", [receipt(0, 0.0, 2.0), receipt(1, 10_000.0, 2.0)], expected=2)
     assert (told.images_per_s, told.bytes_per_s, told.left_s) == (50.0, None, None)
+
+
+def test_what_a_receipt_notes_is_told() -> None:
+    noted = receipt(None, 0.0, 2.0).model_copy(update={"facts": {NOTE: "two of a kind"}})
+    told = line("evaluate", [noted])
+    assert told.notes == ("two of a kind",)
+    assert list(status_lines(WorkStatus((told,), None)))[-1] == "WARNING: two of a kind"
 
 
 def test_a_stage_without_shards_has_no_speed() -> None:

@@ -22,7 +22,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
-from schemas.receipts import Receipt
+from schemas.receipts import NOTE, Receipt
 
 SQUARES = {"square": OutputFile("{folder}/{shard}.txt")}
 SUM = {"sum": OutputFile("{folder}/sum.json")}
@@ -74,7 +74,9 @@ def test_a_run_brings_every_stage_up_to_date_and_a_second_one_has_nothing_to_do(
     assert run(tmp_path, [1, 2, 3]) == {"list": 1, "square": 3, "sum": 1}
     assert json.loads((tmp_path / "sum/sum.json").read_bytes()) == 14
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert all(line.up_to_date for line in plan(graph_of(tmp_path, [1, 2, 3])))
+    graph = graph_of(tmp_path, [1, 2, 3])
+    graph["sum"].kept[None] = graph["sum"].kept[None].model_copy(update={"facts": {NOTE: "it is even"}})
+    assert [(line.up_to_date, line.notes) for line in plan(graph)] == [(True, ()), (True, ()), (True, ("it is even",))]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 

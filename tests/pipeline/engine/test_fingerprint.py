@@ -34,6 +34,11 @@ def test_settings_are_all_told_hashes_by_name_alone() -> None:
     assert explain(before, after) == ["lr 1 -> 2", "weights changed"]
 
 
+def test_a_setting_that_there_was_not_is_told_as_new() -> None:
+    assert explain(document({}), document({}, by="bytes")) == ["by is new: bytes"]
+    assert explain(document({}, by=None), document({}, by="bytes")) == ["by null -> bytes"]
+
+
 def test_stages_before_are_named_where_nothing_nearer_differs() -> None:
     after = document({}) | {"upstream": {"index": OTHER}}
     assert explain(document({}), after) == ["after index"]

@@ -26,7 +26,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
 from pipeline.files.tables import write_table
-from pipeline.stages.download import Settings, run, stage
+from pipeline.stages.download import HASHES, Settings, run, stage
 from schemas.config import Config, DownloadConfig
 from schemas.datasets import DatasetSection
 from schemas.errors import PipelineError, TimeBudgetError
@@ -307,6 +307,7 @@ def test_content_is_the_hash_of_id_status_and_bytes(server: FaultServer, tmp_pat
     (output,) = run(task_for(tmp_path, rows, base=server.base))
     sha256 = hashlib.sha256(picture(1)).hexdigest()
     assert output.content == hashlib.sha256(f"a\tok\t{sha256}\nb\tnot_found\t\n".encode()).hexdigest()
+    assert output.parts == {HASHES: hashlib.sha256(f"a\t\t{sha256}\nb\t\t\n".encode()).hexdigest()}
     assert output.files == ("downloads", "images")
 
 

@@ -58,7 +58,8 @@ def settings(**changes: Any) -> evaluate.Settings:
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> SmallWork:
     """A folder with a trained and evaluated run."""
-    work = trained(tmp_path_factory.mktemp("evaluated"), Recipe(statuses={5: ImageStatus.GONE, 10: ImageStatus.EMPTY}))
+    lost = {5: ImageStatus.GONE, 10: ImageStatus.EMPTY}
+    work = trained(tmp_path_factory.mktemp("evaluated"), Recipe(statuses=lost, sha256={0: "ab" * 32, 3: "ab" * 32}))
     task = work.task("evaluate", settings())
     return work.with_receipts(task, evaluate.run(task))
 
@@ -175,6 +176,16 @@ def test_coverage_is_that_of_a_slow_loop_and_what_is_missing_is_listed(work: Sma
     gone = [image for image in listed if image not in there]
     assert missing == {image_id(image): (recipe.split(image), recipe.status(image)) for image in gone}
     assert gone
+
+
+def test_images_that_are_in_two_splits_are_counted_and_noted(work: SmallWork):
+    pair = [{"image_id": image_id(0), "split": "test"}, {"image_id": image_id(3), "split": "train"}]
+    told = {"images": 2, "splits": {"train": 1, "test": 1}, "examples": [pair]}
+    assert metrics(work)["coverage"]["duplicates"] == told
+    assert work.left().receipt("evaluate").note == (
+        "2 images (train 1, test 1) have the bytes of an image in another split, such as "
+        "'folder/0000.jpg' (test) and 'folder/0003.jpg' (train)"
+    )
 
 
 def test_labels_are_listed_with_their_counts(work: SmallWork):

@@ -17,6 +17,7 @@ from report_work import RUN, Reader, Work, finished, jpeg
 from pipeline.stages import report
 from schemas import tables
 from schemas.errors import IntegrityError
+from schemas.receipts import NOTE
 
 RANDOM_NOTICE = "figures show that the pipeline works, not how good the model is"
 
@@ -264,3 +265,10 @@ def test_importing_the_stage_imports_nothing_heavy() -> None:
 def test_a_warning_about_coverage_stands_at_the_top(work: Work, warning: str | None) -> None:
     work.change("metrics.json", coverage={"warning": warning})
     assert ("Warning: coverage is 81.0%." in Reader(work.run()).text) is (warning is not None)
+
+
+def test_images_in_two_splits_are_told_at_the_top(work: Work) -> None:
+    assert "Warning" not in Reader(work.run()).text
+    (receipt,) = work.receipts["evaluate"]
+    work.receipts["evaluate"] = [receipt.model_copy(update={"facts": {NOTE: "2 images, such as 'a' and '<b>'"}})]
+    assert "Warning: 2 images, such as 'a' and '<b>'." in Reader(work.run()).text

@@ -1,6 +1,6 @@
-"""Splits follow from ids and a seed, roles from the data set."""
+"""Splits follow from a seed and ids, or the bytes of images; roles from the data set."""
 
-from hashlib import blake2b
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,23 @@ from stage_tasks import sealed, task
 
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.folder.settings import FolderDataset
-from pipeline.engine.task import Output, Task
+from pipeline.engine.sources import Sources
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.storage import Storage
 from pipeline.files.tables import write_table
-from pipeline.stages import index, split
+from pipeline.settings.layers import configuration
+from pipeline.stages import download, index, split
 from pipeline.stages.split import image_split
 from schemas import tables
 from schemas.config import SplitConfig
-from schemas.errors import PipelineError
+from schemas.errors import IntegrityError, PipelineError
 from schemas.receipts import Receipt
 
 IDS = [f"image-{n}" for n in range(3000)]
+
+
+def sha256(image: str) -> str:
+    return hashlib.sha256(image.encode()).hexdigest()
 
 
 def share(splits: list[str], name: str) -> float:
@@ -37,13 +44,32 @@ def indexed(root: Path, config: DemoDataset | FolderDataset) -> dict[int | None,
     return {receipt.shard: receipt for receipt in sealed(listing, index.run(listing))}
 
 
-def rows_indexed(root: Path, rows: list[dict[str, Any]]) -> Receipt:
+def rows_left(root: Path, stage: str, rows: list[dict[str, Any]], schemas: dict[str, pa.Schema]) -> Receipt:
     """One shard made by hand."""
-    listing = task("index", root, None)
-    for name, schema in {"index": tables.INDEX, "annotations": tables.ANNOTATIONS}.items():
+    made = task(stage, root, None)
+    for name, schema in schemas.items():
         chosen = [{"removed": False} | {name: row.get(name) for name in schema.names if name in row} for row in rows]
-        write_table(listing.storage, listing.path(name, 0), pa.Table.from_pylist(chosen, schema=schema))
-    return sealed(listing, [Output(("index", "annotations"), len(rows), shard=0)])[0]
+        write_table(made.storage, made.path(name, 0), pa.Table.from_pylist(chosen, schema=schema))
+    return sealed(made, [Output(tuple(schemas), len(rows), shard=0)])[0]
+
+
+def rows_indexed(root: Path, rows: list[dict[str, Any]]) -> Receipt:
+    return rows_left(root, "index", rows, {"index": tables.INDEX, "annotations": tables.ANNOTATIONS})
+
+
+def split_by_content(root: Path, hashes: dict[str, str | None], **official: str) -> tuple[dict[str, str], Output]:
+    """The splits of images in one shard, some of them official, and the output; an image without a hash failed."""
+    rows = [{"image_id": name, "split": official.get(name), "positive": [0]} for name in hashes]
+    told = [
+        {"image_id": name, "sha256": sha256, "status": "ok" if sha256 else "timeout"} for name, sha256 in hashes.items()
+    ]
+    left = {
+        "index": [rows_indexed(root, rows)],
+        "download": [rows_left(root, "download", told, {"downloads": tables.DOWNLOADS})],
+    }
+    (output,) = split.run(task("split", root, split.Settings(SplitConfig(), FolderDataset()), left, shard=0))
+    table = pq.read_table(root / "splits/default/images-shard-00000.parquet")
+    return dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist(), strict=True)), output
 
 
 def test_fractions_come_out_as_configured() -> None:
@@ -55,7 +81,7 @@ def test_fractions_come_out_as_configured() -> None:
 
 def test_the_split_agrees_with_the_formula() -> None:
     def fraction(name: str, purpose: bytes) -> float:
-        return int(blake2b(f"7:{name}".encode(), digest_size=8, person=purpose).hexdigest(), 16) / 2**64
+        return int(hashlib.blake2b(f"7:{name}".encode(), digest_size=8, person=purpose).hexdigest(), 16) / 2**64
 
     for name in IDS[:200]:
         expected = "validation" if fraction(name, b"validation") < 0.2 else "train"
@@ -183,3 +209,63 @@ def test_a_label_that_came_after_the_index_says_what_to_run(tmp_path: Path) -> N
 
     with pytest.raises(PipelineError, match=r"the label 'new' is not among the 1 labels.*Run: biam-pipe index"):
         split.run(task_on(tmp_path, receipt, config))
+
+
+def test_only_a_data_set_that_says_so_is_split_by_content_and_others_keep_their_recipe() -> None:
+    def described(dataset: str, *sets: str) -> Stage:
+        config = configuration(dataset, None, {}, sets, Path("nowhere"))
+        return split.stage(config, Sources(Storage("nowhere")))
+
+    mine, theirs = described("folder", "dataset.folders=x"), described("demo")
+    assert (mine.upstream, mine.reads) == ({"index": "shard", "download": "shard"}, {"download": download.HASHES})
+    assert (theirs.upstream, theirs.reads) == ({"index": "shard"}, {})
+    assert mine.recipe.keys() - theirs.recipe.keys() == {"split.by"}
+
+
+def test_equal_images_share_a_split_and_keep_it_as_the_folder_grows(tmp_path: Path) -> None:
+    hashes: dict[str, str | None] = {f"{copy}/{name}": sha256(name) for name in IDS[:30] for copy in "ab"}
+
+    first, _ = split_by_content(tmp_path, hashes)
+    second, _ = split_by_content(tmp_path, hashes | {f"c/{name}": sha256(name) for name in IDS[:60]})
+
+    assert [first[f"a/{name}"] for name in IDS[:30]] == [first[f"b/{name}"] for name in IDS[:30]]
+    assert [first[f"a/{name}"] for name in IDS[:30]] == [
+        image_split(sha256(name), None, SplitConfig()) for name in IDS[:30]
+    ]
+    assert second.items() >= first.items()
+    assert [second[f"c/{name}"] for name in IDS[:30]] == [first[f"a/{name}"] for name in IDS[:30]]
+
+
+def test_an_image_that_failed_is_dealt_by_its_id_and_one_that_comes_late_joins_its_equals(tmp_path: Path) -> None:
+    known: dict[str, str | None] = {f"known/{name}": sha256(name) for name in IDS[:40]}
+    late = [f"late/{name}" for name in IDS[:40]]
+
+    before, output = split_by_content(tmp_path, known | dict.fromkeys(late))
+    after, changed = split_by_content(tmp_path, known | {name: sha256(name.removeprefix("late/")) for name in late})
+
+    assert [before[name] for name in late] == [image_split(name, None, SplitConfig()) for name in late]
+    assert [after[name] for name in late] == [after[name] for name in known]
+    assert [after[name] for name in known] == [before[name] for name in known]
+    assert output.content != changed.content  # what is trained on them has another fingerprint
+
+
+def test_an_explicit_split_stays_whatever_the_bytes_and_equal_training_images_validate_together(tmp_path: Path) -> None:
+    names = {f"{copy}/{name}": sha256(name) for name in IDS[:40] for copy in ("dealt", "train", "train-too", "test")}
+    official = {name: name.partition("/")[0].removesuffix("-too") for name in names if not name.startswith("dealt")}
+
+    found, _ = split_by_content(tmp_path, dict(names), **official)
+
+    assert {found[f"test/{name}"] for name in IDS[:40]} == {"test"}
+    assert {found[f"train/{name}"] for name in IDS[:40]} == {"train", "validation"}
+    assert [found[f"train/{name}"] for name in IDS[:40]] == [found[f"train-too/{name}"] for name in IDS[:40]]
+
+
+def test_downloads_of_other_images_than_the_index_are_damage(tmp_path: Path) -> None:
+    left = {
+        "index": [rows_indexed(tmp_path, [{"image_id": "a", "positive": [0]}])],
+        "download": [
+            rows_left(tmp_path, "download", [{"image_id": "b", "status": "ok"}], {"downloads": tables.DOWNLOADS})
+        ],
+    }
+    with pytest.raises(IntegrityError, match=r"lists other images than the index.* run: biam-pipe download"):
+        split.run(task("split", tmp_path, split.Settings(SplitConfig(), FolderDataset()), left, shard=0))
