@@ -28,7 +28,7 @@ torch. It loads without torch. Its names are those of its room's contract, a Pro
 when its name is used, so that `plan` refuses what is missing, or takes other arguments, by name.
 
 **In a package of your own**, which is installed beside biam-pipe: its `pyproject.toml` names the module under the
-entry points of the room. [docs/example](example) is such a package with one of each, in 270 lines; `pip install
+entry points of the room. [docs/example](example) is such a package with one of each, in 306 lines; `pip install
 ./docs/example`.
 
 ```toml

@@ -51,12 +51,12 @@ class Section:
         return any(measure.constant is not None for measure in self.measures)
 
 
-def sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
-    """The sections that metrics.json has, unseen labels first."""
+def sections(metrics: Mapping[str, Any]) -> dict[str, Section]:
+    """The sections that metrics.json has, by key, unseen labels first."""
     counted = f", counted by protocol {metrics['protocol']}"
-    return tuple(
-        _section(title, note + counted, metrics[key]) for key, (title, note) in _SECTIONS.items() if key in metrics
-    )
+    return {
+        key: _section(title, note + counted, metrics[key]) for key, (title, note) in _SECTIONS.items() if key in metrics
+    }
 
 
 def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:

@@ -1,5 +1,7 @@
-"""Renders the report of a run: one HTML page that needs nothing else, from the files that the stages before left."""
+"""Renders the report of a run, an HTML page that needs nothing else, and its card, from what the stages before left."""
 
+import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +11,9 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.images.rows import address
+from pipeline.models import MODELS
+from pipeline.models.contract import presets
+from pipeline.reporting.card import Choice, RunCard, card
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
@@ -17,13 +22,15 @@ from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError
+from schemas.features import FeatureSpec
+from schemas.section import recipe
 from schemas.status import ImageSplit
 from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 4
+VERSION = 5
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
@@ -40,10 +47,16 @@ class Settings:
     Attributes:
         orientation: `exif`, `dataset` or `none`, as for the features, so that maps lie over what the network saw.
         max_pixels: pictures with more are not decoded.
+        vectors: of words, as the settings name them.
+        about: what the model says of itself, paragraphs.
+        choices: settings of the model and its training, for the card.
     """
 
     orientation: Literal["exif", "dataset", "none"]
     max_pixels: int
+    vectors: str
+    about: Sequence[str]
+    choices: Sequence[Choice]
 
 
 def stage(config: Config, sources: Sources) -> Stage:
@@ -53,27 +66,79 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="report",
         version=VERSION,
         recipe={},
-        settings=Settings(config.extract.orientation, config.download.max_pixels),
+        settings=Settings(
+            config.extract.orientation,
+            config.download.max_pixels,
+            config.embed.vectors,
+            _about(config.model.name),
+            _choices(config),
+        ),
         run=run,
         upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train", "evaluate"), "all"),
-        outputs={"report": OutputFile("{folder}/report.html")},
+        outputs={"report": OutputFile("{folder}/report.html"), "card": OutputFile("{folder}/README.md")},
         place="process",
         folder="{train.folder}",
         record="report.stage",
     )
 
 
+def _about(model: str) -> tuple[str, ...]:
+    """The first words of a model's module, paragraph by paragraph, each on one line."""
+    said = inspect.cleandoc(str(getattr(MODELS.load(model), "__doc__", None) or "")).split("\n\n")
+    return tuple(" ".join(paragraph.split()) for paragraph in said if paragraph.strip())
+
+
+def _choices(config: Config) -> tuple[Choice, ...]:
+    """Settings of model and training that shape a run, with where each value stands."""
+    given = presets(MODELS.load(config.model.name)).get(config.model.preset, {})
+    found = []
+    for name, section in (("model", config.model), ("train", config.train)):
+        defaults = type(section)().model_dump(mode="json")
+        for key, value in recipe(name, section).items():
+            own = key.partition(".")[2]
+            of_preset = given.get(name, {}).get(own, defaults[own])
+            source = f"preset {config.model.preset}" if own in given.get(name, {}) else "default"
+            differs = json.dumps(value) != json.dumps(of_preset)
+            found.append(Choice(key, json.dumps(value), "set for this data set or run" if differs else source))
+    return tuple(found)
+
+
 def run(task: Task) -> list[Output]:
-    """Writes report.html into the run's folder.
+    """Writes report.html and the card into the run's folder.
 
     Raises:
         PipelineError: the run has no metrics, or the page is too large even with the smallest pictures.
         IntegrityError: an example names another image than the shard holds in its place.
     """
     examples = task.inputs.table("evaluate", "examples").to_pylist()
-    html = _fitting(_page(task), examples, [_picture(task, example) for example in examples])
+    page = _page(task)
+    html = _fitting(page, examples, [_picture(task, example) for example in examples])
     task.storage.write(task.path("report"), html)
-    return [Output(("report",), rows=len(examples))]
+    task.storage.write(task.path("card"), card(_card(task, page)).encode())
+    return [Output(("report", "card"), rows=len(examples))]
+
+
+def _card(task: Task, page: Page) -> RunCard:
+    """What the card tells, which is what the page does in fewer words."""
+    inputs, settings = task.inputs, task.settings
+    metrics = inputs.json("evaluate", "metrics")
+    return RunCard(
+        model=metrics["model"],
+        preset=metrics["preset"],
+        about=settings.about,
+        dataset=metrics["dataset"],
+        protocol=metrics["protocol"],
+        sections=sections(metrics),
+        spec=FeatureSpec.model_validate_json(inputs.read("extract", "spec")),
+        features=metrics["features"],
+        vectors=settings.vectors,
+        vectors_sha256=inputs.receipt("embed").facts.get("vectors_sha256"),
+        images={split.name: split.used for split in page.images.splits if split.used is not None},
+        warnings=page.warnings,
+        choices=settings.choices,
+        recipe=metrics["recipe"],
+        versions={library.name: library.version for library in page.libraries},
+    )
 
 
 def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
@@ -107,7 +172,7 @@ def _page(task: Task) -> Page:
         random_weights=str(metrics["weights"]).startswith("random"),
         identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
         protocol=metrics["protocol"],
-        sections=sections(metrics),
+        sections=tuple(sections(metrics).values()),
         stages=stage_totals(receipts),
         images=images(inputs, _used(training, metrics)),
         space=space,

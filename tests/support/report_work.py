@@ -18,15 +18,23 @@ from stage_tasks import task as task_of
 from pipeline.engine.ledger import file_receipt
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
+from pipeline.reporting.card import Choice
 from pipeline.stages import report
 from schemas import tables
+from schemas.features import FeatureSpec
 from schemas.receipts import FileReceipt, Receipt
 
 RUN = "runs/biam-released-0123abcd"
 FOLDERS = stage_tasks.FOLDERS | dict.fromkeys(("train", "evaluate", "report"), RUN)
 NAMES = ["red circle", "blue square", "green ring", "red square"]  # the last two are unseen
 ROLES = ["seen", "seen", "unseen", "unseen"]
-SETTINGS = report.Settings(orientation="exif", max_pixels=10**6)
+SETTINGS = report.Settings(
+    orientation="exif",
+    max_pixels=10**6,
+    vectors="glove.txt",
+    about=("A model, tried.", "Source: a paper."),
+    choices=(Choice("train.lr", "0.001", "preset released"),),
+)
 
 
 def jpeg(image: Image.Image, **options: object) -> bytes:
@@ -93,7 +101,7 @@ class Work:
         return task_of("report", self.root, self.settings, self.receipts, folders=FOLDERS, recipe="c" * 64)
 
     def run(self) -> str:
-        assert report.run(self.task()) == [Output(files=("report",), rows=self.shown())]
+        assert report.run(self.task()) == [Output(files=("report", "card"), rows=self.shown())]
         return (self.root / RUN / "report.html").read_text(encoding="utf-8")
 
     def shown(self) -> int:
@@ -143,12 +151,24 @@ def finished(tmp_path: Path) -> Work:
     ]
     made.receipt("index", None, [made.put("labels.parquet", labels, tables.LABELS)], 4)
     made.receipt("split", None, [made.put("splits/default/labels.parquet", roles, tables.LABEL_ROLES)], 4)
-    made.receipt("embed", None, [made.put("embeddings/e.parquet", vectors, tables.embeddings(2))], 4)
+    embeddings = made.put("embeddings/e.parquet", vectors, tables.embeddings(2))
+    made.receipt("embed", None, [embeddings], 4, facts={"vectors_sha256": "e" * 64})
+    _write_spec(made)
     _write_run(made)
     made.receipt("train", None, [f"{RUN}/{name}" for name in ("model.safetensors", "history.json", "config.toml")], 1)
     written = [f"{RUN}/{name}" for name in ("metrics.json", "per_label.parquet", "examples.parquet")]
     made.receipt("evaluate", None, written, 2)
     return made
+
+
+def _write_spec(made: Work) -> None:
+    spec = FeatureSpec(
+        backbone="vgg19", weights="random:0", weights_sha256="0" * 64, maps=(), preprocess=None,
+        precision="fp32", recipe="a" * 64, versions={},
+    )  # fmt: skip
+    path = f"{FOLDERS['extract']}/spec.json"
+    Storage(str(made.root)).write(path, spec.model_dump_json().encode())
+    made.receipt("extract", None, [path], 0)
 
 
 def _write_run(made: Work) -> None:

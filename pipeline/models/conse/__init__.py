@@ -42,7 +42,7 @@ TASKS = PARTS["zero-shot"]
 LABEL_WEIGHTS = True
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     **logistic.PRESETS,
-    "demo": logistic.PRESETS["demo"] | {"model": {"input_norm": "centred", "mixed_labels": 5}},
+    "demo": {**logistic.PRESETS["demo"], "model": {"input_norm": "centred", "mixed_labels": 5}},
 }
 loss = logistic.loss
 

@@ -55,8 +55,7 @@ class ProjectedSGD(torch.optim.SGD):
     """Stochastic gradient descent; after each step the network is projected."""
 
     def __init__(self, network: Wsabie, train: TrainConfig) -> None:
-        settings = {"lr": train.lr, "momentum": train.momentum, "weight_decay": train.weight_decay}
-        super().__init__(network.parameters(), **settings)
+        super().__init__(network.parameters(), lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay)
         self._project = network.project
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

@@ -119,7 +119,7 @@ def test_measures_come_whole_rankings_first_and_then_by_k() -> None:
             "zsl": {"recall@10": 0.1, "f1@10": 0.1, "recall@3": 0.1, "f1@3": float("nan"), "map": 0.2}
             | {"labels": 1200, "labels_without_positive": 1100, "headline": "f1@10"},
         }
-    )
+    ).values()
     assert [measure.name for measure in section.measures] == ["mAP", "F1@3", "Recall@3", "F1@10", "Recall@10"]
     assert section.headline.name == "F1@10"
     assert section.note.endswith("by protocol nuswide; 1,100 of the labels have no positive test image")

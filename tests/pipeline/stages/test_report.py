@@ -11,9 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from report_work import RUN, Reader, Work, finished, jpeg
 
+from pipeline.engine.sources import Sources
+from pipeline.files.storage import Storage
+from pipeline.settings.layers import configuration
 from pipeline.stages import report
 from schemas import tables
 from schemas.errors import IntegrityError
@@ -272,3 +276,32 @@ def test_images_in_two_splits_are_told_at_the_top(work: Work) -> None:
     (receipt,) = work.receipts["evaluate"]
     work.receipts["evaluate"] = [receipt.model_copy(update={"facts": {NOTE: "2 images, such as 'a' and '<b>'"}})]
     assert "Warning: 2 images, such as 'a' and '<b>'." in Reader(work.run()).text
+
+
+def test_the_card_says_what_a_run_is_made_of_and_what_it_is_worth(work: Work) -> None:
+    work.run()
+    text = (work.root / RUN / "README.md").read_text(encoding="utf-8")
+    _, head, page = text.split("---\n", 2)
+    stated = yaml.safe_load(head)
+    assert (stated["library_name"], stated["license"], stated["datasets"]) == ("biam-pipe", "other", ["demo"])
+    zsl, gzsl = stated["model-index"][0]["results"]
+    assert zsl["metrics"][0] == {"type": "mAP", "name": "mAP (zsl, nuswide)", "value": 0.333}
+    assert gzsl["task"]["name"] == "Generalised zero-shot (GZSL)"
+    assert "# biam (released) on demo\n\nA model, tried.\n\nSource: a paper." in page
+    assert "**Random weights** (random:0)" in page
+    assert "| **mAP** | 33.3 | 11.1 |  | 13.8 |" in page
+    assert "| train.lr | 0.001 | preset released |" in page
+    assert f"- Word vectors: glove.txt, sha256 {'e' * 64}" in page
+    assert "- Images: 1 train, 0 validation, 2 test" in page
+
+
+def test_the_card_s_choices_say_where_each_value_stands(tmp_path: Path) -> None:
+    sets = ["model.name=lesa", "train.epochs=3"]
+    config = configuration("demo", None, {}, sets, tmp_path)
+    sources = Sources(Storage(str(tmp_path)))
+    settings = report.stage(config, sources).settings
+    found = {choice.key: (choice.value, choice.source) for choice in settings.choices}
+    assert found["train.epochs"] == ("3", "set for this data set or run")
+    assert found["train.lr"] == ("0.001", "preset released")
+    assert found["model.attentions"] == ("10", "default")
+    assert any(paragraph.startswith("Source: Huynh and Elhamifar") for paragraph in settings.about)
