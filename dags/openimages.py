@@ -29,4 +29,5 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "model": {"channels": 512},
         "train": {"lr": 1e-4, "final_lr": None, "warmup_epochs": 0, "epochs": 10, "max_positives": 40},
     },
+    ("sdl", "released"): {"model": {"unknown": "ignore"}},  # of most labels of an image nobody knows
 }

@@ -9,7 +9,16 @@ from pipeline.models.contract import Model, ModelOptions
 
 MODELS: Registry[Model] = Registry(
     "model",
-    {"biam": "pipeline.models.biam", "ridge": "pipeline.models.ridge"},
+    {
+        "biam": "pipeline.models.biam",
+        "ridge": "pipeline.models.ridge",
+        "fast0tag": "pipeline.models.fast0tag",
+        "labelem": "pipeline.models.labelem",
+        "sdl": "pipeline.models.sdl",
+        "conse": "pipeline.models.conse",
+        "logistic": "pipeline.models.logistic",
+        "warp": "pipeline.models.warp",
+    },
     Model,
     "models",
     optional=ModelOptions,

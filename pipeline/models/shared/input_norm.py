@@ -1,14 +1,15 @@
 """Global features on one scale, before a linear map reads them."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Norm = Literal["none", "l2", "centred"]
+from pipeline.models.fitting import Fitting
+from pipeline.models.shared.input_settings import Norm
+from pipeline.models.shared.precision import wide
 
 _LEAST_NORM = 1e-12  # what a feature with a smaller norm is divided by: zeros stay zeros
 
@@ -44,7 +45,7 @@ class InputNorm(nn.Module):
 
 def of_regions(feature: Float[Tensor, "image ..."]) -> Float[Tensor, "image feature"]:
     """The feature, or the mean over the regions of a map, in float32 at least."""
-    values = feature if feature.dtype == torch.float64 else feature.float()
+    values = wide(feature)
     return values if values.ndim == 2 else values.flatten(1, -2).mean(dim=1)
 
 
@@ -56,3 +57,10 @@ def training_mean(features: Iterable[Float[Tensor, "image ..."]]) -> Float[Tenso
         sums.append(values.sum(dim=0, dtype=torch.float64))
         images += len(values)
     return (torch.stack(sums).sum(dim=0) / images).float()
+
+
+def fitted_mean(norm: Norm, fitting: Fitting) -> dict[str, Tensor]:
+    """What an `InputNorm` that a network has as its `input_norm`, for its first map, wants of the training images."""
+    if norm != "centred":
+        return {}
+    return {"input_norm.mean": training_mean(maps[0] for maps, _ in fitting.train())}

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pipeline.models.shared import cells
 from pipeline.models.shared.diversity import DiversityConfig
+from pipeline.models.shared.precision import wide
 from pipeline.models.shared.processes import summed
 from schemas.status import LabelCode
 
@@ -29,12 +30,12 @@ def ranknet_loss(
         batch_images: size of the whole batch where these are the images of one process: its part of the loss then comes
             back, and the parts add up. None for all.
 
-    Source: Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", CVPR 2016.
+    After Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", CVPR 2016.
     """
     present, absent = codes == LabelCode.PRESENT, codes == LabelCode.ABSENT
     pairs = present.sum(dim=1) * absent.sum(dim=1)
     each = pair_sums(scores, present, absent) / pairs.clamp(min=1)
-    return (each.sum() / (batch_images or len(scores))).to(_wide(scores).dtype)
+    return (each.sum() / (batch_images or len(scores))).to(wide(scores).dtype)
 
 
 def sdl_loss(
@@ -76,7 +77,7 @@ def sdl_loss(
     pairs = _diversity(present, words) * sums / positives.clamp(min=1)
     each = 2 * ((1 - settings.variance_weight) * pairs + settings.variance_weight * _spread(vectors))
     images = summed((positives > 0).sum())
-    return ((each * (positives > 0)).sum() / images.clamp(min=1)).to(_wide(scores).dtype)
+    return ((each * (positives > 0)).sum() / images.clamp(min=1)).to(wide(scores).dtype)
 
 
 def pair_sums(
@@ -86,7 +87,7 @@ def pair_sums(
 
     Time grows with present cells x labels; memory does not.
     """
-    sums: Tensor = _PairSums.apply(_wide(scores), present, others)
+    sums: Tensor = _PairSums.apply(wide(scores), present, others)
     return sums
 
 
@@ -119,9 +120,9 @@ class _PairSums(torch.autograd.Function):
 
 def _diversity(present: Bool[Tensor, "image label"], words: Float[Tensor, "label word"]) -> Float64[Tensor, " image"]:
     """1 + the sum over elements of the variance among the words of an image's labels."""
-    bearing, wide = present.double(), words.double()
+    bearing, exact = present.double(), words.double()
     labels = bearing.sum(dim=1)
-    squares = bearing @ wide.square().sum(dim=1) - (bearing @ wide).square().sum(dim=1) / labels.clamp(min=1)
+    squares = bearing @ exact.square().sum(dim=1) - (bearing @ exact).square().sum(dim=1) / labels.clamp(min=1)
     return 1 + (squares / (labels - 1).clamp(min=1)).clamp(min=0)
 
 
@@ -129,9 +130,4 @@ def _spread(vectors: Float[Tensor, "image word row"]) -> Float[Tensor, " image"]
     """The sum over elements of the variance among an image's rows."""
     if vectors.shape[2] == 1:
         return vectors.new_zeros(len(vectors))
-    return _wide(vectors).var(dim=2).sum(dim=1)
-
-
-def _wide(values: Tensor) -> Tensor:
-    """In float32 at least."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    return wide(vectors).var(dim=2).sum(dim=1)
