@@ -25,6 +25,12 @@ RECIPES = {
     "model (biam)": "name preset channels heads joint_size top_k attention_dropout global_dropout classification "
     "blocks region_attention region_weighting region_norm scene_weighting grid_side",
     "model (ridge)": "name preset form feature strength mixed_labels",
+    "model (fast0tag)": "name preset input_norm hidden_sizes dropout",
+    "model (labelem)": "name preset input_norm weights",
+    "model (sdl)": "name preset input_norm variance_weight unknown mean_negatives feature rows",
+    "model (conse)": "name preset input_norm mixed_labels",
+    "model (logistic)": "name preset input_norm",
+    "model (warp)": "name preset input_norm",
     "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
     "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
     "evaluate": "protocol ks draws seed min_coverage examples examples_seed",

@@ -40,10 +40,7 @@ class ConseConfig(InputNormConfig):
 SETTINGS = ConseConfig
 TASKS = PARTS["zero-shot"]
 LABEL_WEIGHTS = True
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    **logistic.PRESETS,
-    "demo": {**logistic.PRESETS["demo"], "model": {"input_norm": "centred", "mixed_labels": 5}},
-}
+PRESETS: Mapping[str, Mapping[str, Any]] = logistic.PRESETS
 loss = logistic.loss
 
 

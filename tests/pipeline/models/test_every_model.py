@@ -32,6 +32,7 @@ RECIPE = Recipe(shards=1, shard_images=40)
 
 SMALL: dict[str, dict[str, Any]] = {
     "biam": {"channels": 8, "heads": 2, "joint_size": 12, "top_k": 2},
+    "conse": {"mixed_labels": 4},
     "ridge": {"strength": 100.0},
 }
 # What draws numbers while it trains, and so differs between one process and two.
