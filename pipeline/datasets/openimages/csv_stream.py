@@ -32,7 +32,7 @@ def read_columns(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.
                 ),
             )
             yield from reader
-        except (pa.ArrowException, EOFError, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise PipelineError(
                 f"{path}: {' '.join(str(error).split())};",
                 expected=f"a CSV with the columns {', '.join(columns)}",
