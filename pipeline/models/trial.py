@@ -54,7 +54,10 @@ def trial_of_network(
     from pipeline.models.sizes import FeatureSizes
 
     with torch.random.fork_rng(devices=[]):
-        network = model.build(settings, FeatureSizes.of(model.needs(settings), maps, _WORD))
+        sizes = FeatureSizes.of(model.needs(settings), maps, _WORD)
+        with torch.device("meta"):  # as when a model file is looked at
+            model.build(settings, sizes)
+        network = model.build(settings, sizes)
         if not isinstance(network, torch.nn.Module):
             return f"builds {network!r}, expected a torch.nn.Module"
         if contract.has_response_maps(model) and not callable(getattr(network, "response_maps", None)):
