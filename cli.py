@@ -14,6 +14,7 @@ from pipeline.commands import console, process
 from pipeline.settings.options import JsonOption, Where, with_common_options
 from schemas.command import Command
 from schemas.errors import PipelineError, problem_json
+from schemas.readable import escaped, printable
 
 if TYPE_CHECKING:
     from pipeline.flow import Checked, Prediction, Result, Verified
@@ -286,7 +287,7 @@ def show_config_command(where: Where, as_json: bool) -> None:
     from pipeline.settings.layers import as_toml
 
     settings = where.load()
-    _print_json(settings.model_dump(mode="json")) if as_json else _print([as_toml(settings)])
+    _print_json(settings.model_dump(mode="json")) if as_json else typer.echo(escaped(as_toml(settings)))
 
 
 def main() -> None:
@@ -341,7 +342,7 @@ def _fail(error: PipelineError, as_json: bool) -> None:
     told = _problem_json(error)
     if as_json:
         _print_json(told)
-    print(f"biam-pipe: {told['error']}", file=sys.stderr)  # noqa: T201
+    print(printable(f"biam-pipe: {told['error']}", "\n"), file=sys.stderr)  # noqa: T201
     raise SystemExit(error.exit_code)
 
 
@@ -358,12 +359,13 @@ def _given() -> Command:
 
 
 def _print(lines: Iterable[str]) -> None:
+    """Print lines; names in them are other people's, and a terminal obeys what some hold."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line, "\t"))
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 if __name__ == "__main__":

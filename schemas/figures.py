@@ -1,8 +1,12 @@
-"""A section of metrics.json: the figures' names as people read them, and what else stands in it."""
+"""A section of metrics.json: the figures' names as people read them, what else stands in it, and why a figure is 0."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 CONTROLS = ("chance", "constant", "permuted")
 NO_FIGURES = frozenset({"labels", "labels_without_positive", "headline", *CONTROLS})
 
+_NAMED = 3
 _FIGURES = {
     "map": "mAP",
     "weighted_map": "Weighted mAP",
@@ -24,3 +28,34 @@ def figure_order(key: str) -> tuple[int, int, str]:
     name, _, k = key.partition("@")
     known = list(_FIGURES)
     return int(k) if k.isdigit() else 0, known.index(name) if name in known else len(known), key
+
+
+def ks(section: Mapping[str, Any]) -> list[int]:
+    """The K of F1@K in a section."""
+    return [int(key.removeprefix("f1@")) for key in section if key.startswith("f1@")]
+
+
+def remarks(name: str, section: Mapping[str, Any], without_vector: Sequence[str] = ()) -> Iterator[str]:
+    """What makes figures of a section 0, null or trivial, in sentences that stand beside them.
+
+    Args:
+        name: `zsl`, `gzsl` or `standard`.
+        without_vector: labels that belong to it and are in no figure, since no word of theirs has a vector.
+    """
+    title, labels, without = name.upper(), section["labels"], section["labels_without_positive"]
+    too_large = [f"F1@{k}" for k in ks(section) if k > labels]
+    if labels == 1:
+        yield f"{title} has 1 label: no other can change places with it, and the best K of an image always hold it"
+    elif too_large:
+        yield f"{title} has {labels} labels; for {' and '.join(too_large)} all are predicted"
+    if without == labels:
+        none = "its one label" if labels == 1 else f"none of its {labels} labels"
+        yield f"{title}: {none} has {'no' if labels == 1 else 'a'} positive test image, so that its figures are 0"
+    elif without:
+        text = f"{title}: {without} of {labels} labels have no positive test image"
+        others = section.get("map_of_occurring")  # a protocol of one's own may have no such figure
+        yield text if others is None else f"{text}; {figure_name('map_of_occurring')} {others:.3f}"
+    if without_vector:
+        more = ", ..." if len(without_vector) > _NAMED else ""
+        named = ", ".join(map(repr, without_vector[:_NAMED])) + more
+        yield f"{title}: labels without a word vector are in no figure: {len(without_vector)} ({named})"

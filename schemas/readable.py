@@ -1,7 +1,11 @@
-"""Sizes, durations, hashes and names of figures as people read them, on a console and on a page.
+"""Sizes, durations, hashes and names as people read them, on a console and on a page.
 
 A number and its unit are `gap` apart: a page passes a space at which no line ends.
 """
+
+import re
+
+_OBEYED = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
 def size_text(size_bytes: float, number: str = ".1f", gap: str = " ") -> str:
@@ -39,3 +43,19 @@ def hashes_apart(first: str, second: str, digits: int = 16) -> tuple[str, str]:
     """The first digits of two hashes, or all of them where those are equal."""
     shown = digits if first[:digits] != second[:digits] else None
     return f"{first[:shown]}...", f"{second[:shown]}..."
+
+
+def printable(text: str, kept: str = "") -> str:
+    """The text with what a terminal would obey, such as ESC, written as an escape.
+
+    Args:
+        kept: characters that stay as they are, such as the line ends of a text of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in kept else ascii(sign)[1:-1] for sign in text)
+
+
+def escaped(text: str) -> str:
+    r"""JSON or TOML text in which what a terminal would obey is written `\u009b`; ESC both escape themselves."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

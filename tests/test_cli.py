@@ -407,6 +407,23 @@ def test_a_mistake_is_one_line_with_what_to_do(shell: Shell, command: str, code:
     assert told in json.loads(done.stdout)["error"]
 
 
+def test_what_is_printed_and_warned_of_holds_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    (tmp_path / "biam-pipe.toml").write_text(
+        '[dataset]\nname = "folder"\nfolders = ["photos"]\nlabels = "\\u001b[2J.csv"\n'
+    )
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos/a.jpg")
+    (tmp_path / "\x1b[2J.csv").write_text("image,labels,more\na.jpg,cat,\n")
+    done = Shell(tmp_path)("index")
+    assert "\\x1b[2J.csv: columns that are not read: more" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    (tmp_path / "\x1b[2J.csv").write_text("image\n")
+    for command in ("index", "index --json"):
+        done = Shell(tmp_path)(command, code=1)
+        assert "\\x1b[2J.csv, line 1: found the columns image" in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(shell: Shell) -> None:
     (run,) = shell.folder.glob("work/demo/runs/*")
     example = pq.read_table(run / "examples.parquet").to_pylist()[0]

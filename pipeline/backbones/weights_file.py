@@ -6,8 +6,9 @@ import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile, is_zipfile
 
+from pipeline.files.damages import DAMAGES
 from schemas.command import Command
 from schemas.errors import PipelineError
 
@@ -56,8 +57,8 @@ def _safetensors(path: Path) -> Any:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        if is_zipfile(path):
+    except (*DAMAGES, SafetensorError) as error:
+        if _is_zip(path):
             raise refused(path, "a zip archive, as torch.save writes it", "a name that ends with .pth") from error
         raise refused(path, f"no .safetensors file, or a damaged one ({str(error).strip()})", _EXPECTED) from error
 
@@ -68,9 +69,17 @@ def _torch_file(path: Path) -> Any:
     try:
         # DINO keeps its arguments in a Namespace beside the networks; torch warns of pickles that it then refuses.
         with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except (*DAMAGES, pickle.UnpicklingError) as error:
         raise refused(path, _kind(path, error), f"{_EXPECTED}; no code is run from such a file") from error
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive with its end."""
+    try:
+        return is_zipfile(path)
+    except BadZipFile:  # of several parts, as damaged ones may look
+        return False
 
 
 def _kind(path: Path, error: Exception) -> str:
@@ -81,7 +90,7 @@ def _kind(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(b"PK"):
-        return "another zip archive" if is_zipfile(path) else "a zip archive without its end: cut off or damaged"
+        return "another zip archive" if _is_zip(path) else "a zip archive without its end: cut off or damaged"
     if head.startswith(b"\x80"):
         return "a pickle that is cut off, damaged or not of tensors"
     return f"a file that starts with {head!r}"

@@ -25,6 +25,7 @@ class LabelSpace:
         vectors: float32 [label, word], l2-normalised.
         without_vector: names of the labels that have no vector and therefore no column.
         column_of: int32 [label_index] -> column, -1 for a label without one: it has no vector, or is listed no more.
+        unseen_without_vector: those of `without_vector` that are unseen.
     """
 
     label_index: NDArray[np.int32]
@@ -34,6 +35,7 @@ class LabelSpace:
     vectors: NDArray[np.float32]
     without_vector: tuple[str, ...]
     column_of: NDArray[np.int32] = field(repr=False)
+    unseen_without_vector: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label_index)
@@ -58,6 +60,7 @@ class LabelSpace:
             self.vectors[:seen],
             self.without_vector,
             np.where(self.column_of < seen, self.column_of, -1).astype(np.int32),
+            self.unseen_without_vector,
         )
 
 
@@ -97,6 +100,7 @@ def _arranged(
     """The label space of the labels in `rows`; `column_of` is filled in."""
     kept = [row for row in rows if vectors[row["label_index"]] is not None]
     kept.sort(key=lambda row: (roles[row["label_index"]] != LabelRole.SEEN, row["label_index"]))
+    bare = [row for row in rows if vectors[row["label_index"]] is None]
     indices = np.array([row["label_index"] for row in kept], dtype=np.int32)
     column_of[indices] = np.arange(len(kept), dtype=np.int32)
     return LabelSpace(
@@ -105,6 +109,7 @@ def _arranged(
         name=tuple(row["name"] for row in kept),
         num_seen=sum(roles[row["label_index"]] == LabelRole.SEEN for row in kept),
         vectors=np.array([vectors[row["label_index"]] for row in kept], dtype=np.float32),
-        without_vector=tuple(row["name"] for row in rows if vectors[row["label_index"]] is None),
+        without_vector=tuple(row["name"] for row in bare),
         column_of=column_of,
+        unseen_without_vector=tuple(row["name"] for row in bare if roles[row["label_index"]] == LabelRole.UNSEEN),
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import Command
-from schemas.figures import figure_name
-from schemas.readable import rough_duration_text, size_text
+from schemas.figures import figure_name, ks, remarks
+from schemas.readable import printable, rough_duration_text, size_text
 
 if TYPE_CHECKING:
     from pipeline.commands.check import Checked
@@ -38,7 +38,7 @@ def result_lines(result: "Result") -> Iterator[str]:
         yield f"WARNING: {result.metrics['coverage']['warning']}"
     for section in ("zsl", "gzsl", "standard"):
         if result.metrics and section in result.metrics:
-            yield from metric_lines(section, result.metrics[section])
+            yield from metric_lines(section, result.metrics[section], result.metrics.get("remarks", {}).get(section))
     if result.random_weights:
         yield f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is"
     if result.report:
@@ -46,9 +46,12 @@ def result_lines(result: "Result") -> Iterator[str]:
         yield f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}"
 
 
-def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """The figures of a section of metrics.json, each beside chance; and which of them want a remark."""
-    ks = [int(key.removeprefix("f1@")) for key in section if key.startswith("f1@")]
+def metric_lines(name: str, section: Mapping[str, Any], notes: Iterable[str] | None = None) -> Iterator[str]:
+    """The figures of a section of metrics.json, each beside chance, and what is remarked of them.
+
+    Args:
+        notes: as metrics.json has them; None where it is from before it had some.
+    """
     head = section["headline"]
     figures = [f"{figure_name(head)} {section[head]:.3f} (chance {section['chance'][head]:.3f}"]
     if section["permuted"][head] is not None:  # a single label has nothing to change places with
@@ -59,16 +62,11 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     figures += [
         f"F1@{k} {section[f'f1@{k}']:.3f} (chance {section['chance'][f'f1@{k}']:.3f}, constant "
         f"{section['constant'][f'f1@{k}']:.3f})"
-        for k in ks
+        for k in ks(section)
     ]
     yield f"{name.upper()}  " + "  ".join(figures)
-    if too_large := [f"F1@{k}" for k in ks if k > section["labels"]]:
-        yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(too_large)} all are predicted"
-    if without := section["labels_without_positive"]:
-        note = f"NOTE: {name.upper()}: {without} of {section['labels']} labels have no positive test image"
-        if (others := section.get("map_of_occurring")) is not None:  # a protocol of one's own may have no such figure
-            note += f"; {figure_name('map_of_occurring')} {others:.3f}"
-        yield note
+    for note in remarks(name, section) if notes is None else notes:
+        yield f"NOTE: {note}"
 
 
 def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
@@ -179,7 +177,8 @@ def conversion_lines(made: "Converted") -> Iterator[str]:
 def failed_lines(rows: Iterable["Failure"]) -> Iterator[str]:
     """A line for each image that failed: id, status, where it was sought, and why, between tabs."""
     for row in rows:
-        yield "\t".join((row.image_id, row.status, row.address or "", row.error or "")).rstrip("\t")
+        fields = (row.image_id, row.status, row.address or "", row.error or "")
+        yield "\t".join(map(printable, fields)).rstrip("\t")
 
 
 def training_line(dataset: str, sets: Sequence[str], given: Command) -> str:

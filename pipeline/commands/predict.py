@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.inference.predictor import ScoredImage
 
 _PICTURE_PX = 640  # the longer side of a heat map picture, where the image is larger
-_SLUG_LETTERS = 60
+_SLUG_BYTES = 60
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -263,5 +263,5 @@ def _prediction(scored: "ScoredImage", names: Sequence[str], number: int, pictur
 
 
 def _slug(text: str) -> str:
-    """A text as part of a file name."""
-    return _UNSAFE.sub("-", text).strip("-.")[:_SLUG_LETTERS] or "x"
+    """A text as part of a file name, of which file systems take 255 bytes."""
+    return _UNSAFE.sub("-", text).strip("-.").encode()[:_SLUG_BYTES].decode(errors="ignore") or "x"

@@ -1,15 +1,17 @@
 """The process of a command: what it needs before anything is done, and what is said of an error that nobody raised."""
 
+import logging
 import os
 import sys
 
 from pipeline.files.refusals import refusal
 from pipeline.machine.environment import provide_home
 from schemas.errors import PipelineError
+from schemas.readable import printable
 
 
 def prepare() -> None:
-    """Make up for what whoever started us did not give: standard streams, a home folder."""
+    """Make up for what whoever started us did not give: standard streams, a home folder; see to what is logged."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -17,6 +19,15 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
     provide_home()
+    if logging.lastResort is not None:  # where no handler is set it prints warnings on stderr
+        logging.lastResort.setFormatter(_Printable())
+
+
+class _Printable(logging.Formatter):
+    """Warnings, in which names of files stand, without what a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), "\n")
 
 
 def explained(error: Exception) -> PipelineError:

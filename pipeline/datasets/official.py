@@ -1,6 +1,7 @@
 """Files that a data set's owners publish: at a path, or fetched from their address and kept; plain or gzipped."""
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256 as sha256_of
@@ -9,7 +10,7 @@ from typing import BinaryIO, cast
 
 from pipeline.net.fetch import cache_folder, fetch, is_web_address, kept_name
 from pipeline.net.look import OutsideFile
-from schemas.errors import UsageError
+from schemas.errors import PipelineError, UsageError
 
 _GZIP = b"\x1f\x8b"
 
@@ -58,15 +59,24 @@ def outside_file(key: str, address: str, sha256: str | None = None, begins: tupl
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The plain bytes of a file; its first bytes tell whether it is gzipped, whatever its name."""
+    """The plain bytes of a file; its first bytes tell whether it is gzipped, whatever its name.
+
+    Raises:
+        PipelineError: in the block, it is gzipped and damaged.
+    """
     with path.open("rb") as file:
         gzipped = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
-        if gzipped:
+        if not gzipped:
+            yield file
+            return
+        try:
             with gzip.open(file) as plain:
                 yield cast("BinaryIO", plain)
-        else:
-            yield file
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise PipelineError(
+                f"{path}: gzipped, and cut off or damaged ({error})", expected="a whole file", hint="Fetch it again"
+            ) from error
 
 
 def _kept(address: str) -> Path:

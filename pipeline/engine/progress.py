@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from schemas.readable import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -82,7 +84,7 @@ class ProgressView:
     def tell(self, stage: str, done: int, total: int | None, text: str) -> None:
         """Say how far a task under way is, as `machine.telling.tell` has it."""
         before = self._states.get(stage, _State(0, None))
-        self._show(stage, _State(before.done, before.total, text, done / total if total else None))
+        self._show(stage, _State(before.done, before.total, printable(text), done / total if total else None))
 
     def _show(self, stage: str, state: _State) -> None:
         self._states[stage] = state

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from pipeline.images.header import PILLOW_ERRORS, Opened, opened, reason
+from pipeline.files.damages import DAMAGES
+from pipeline.images.header import Opened, opened, reason
 from pipeline.images.jpeg import has_all_scans
 from pipeline.images.problem import ImageProblem
 from schemas.status import ImageStatus
@@ -58,7 +59,7 @@ def decode(data: bytes, orientation: Orientation, rotation: int | None, max_pixe
             image = _loaded(file)
             rgb = image if image.mode == "RGB" else _converted(image, white)  # converting would copy: 0.4 ms
             upright = _upright(rgb, file, orientation, rotation)
-        except PILLOW_ERRORS as error:
+        except DAMAGES as error:
             raise ImageProblem(ImageStatus.DECODE_ERROR, reason(error)) from error
         except Image.DecompressionBombError as error:  # a frame or a tile larger than the header said
             raise ImageProblem(ImageStatus.TOO_MANY_PIXELS, reason(error)) from error

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pipeline.files.damages import DAMAGES
 from pipeline.files.inputs import Inputs
 from pipeline.files.refusals import refusal_to_read
 from pipeline.files.storage import Storage
@@ -23,6 +24,9 @@ from schemas.features import MapSpec
 
 # One key with one JSON document: safetensors writes several keys in an order that changes from process to process.
 METADATA_KEY = "biam_pipe"
+
+_FITTED_ELEMENTS = 2**24  # of buffers that stand in a file with other shapes than they were built with: 64 MB
+_SHOWN = 300  # characters of what a library says of a damaged file
 
 
 @dataclass(frozen=True)
@@ -101,25 +105,37 @@ def load_model(path: Path) -> SavedModel:
         IntegrityError: the file is damaged, or no such file.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            document = json.loads(file.metadata()[METADATA_KEY])
-            names = file.keys()
-            weights = {name: file.get_tensor(name) for name in names}
-        settings: type[ModelSection] = MODELS.load(document["model"]["name"]).SETTINGS
-        config, sizes = settings(**document["model"]), FeatureSizes.from_json(document["sizes"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        return _loaded(path)
+    except (*DAMAGES, SafetensorError) as error:
         if (refused := refusal_to_read(error, path)) is not None:
             raise refused from error
         raise IntegrityError(
-            f"{path} is no model of ours ({type(error).__name__}: {error})",
+            f"{path} is no model of ours ({type(error).__name__}: {str(error)[:_SHOWN]})",
             expected="what biam-pipe train writes",
             hint="Remove it and run:",
             run=Command("train"),
         ) from error
-    model: nn.Module = MODELS.load(config.name).build(config, sizes)
+
+
+def _loaded(path: Path) -> SavedModel:
+    with safe_open(path, framework="pt") as file:
+        document = json.loads(file.metadata()[METADATA_KEY])
+        names = file.keys()
+        weights = {name: file.get_tensor(name) for name in names}
+    module = MODELS.load(document["model"]["name"])
+    config, sizes = module.SETTINGS(**document["model"]), FeatureSizes.from_json(document["sizes"])
+    with torch.device("meta"):  # takes no memory: what a file asks for is in proportion to what it holds
+        asked = _num_elements(module.build(config, sizes).state_dict())
+    if asked > _num_elements(weights) + _FITTED_ELEMENTS:
+        raise ValueError(f"it asks for {asked} weights and holds {_num_elements(weights)}")
+    model: nn.Module = module.build(config, sizes)
     put(model, {name: weights[name] for name, _ in model.named_buffers() if name in weights})
     model.load_state_dict(weights)
     return SavedModel(model.eval(), config, sizes, path)
+
+
+def _num_elements(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
 
 
 def trained_model(inputs: Inputs) -> SavedModel:

@@ -56,7 +56,10 @@ def trial_of_network(
 
     with torch.random.fork_rng(devices=[]):
         labels = _LABELS if contract.has_label_weights(model) else 0
-        network = model.build(settings, FeatureSizes.of(model.needs(settings), maps, _WORD, labels))
+        sizes = FeatureSizes.of(model.needs(settings), maps, _WORD, labels)
+        with torch.device("meta"):  # as when a model file is looked at
+            model.build(settings, sizes)
+        network = model.build(settings, sizes)
         if not isinstance(network, torch.nn.Module):
             return f"builds {network!r}, expected a torch.nn.Module"
         if contract.has_response_maps(model) and not callable(getattr(network, "response_maps", None)):

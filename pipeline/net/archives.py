@@ -9,11 +9,11 @@ import asyncio
 import gzip
 import tarfile
 import threading
-import zlib
 from collections import OrderedDict
 from contextlib import closing
 from pathlib import PurePosixPath
 
+from pipeline.files.damages import DAMAGES
 from pipeline.net.answer import Answer
 from pipeline.net.long_body import BrokenBodyError, LongBody
 from pipeline.net.networks import Networks
@@ -146,7 +146,7 @@ class _Archive:
             return error.answer
         except EOFError:
             return _TRUNCATED
-        except (tarfile.TarError, zlib.error, OSError, ValueError):
+        except (*DAMAGES, tarfile.TarError):  # RecursionError, too: of headers that are all about the next one
             return _DAMAGED
         return _ABSENT
 

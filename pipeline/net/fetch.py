@@ -19,9 +19,9 @@ from pipeline.files.storage import sha256_file
 from pipeline.machine import stopping
 from pipeline.machine.environment import home
 from pipeline.machine.telling import counted, tell
-from pipeline.net.target import printable
 from schemas.config import DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
+from schemas.readable import printable
 
 if TYPE_CHECKING:
     from pipeline.net.long_body import LongBody

@@ -70,11 +70,6 @@ def judged(text: str, base: str | None = None) -> Target:
         raise AddressError(INVALID) from error
 
 
-def printable(text: str) -> str:
-    """The text with what a terminal would obey, such as ESC, written as an escape."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
 def _target(text: str) -> Target:
     place = _PLACE.match(text)
     assert place is not None, "it matches nothing, too"

@@ -1,7 +1,7 @@
 """metrics.json and history.json as what the page shows: sections of measures, each beside chance and the control."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Section:
-    """The measures of one way to rank labels, the one that stands first among them."""
+    """The measures of one way to rank labels, the one that stands first among them.
+
+    Attributes:
+        remarks: why figures are 0, or mean less than they seem to.
+    """
 
     title: str
     note: str
+    remarks: tuple[str, ...]
     labels: int | None
     headline: Measure
     measures: tuple[Measure, ...]
@@ -55,19 +60,23 @@ def sections(metrics: Mapping[str, Any]) -> dict[str, Section]:
     """The sections that metrics.json has, by key, unseen labels first."""
     counted = f", counted by protocol {metrics['protocol']}"
     return {
-        key: _section(title, note + counted, metrics[key]) for key, (title, note) in _SECTIONS.items() if key in metrics
+        key: _section(title, note + counted, metrics[key], metrics.get("remarks", {}).get(key))
+        for key, (title, note) in _SECTIONS.items()
+        if key in metrics
     }
 
 
-def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:
+def _section(title: str, note: str, section: Mapping[str, Any], remarks: Sequence[str] | None) -> Section:
     controls = [section.get(name) or {} for name in CONTROLS]
     measures = {
         key: Measure(figure_name(key), finite(section[key]), *(finite(control.get(key)) for control in controls))
         for key in sorted(section.keys() - NO_FIGURES, key=figure_order)
     }
-    if without := section["labels_without_positive"]:
+    if remarks is None and (without := section["labels_without_positive"]):  # from before there were remarks
         note += f"; {without:,} of the labels have no positive test image"
-    return Section(title, note, section["labels"], measures[section["headline"]], tuple(measures.values()))
+    return Section(
+        title, note, tuple(remarks or ()), section["labels"], measures[section["headline"]], tuple(measures.values())
+    )
 
 
 def finite(value: object) -> float | None:

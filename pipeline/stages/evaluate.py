@@ -23,6 +23,7 @@ from pipeline.metrics import PROTOCOLS
 from schemas.command import Command
 from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
+from schemas.figures import remarks
 from schemas.receipts import NOTE
 from schemas.section import recipe
 from schemas.status import ImageSplit, LabelRole
@@ -250,9 +251,19 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluat
             "warning": done.coverage.warning(task.settings.evaluate.min_coverage),
         },
     }
-    document |= {name: section.as_json() for name, section in sections.items() if name in done.saved.tasks}
+    shown = {name: section.as_json() for name, section in sections.items() if name in done.saved.tasks}
+    document |= shown | {"remarks": {name: _remarks(done.space, name, section) for name, section in shown.items()}}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     task.storage.write(task.path("metrics"), text.encode())
+
+
+def _remarks(space: "LabelSpace", name: str, section: Mapping[str, Any]) -> list[str]:
+    """What to say beside the figures of a section."""
+    bare = space.unseen_without_vector
+    said = list(remarks(name, section, bare if name == "zsl" else space.without_vector))
+    if name == "standard" and bare:
+        said.insert(0, "these figures stand in place of ZSL and GZSL, since no unseen label has a word vector")
+    return said
 
 
 def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluation]") -> None:

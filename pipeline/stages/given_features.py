@@ -24,7 +24,7 @@ from pipeline.batches.feature_files import card_page, leave_spec, outputs
 from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.plain_hdf5 import NotPlainError, plain_dataset
+from pipeline.files.plain_hdf5 import NotPlainError, plain_numbers
 from pipeline.files.tables import write_table
 from pipeline.images.rows import address, download_outputs
 from pipeline.machine import stopping
@@ -234,14 +234,12 @@ def _read(file: "h5py.File | None", image_id: str, target: NDArray[np.float32]) 
     name = key(image_id) + FEATURES
     expected = target.shape[-1], target.shape[0] * target.shape[1]
     try:
-        stored = None if file is None else plain_dataset(file, name, [expected])
-        if stored is None:
-            return ImageStatus.MISSING_FILE, _NOT_THERE
-        target[:] = stored[:].astype(np.float32).T.reshape(target.shape)
+        stored = None if file is None else plain_numbers(file, name, [expected])
     except NotPlainError as error:
         return ImageStatus.DECODE_ERROR, f"features {error}"
-    except OSError:
-        return ImageStatus.DECODE_ERROR, "damaged in the file of features"
+    if stored is None:
+        return ImageStatus.MISSING_FILE, _NOT_THERE
+    target[:] = stored.astype(np.float32).T.reshape(target.shape)
     return ImageStatus.OK, None
 
 

@@ -1,6 +1,9 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
-from schemas.readable import duration_text, hashes_apart, rough_duration_text, size_text
+import json
+import tomllib
+
+from schemas.readable import duration_text, escaped, hashes_apart, printable, rough_duration_text, size_text
 
 
 def test_sizes_and_durations_have_the_unit_that_suits_them() -> None:
@@ -22,3 +25,15 @@ def test_hashes_that_differ_are_shown_so_that_they_differ() -> None:
     assert hashes_apart("a" * 64, "b" * 64) == ("a" * 16 + "...", "b" * 16 + "...")
     late = "a" * 63 + "b"
     assert hashes_apart("a" * 64, late) == ("a" * 64 + "...", late + "...")
+
+
+def test_what_a_terminal_would_obey_is_written_as_an_escape() -> None:
+    assert printable("caf\u00e9 \x1b[31m\0\u202e\n") == "caf\u00e9 \\x1b[31m\\x00\\u202e\\n"
+    assert printable("a\tb\nc\x1b", kept="\t\n") == "a\tb\nc\\x1b"
+
+
+def test_json_and_toml_without_what_a_terminal_would_obey_are_read_as_the_same() -> None:
+    text = escaped(json.dumps({"caf\u00e9": "\x9b2J\x7f\udcff\x1b"}, ensure_ascii=False))
+    assert text == '{"caf\u00e9": "\\u009b2J\\u007f\\udcff\\u001b"}'
+    assert json.loads(text) == {"caf\u00e9": "\x9b2J\x7f\udcff\x1b"}
+    assert tomllib.loads(escaped('name = "\x9b2J"')) == {"name": "\x9b2J"}

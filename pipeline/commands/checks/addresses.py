@@ -12,11 +12,10 @@ from pipeline.datasets.contract import DataSet
 from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import sha256_file
 from pipeline.net.look import Beginning, OutsideFile, beginning, plain
-from pipeline.net.target import printable
 from pipeline.vectors import location
 from schemas.config import Config
 from schemas.errors import PipelineError
-from schemas.readable import duration_text, size_text
+from schemas.readable import duration_text, printable, size_text
 from schemas.status import ImageStatus
 
 _LOOK_S = 20.0

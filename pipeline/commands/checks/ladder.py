@@ -19,10 +19,10 @@ from pipeline.files.storage import Storage
 from pipeline.images.header import inspect
 from pipeline.net.fetch import fetch_settings
 from pipeline.net.look import OutsideFile
-from pipeline.net.target import printable
 from pipeline.stages import index
 from pipeline.stages.download import TAR, Fetcher, Outcome, full_address, require_bases
 from schemas.config import Config
+from schemas.readable import printable
 from schemas.status import ImageStatus
 from schemas.tables import FEATURES_SOURCE, RECORDS
 

@@ -4,19 +4,23 @@ Features are not looked at here. Which split a file is of shows in the number of
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.datasets.nuswide.layout import Split
-from pipeline.files.plain_hdf5 import NotPlainError, plain_dataset
+from pipeline.files.plain_hdf5 import NotPlainError, plain_names, plain_numbers, plain_shape
 from schemas.errors import PipelineError, UsageError
 from schemas.released import FEATURES, LABELS, image_id
 
 if TYPE_CHECKING:
     import h5py
+
+_KINDS = "iuf"  # of numbers that labels are written in: whole ones, or fractions
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ def found_file(path: Path, num_seen: int, num_unseen: int) -> FoundFile:
 
     try:
         with h5py.File(path, "r", locking=False) as file:
-            names = tuple(name.removesuffix(FEATURES) for name in file if name.endswith(FEATURES))
-            labelled = next((name for name in names if name + LABELS in file), "")
-            first = _stored(path, file, labelled + LABELS, None) if labelled else None
-            width = first.shape[0] if first is not None and first.ndim == 1 else 0
-    except OSError as error:
+            every = plain_names(file)
+            names = tuple(name.removesuffix(FEATURES) for name in every if name.endswith(FEATURES))
+            labelled = next((name for name in names if name + LABELS in every), "")
+            shape = _shape(path, file, labelled + LABELS) if labelled else None
+            width = shape[0] if shape is not None and len(shape) == 1 else 0
+    except (OSError, NotPlainError) as error:
         raise PipelineError(f"{path}: cannot be read as HDF5 ({error})", hint="Copy the file again") from error
     splits: dict[int, Split] = {num_seen: "train", num_seen + num_unseen: "test"}
     if not names or width not in splits:
@@ -102,16 +107,25 @@ def positives(found: FoundFile, num_seen: int, num_unseen: int) -> Iterator[list
                 continue
             unseen = _stored(found.path, file, f"{name}{LABELS}_{num_unseen}", num_unseen)
             parts = [seen, unseen] if found.split == "train" and unseen is not None else [seen]
-            try:
-                codes = np.concatenate([part[:] for part in parts])
-            except OSError as error:
-                raise PipelineError(f"{found.path}: the labels of {name!r} are damaged ({error})") from error
-            yield np.flatnonzero(codes > 0).tolist()
+            yield np.flatnonzero(np.concatenate(parts) > 0).tolist()
 
 
-def _stored(path: Path, file: "h5py.File", name: str, width: int | None) -> "h5py.Dataset | None":
-    """Labels under a name, so many, or any number where None; None where there are none."""
+def _shape(path: Path, file: "h5py.File", name: str) -> tuple[int, ...] | None:
+    """The shape of labels under a name; None where there are none."""
+    with _named(path, name):
+        return plain_shape(file, name, _KINDS)
+
+
+def _stored(path: Path, file: "h5py.File", name: str, width: int) -> NDArray[Any] | None:
+    """Labels under a name, so many; None where there are none."""
+    with _named(path, name):
+        return plain_numbers(file, name, [(width,)], _KINDS)
+
+
+@contextmanager
+def _named(path: Path, name: str) -> Iterator[None]:
+    """In this block, labels that are no plain numbers become the error of the file."""
     try:
-        return plain_dataset(file, name, None if width is None else [(width,)], kinds="iuf")
-    except (NotPlainError, OSError) as error:
+        yield
+    except NotPlainError as error:
         raise PipelineError(f"{path}: {name!r} is {error}", hint="Is it a file of another data set?") from error

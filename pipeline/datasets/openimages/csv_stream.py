@@ -62,7 +62,7 @@ def _batches(file: BinaryIO, name: str, columns: Mapping[str, pa.DataType]) -> I
             ),
         )
         yield from reader
-    except (pa.ArrowException, EOFError, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise PipelineError(
             f"{name}: {' '.join(str(error).split())};",
             expected=f"a CSV with the columns {', '.join(columns)}",

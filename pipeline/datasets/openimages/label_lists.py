@@ -2,15 +2,19 @@
 
 import csv
 import io
-import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.datasets.label import Label
 from pipeline.datasets.official import opened
+from pipeline.datasets.openimages.pickled_texts import MOST_BYTES, pickled_texts
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
+
+_POSITION = re.compile("[0-9]{1,9}")
+_MOST_BYTES = 64 << 20  # of a list; the longest official one has 0.6 MB
+_SHOWN = 100  # characters of a line
 
 
 def label_space(descriptions: Path, seen: Path, unseen: Path, chosen: Path) -> list[Label]:
@@ -29,8 +33,8 @@ def label_space(descriptions: Path, seen: Path, unseen: Path, chosen: Path) -> l
     mids = read_mids(unseen)
     roles = dict.fromkeys(_lines(seen), LabelRole.SEEN)
     for number, line in enumerate(_lines(chosen), start=1):
-        if not line.isdecimal() or int(line) >= len(mids):
-            raise _malformed(chosen, number, repr(line), f"a position below {len(mids)}")
+        if not _POSITION.fullmatch(line) or int(line) >= len(mids):
+            raise _malformed(chosen, number, repr(line[:_SHOWN]), f"a position below {len(mids)}")
         if mids[int(line)] in roles:
             raise _malformed(chosen, number, f"{mids[int(line)]} again", "each label once, and none that is seen")
         roles[mids[int(line)]] = LabelRole.UNSEEN
@@ -44,57 +48,51 @@ def label_space(descriptions: Path, seen: Path, unseen: Path, chosen: Path) -> l
 
 
 def read_mids(path: Path) -> list[str]:
-    """The MIDs of a pickled numpy array of texts. Nothing else is loaded: a pickle can run code.
+    """The MIDs of a pickled numpy array of texts.
 
     Raises:
         PipelineError: the file holds anything else.
     """
+    with opened(path) as file:
+        data = file.read(MOST_BYTES + 1)
     try:
-        with opened(path) as file:
-            mids = _TextArrays(file).load()
-            found = [str(mid) for mid in mids.ravel()]
-    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, TypeError, IndexError, KeyError) as error:
+        return pickled_texts(data)
+    except ValueError as error:
         raise PipelineError(
             f"{path}: not a pickled array of MIDs ({error})",
             hint="Fetch it again, or check dataset.unseen_labels",
         ) from error
-    return found
-
-
-class _TextArrays(pickle.Unpickler):
-    """Knows what a numpy array of texts is made of, and refuses any other name."""
-
-    _KNOWN = frozenset({("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")})
-    _MODULES = frozenset({"numpy.core.multiarray", "numpy._core.multiarray"})  # numpy 1 and 2
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in self._MODULES and name == "_reconstruct":
-            return super().find_class("numpy._core.multiarray", name)
-        if (module, name) in self._KNOWN:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
 def _descriptions(path: Path) -> Iterator[tuple[str, str]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""))
-    for row in reader:
-        if row and len(row) != 2:
-            raise _malformed(path, reader.line_num, f"{len(row)} columns", "a MID and a name")
-        if row:
-            yield row[0], row[1]
+    try:
+        for row in reader:
+            if row and len(row) != 2:
+                raise _malformed(path, reader.line_num, f"{len(row)} columns", "a MID and a name")
+            if row:
+                yield row[0], row[1]
+    except csv.Error as error:
+        raise _malformed(path, reader.line_num, str(error), "a MID and a name") from error
 
 
 def _lines(path: Path) -> list[str]:
     lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if len(set(lines)) != len(lines):
         again = next(line for line in lines if lines.count(line) > 1)
-        raise PipelineError(f"{path}: {again!r} stands there twice", expected="each line once", hint="Fetch it again")
+        raise PipelineError(
+            f"{path}: {again[:_SHOWN]!r} stands there twice", expected="each line once", hint="Fetch it again"
+        )
     return lines
 
 
 def _text(path: Path) -> str:
     with opened(path) as file:
-        data = file.read()
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise PipelineError(
+            f"{path}: more than {_MOST_BYTES} bytes", expected="a list of labels", hint="Fetch it again"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from pipeline.commands.console import metric_lines, status_lines, training_line
+from pipeline.commands.console import failed_lines, metric_lines, status_lines, training_line
+from pipeline.commands.failures import Failure
 from pipeline.commands.status import WorkStatus
 from pipeline.files.lock import Writer
 from schemas.command import Command
+from schemas.figures import remarks
 
 SECTION: dict[str, Any] = {
     "map": 0.5, "f1@3": 0.25, "labels": 3, "labels_without_positive": 0, "headline": "map",
@@ -31,6 +33,17 @@ def test_labels_that_no_test_image_bears_are_told_with_the_mean_over_the_others(
     assert note == "NOTE: ZSL: 1 of 3 labels have no positive test image"
 
 
+def test_a_zero_that_has_a_reason_names_it() -> None:
+    _, note = metric_lines("zsl", SECTION | {"map": 0.0, "labels_without_positive": 3})
+    assert note == "NOTE: ZSL: none of its 3 labels has a positive test image, so that its figures are 0"
+    _, alone, note = metric_lines("zsl", SECTION | {"labels": 1, "labels_without_positive": 1})
+    assert alone.startswith("NOTE: ZSL has 1 label: no other can change places with it")
+    assert note == "NOTE: ZSL: its one label has no positive test image, so that its figures are 0"
+    said = list(remarks("zsl", SECTION, ["zebra", "yak", "okapi", "gnu"]))
+    assert said == ["ZSL: labels without a word vector are in no figure: 4 ('zebra', 'yak', 'okapi', ...)"]
+    assert list(metric_lines("zsl", SECTION, ["ZSL: so"]))[1:] == ["NOTE: ZSL: so"]
+
+
 def test_the_figure_that_the_protocol_names_stands_first() -> None:
     weighted = {"headline": "weighted_map", "weighted_map": 0.9}
     controls = {name: SECTION[name] | {"weighted_map": 0.25} for name in ("chance", "constant", "permuted")}
@@ -47,6 +60,11 @@ def test_status_says_who_writes_and_who_died() -> None:
     assert "wrote here, and ended without a word. What is committed stands; run the same command again" in last(False)
     assert "cannot be seen from another host" in last(None)
     assert len(list(status_lines(WorkStatus((), None)))) == 1
+
+
+def test_a_failed_image_is_one_line_of_fields_whatever_its_name_holds() -> None:
+    (line,) = failed_lines([Failure("a\tb\n\x1b[2J", "not_found", "why", "http://a")])
+    assert line == "a\\tb\\n\\x1b[2J\tnot_found\thttp://a\twhy"
 
 
 def test_the_next_command_after_taking_in_features_has_each_setting_once_as_it_counts() -> None:

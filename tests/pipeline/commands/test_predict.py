@@ -18,7 +18,14 @@ def test_weights_other_than_those_behind_the_features_are_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "part"), [("a b/c", "a-b-c"), ("../..", "x"), ("Straße", "Straße"), ("x" * 99, "x" * 60)]
+    ("text", "part"),
+    [
+        ("a b/c", "a-b-c"),
+        ("../..", "x"),
+        ("Straße", "Straße"),
+        ("x" * 99, "x" * 60),
+        ("a" + "漢" * 99, "a" + "漢" * 19),
+    ],
 )
 def test_names_become_parts_of_file_names(text: str, part: str):
     assert predict._slug(text) == part

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.openimages_files import HEADER, Size, write_files
 from pipeline.datasets import openimages
 from pipeline.datasets.openimages.label_lists import read_mids
+from pipeline.datasets.openimages.pickled_texts import pickled_texts
 from pipeline.datasets.openimages.settings import OpenImagesDataset
 from pipeline.datasets.openimages.verifications import read_verifications
 from pipeline.machine.telling import heard_by
@@ -145,6 +146,55 @@ def test_an_array_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(np.array([Hostile()], dtype=object)))
     with pytest.raises(PipelineError, match=r"not a pickled array of MIDs \(it asks for builtins\.print\)"):
         read_mids(path)
+
+
+@pytest.mark.parametrize("dtype", [object, "U", ">U9"])
+@pytest.mark.parametrize("protocol", range(5))
+def test_arrays_of_texts_are_read_whatever_wrote_them(dtype: Any, protocol: int) -> None:
+    assert pickled_texts(pickle.dumps(np.array(["/m/01", "/m/\u00e9"], dtype), protocol)) == ["/m/01", "/m/\u00e9"]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n\x8a\x05\x00\xf2\x05*\x01\x85U\x01b\x87R.", "array"),
+        (b"Nr\xff\xff\xff\x7f0.", "it takes the step POP"),
+        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", "expected 9223372036854775807 bytes"),
+        (b"I" + b"9" * 5000 + b"\n.", "Exceeds the limit"),
+        (b"]" + b"\x85" * 5000 + b".", "no array of one dimension"),
+        (b")\x85\x85\x93.", "it takes more than it has put"),
+        (b"N\x85N\x85\x93.", "it asks for what has no name"),
+        (b"e.", "a mark that it has not set"),
+        (b"NNb.", "it changes what is no array"),
+        (pickle.dumps(np.array(["/m/01", 2], object)), "expected 2 texts"),
+        (pickle.dumps(np.array([1.5])), "asks for numpy|no array of texts"),
+        (pickle.dumps(["/m/01"]), "no array"),
+        (b"N" * 2**20 + b".", "more than 1048576 bytes"),
+    ],
+)  # fmt: skip
+def test_a_pickle_of_anything_else_is_refused_in_bounded_memory(data: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "unseen_labels.pkl").write_bytes(data)
+    with pytest.raises(PipelineError, match=rf"not a pickled array of MIDs \(.*({told})"):
+        read_mids(tmp_path / "unseen_labels.pkl")
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "told"),
+    [
+        ("class_descriptions", gzip.compress(b"/m/01,Cat\n" * 500)[:-9], "gzipped, and cut off or damaged"),
+        ("seen_labels", gzip.compress(b"/m/01\n" * 500)[:30] + b"\0" * 30, "gzipped, and cut off or damaged"),
+        ("unseen_labels", gzip.compress(b"N")[:-1], "gzipped, and cut off or damaged"),
+        ("class_descriptions", b'"' + b"a" * 200_000 + b'",Cat\n', "line 1: found field larger than field limit"),
+        ("class_descriptions", gzip.compress(bytes(65 << 20)), "more than 67108864 bytes"),
+        ("unseen_chosen", b"9" * 5000 + b"\n", "line 1: found '9{100}'"),
+    ],
+)
+def test_a_damaged_or_endless_list_is_an_error_that_names_it(
+    key: str, data: bytes, told: str, settings: dict[str, Any]
+) -> None:
+    Path(settings[key]).write_bytes(data)
+    with pytest.raises(PipelineError, match=f"{settings[key]}.*{told}"):
+        openimages.labels(OpenImagesDataset.model_validate(settings))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from pipeline.files.damages import DAMAGES
 from pipeline.images.decode import decode, resize
-from pipeline.images.header import PILLOW_ERRORS, inspect
+from pipeline.images.header import inspect
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
@@ -64,7 +65,7 @@ def status_by_pillow(path: Path) -> ImageStatus:
                 return ImageStatus.TOO_MANY_PIXELS
             status = ImageStatus.DECODE_ERROR
             image.convert("RGB")
-    except PILLOW_ERRORS:
+    except DAMAGES:
         return status
     return ImageStatus.OK
 
@@ -101,7 +102,7 @@ def test_an_odd_file_gives_the_pixels_of_pillows_conversion_of_its_first_frame_o
                 if image.mode.startswith("I"):  # Pillow clips what we scale
                     continue
                 expected = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
-        except PILLOW_ERRORS:
+        except DAMAGES:
             assert ours != ImageStatus.OK or path.name == "chunk_no_fctl.png", path
             continue
         assert ours == ImageStatus.OK, path

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.net.target import AddressError, judged, printable
+from pipeline.net.target import AddressError, judged
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,3 @@ def test_a_relative_address_is_one_beside_the_answer_that_holds_it() -> None:
     assert judged("//e.example/f", base).host == "e.example"
     with pytest.raises(AddressError, match="control character"):
         judged("d\te.jpg", base)
-
-
-def test_what_a_terminal_would_obey_is_written_as_an_escape() -> None:
-    assert printable("caf\u00e9 \x1b[31m\0\u202e\n") == "caf\u00e9 \\x1b[31m\\x00\\u202e\\n"

@@ -304,6 +304,23 @@ def test_every_protocol_is_named_in_the_metrics(tmp_path: Path):
         assert 0 < told["gzsl"]["chance"]["map"] < 1
 
 
+def test_a_zero_that_has_a_reason_names_it(tmp_path: Path):
+    seen_alone = {n: ([n % 10 % 2 * 2], None) for n in range(0, 60, 5)}
+    work = trained(tmp_path / "one", Recipe(annotations=seen_alone, without_vector=(1,)))
+    evaluate.run(work.task("evaluate", settings()))
+    told = metrics(work)
+    assert (told["zsl"]["map"], told["zsl"]["chance"]["map"]) == (0, 0)
+    assert told["remarks"]["zsl"] == [
+        "ZSL has 2 labels; for F1@3 all are predicted",
+        "ZSL: none of its 2 labels has a positive test image, so that its figures are 0",
+        "ZSL: labels without a word vector are in no figure: 1 ('label 1')",
+    ]
+    work = trained(tmp_path / "none", Recipe(without_vector=(1, 3, 5)))
+    evaluate.run(work.task("evaluate", settings()))
+    first, *_ = metrics(work)["remarks"]["standard"]
+    assert first == "these figures stand in place of ZSL and GZSL, since no unseen label has a word vector"
+
+
 def test_no_test_images_is_an_error_with_the_next_command(work: SmallWork, tmp_path: Path):
     empty = trained(tmp_path, Recipe(splits=dict.fromkeys(range(0, 60, 5), "")))
     with pytest.raises(PipelineError, match=r"no test images \(found 0 of 0 .* --set split.test_fraction"):

@@ -71,6 +71,12 @@ def test_a_page_without_unseen_labels_has_one_section_and_no_control(work: Work)
     assert "Permuted" not in text
 
 
+def test_why_a_figure_is_zero_stands_beside_it(work: Work) -> None:
+    work.change("metrics.json", remarks={"zsl": ["ZSL: none of its 2 labels has a positive test image"], "gzsl": []})
+    text = Reader(work.run()).text
+    assert "2 labels ZSL: none of its 2 labels has a positive test image. 33.3 % mAP" in text
+
+
 @pytest.mark.parametrize(("weights", "said"), [("random:0", True), ("IMAGENET1K_V1", False)])
 def test_random_weights_are_announced_and_published_ones_are_not(work: Work, weights: str, said: bool) -> None:
     work.change("metrics.json", weights=weights)
