@@ -82,7 +82,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
-    graph, _ = _graph(config, storage, request.stage, request.retry)
+    graph, _ = _requested(config, storage, request)
     lines = plan_graph(graph)
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
@@ -93,7 +93,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
         sweep_scratch()
-        graph, sources = _graph(config, storage, request.stage, request.retry)
+        graph, sources = _requested(config, storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
@@ -107,7 +107,7 @@ def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
     Raises:
         PipelineError: it would come to nothing: a device is not here, or settings do not fit each other.
     """
-    graph, _ = _graph(config, _storage(config, work), request.stage, request.retry)
+    graph, _ = _requested(config, _storage(config, work), request)
     lines = plan_graph(graph)
     _refuse_infeasible(graph, lines, request.scheduler)
     return lines
@@ -205,13 +205,24 @@ def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageS
     return graph, sources
 
 
+def _requested(config: Config, storage: Storage, request: Request) -> tuple[Graph, Sources]:
+    """The graph of a request."""
+    graph, sources = _graph(config, storage, request.stage, request.retry)
+    for node in graph.values():
+        node.replaces = request.replace
+    return graph, sources
+
+
 def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str | None) -> None:
     """Refuse before the first stage begins what could not come to an end: training starts hours after downloading.
 
     Raises:
-        PipelineError: what the first stage that is to run and cannot says.
+        PipelineError: what the first stage that is to run and cannot says, or that other work lies in its place.
     """
     for line in plan:
-        require = graph[line.name].stage.require
-        if require is not None and not line.up_to_date:
-            require(scheduler)
+        node = graph[line.name]
+        if line.up_to_date:
+            continue
+        node.require_free()
+        if node.stage.require is not None:
+            node.stage.require(scheduler)
