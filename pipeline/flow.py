@@ -1,6 +1,7 @@
 """The door to the pipeline: what the command line, and whoever calls from Python, asks of it."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,19 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 def run(config: Config, work: Path, request: Request) -> Result:
     """Bring a stage and what it needs up to date. Where that is so already nothing is touched, not even a lock.
 
+    But for the hashes of files from outside that lie elsewhere now, or have another time stamp: they are kept.
+
     Raises:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
-    graph, _ = _requested(config, storage, request)
+    graph, sources = _requested(config, storage, request)
     lines = plan_graph(graph)
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
     if done and nothing_to_drop(graph) and not has_old_decoding(graph):
+        _remember(sources, storage)
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
@@ -211,6 +215,13 @@ def _requested(config: Config, storage: Storage, request: Request) -> tuple[Grap
     for node in graph.values():
         node.replaces = request.replace
     return graph, sources
+
+
+def _remember(sources: Sources, storage: Storage) -> None:
+    """Keep hashes that were learnt by the way. Where nobody can write now they are learnt once more."""
+    if sources.learnt:
+        with suppress(PipelineError), writing(storage):
+            sources.save()
 
 
 def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str | None) -> None:

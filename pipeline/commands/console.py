@@ -101,8 +101,8 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
         for line in status.stages
     ]
     yield from _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
-    run = status.run or "its folder gets its name once all that training reads is up to date"
-    yield f"run: {run}"
+    if any(line.name == "train" for line in status.stages):
+        yield f"run: {status.run or 'its folder gets its name once all that training reads is up to date'}"
     if status.writer is not None:
         yield _writer_line(status.writer)
 

@@ -44,14 +44,14 @@ class WorkStatus:
 
     Attributes:
         stages: one line each, in order.
+        writer: who writes in it, or died over it; None where nobody does.
         run: folder of the run that these lines are of, whether it is there already or not; None while its name is not
             known, since not all that training reads is up to date.
-        writer: who writes in it, or died over it; None where nobody does.
     """
 
     stages: tuple[StageStatus, ...]
-    run: str | None
     writer: Writer | None
+    run: str | None = None
 
 
 def status(graph: Graph, storage: Storage) -> WorkStatus:
@@ -60,7 +60,7 @@ def status(graph: Graph, storage: Storage) -> WorkStatus:
     listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
     stages = (line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values())
     train = graph["train"]
-    return WorkStatus(tuple(stages), storage.shown(train.folder) if train.placed else None, writer(storage))
+    return WorkStatus(tuple(stages), writer(storage), storage.shown(train.folder) if train.placed else None)
 
 
 def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:
