@@ -60,6 +60,9 @@ FailedOption = Annotated[
 RetryOption = Annotated[
     str | None, typer.Option("--retry-failed", metavar="[=STATUS,...]", help="Fetch failed images again, some or all.")
 ]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="A run of other settings or data in the folder that train.run names may go.")
+]
 OnlyOption = Annotated[bool, typer.Option("--only", help="This stage alone; an error where its input is missing.")]
 ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0, help="Make K images' features anew.")]
 ImagesOption = Annotated[
@@ -86,6 +89,9 @@ STAGES = {
 }
 
 
+_RUN_STAGES = ("train", "evaluate", "report")  # those that write in a run's folder
+
+
 @app.command("run")
 @with_common_options
 def run_command(
@@ -94,12 +100,13 @@ def run_command(
     scheduler: SchedulerOption = None,
     time_budget: BudgetOption = None,
     retry_failed: RetryOption = None,
+    replace_run: ReplaceOption = False,
 ) -> None:
     """Run all stages, from the index to the report.
 
     Example: biam-pipe run --dataset demo
     """
-    _run(where, as_json, "report", scheduler, time_budget, False, retry_failed)
+    _run(where, as_json, "report", scheduler, time_budget, False, retry_failed, replace_run)
 
 
 def _add_stage(name: str, summary: str) -> None:
@@ -114,8 +121,20 @@ def _add_stage(name: str, summary: str) -> None:
     ) -> None:
         _run(where, as_json, name, scheduler, time_budget, only, retry_failed)
 
+    @with_common_options
+    def command_of_runs(
+        where: Where,
+        as_json: bool,
+        scheduler: SchedulerOption = None,
+        time_budget: BudgetOption = None,
+        only: OnlyOption = False,
+        retry_failed: RetryOption = None,
+        replace_run: ReplaceOption = False,
+    ) -> None:
+        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run)
+
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
-    app.command(name, help=text)(command)
+    app.command(name, help=text)(command_of_runs if name in _RUN_STAGES else command)
 
 
 for _name, _summary in STAGES.items():
@@ -125,7 +144,11 @@ for _name, _summary in STAGES.items():
 @app.command("plan")
 @with_common_options
 def plan_command(
-    where: Where, as_json: bool, scheduler: SchedulerOption = None, retry_failed: RetryOption = None
+    where: Where,
+    as_json: bool,
+    scheduler: SchedulerOption = None,
+    retry_failed: RetryOption = None,
+    replace_run: ReplaceOption = False,
 ) -> None:
     """Tell what `run` would do, and why, or what it would fail for. Changes nothing.
 
@@ -133,7 +156,8 @@ def plan_command(
     """
     from pipeline import flow
 
-    request = flow.Request("report", scheduler=scheduler, retry=flow.failed_statuses(retry_failed))
+    retry = flow.failed_statuses(retry_failed)
+    request = flow.Request("report", scheduler=scheduler, retry=retry, replace=replace_run)
     lines = flow.plan(where.load(), where.work, request)
     _print_json({"stages": [asdict(line) for line in lines]}) if as_json else _print(console.plan_lines(lines))
 
@@ -321,11 +345,12 @@ def _run(
     time_budget: str | None = None,
     only: bool = False,
     retry_failed: str | None = None,
+    replace_run: bool = False,
 ) -> None:
     from pipeline import flow
 
     deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
-    request = flow.Request(stage, only=only, scheduler=scheduler, deadline=deadline, quiet=as_json, retry=retry)
+    request = flow.Request(stage, only, scheduler, deadline, quiet=as_json, retry=retry, replace=replace_run)
     result = flow.run(where.load(), where.work, request)
     _tell(result, console.result_lines(result), as_json)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +87,26 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 def run(config: Config, work: Path, request: Request) -> Result:
     """Bring a stage and what it needs up to date. Where that is so already nothing is touched, not even a lock.
 
+    But for the hashes of files from outside that lie elsewhere now, or have another time stamp: they are kept.
+
     Raises:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
-    graph, _ = _graph(config, storage, request.stage, request.retry)
+    graph, sources = _requested(config, storage, request)
     lines = plan_graph(graph)
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
     if done and nothing_to_drop(graph) and not has_old_decoding(graph):
+        _remember(sources, storage)
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     _tell_new_deal(graph)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
         sweep_scratch()
-        graph, sources = _graph(config, storage, request.stage, request.retry)
+        graph, sources = _requested(config, storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
@@ -116,7 +120,7 @@ def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
     Raises:
         PipelineError: it would come to nothing: a device is not here, or settings do not fit each other.
     """
-    graph, _ = _graph(config, _storage(config, work), request.stage, request.retry)
+    graph, _ = _requested(config, _storage(config, work), request)
     lines = plan_graph(graph)
     _refuse_infeasible(graph, lines, request.scheduler)
     return lines
@@ -237,13 +241,31 @@ def _tell_new_deal(graph: Graph) -> None:
         _log.warning("split: images are dealt anew (%s)", "; ".join(explain(split.previous, split.recipe)))
 
 
+def _requested(config: Config, storage: Storage, request: Request) -> tuple[Graph, Sources]:
+    """The graph of a request."""
+    graph, sources = _graph(config, storage, request.stage, request.retry)
+    for node in graph.values():
+        node.replaces = request.replace
+    return graph, sources
+
+
+def _remember(sources: Sources, storage: Storage) -> None:
+    """Keep hashes that were learnt by the way. Where nobody can write now they are learnt once more."""
+    if sources.learnt:
+        with suppress(PipelineError), writing(storage):
+            sources.save()
+
+
 def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str | None) -> None:
     """Refuse before the first stage begins what could not come to an end: training starts hours after downloading.
 
     Raises:
-        PipelineError: what the first stage that is to run and cannot says.
+        PipelineError: what the first stage that is to run and cannot says, or that other work lies in its place.
     """
     for line in plan:
-        require = graph[line.name].stage.require
-        if require is not None and not line.up_to_date:
-            require(scheduler)
+        node = graph[line.name]
+        if line.up_to_date:
+            continue
+        node.require_free()
+        if node.stage.require is not None:
+            node.stage.require(scheduler)

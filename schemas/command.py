@@ -50,12 +50,12 @@ class Command:
     def with_options(self, given: "Command") -> "Command":
         """This command in the work folder and with the settings of another, as far as it names none itself.
 
-        One without a verb becomes the other.
+        One without a verb becomes the other, with what words it has itself added.
         """
         return replace(
             self,
             verb=self.verb or given.verb,
-            words=self.words if self.verb else given.words,
+            words=self.words if self.verb else (*given.words, *self.words),
             dataset=self.dataset or given.dataset,
             options={**given.options, **self.options},
             sets={**{key: value for key, value in given.sets.items() if key not in self.sets}, **self.sets},

@@ -63,6 +63,12 @@ def content(name: str, section: Section) -> dict[str, Any]:
     return _deciding(Decides.CONTENT, name, section)
 
 
+def is_recipe(section: Section, key: str) -> bool:
+    """Whether a section has a setting of this name that belongs to a recipe."""
+    field = type(section).model_fields.get(key)
+    return field is not None and Decides.RECIPE in field.metadata
+
+
 def flaw(section: Any, base: type[Section]) -> str | None:
     """What is wrong with a class of settings that is not ours, in words; None where all is as it should be."""
     if not (isinstance(section, type) and issubclass(section, base)):

@@ -20,6 +20,14 @@ from PIL import Image
 from typer.main import get_command
 
 import cli
+from pipeline import flow
+from pipeline.engine.fingerprint import fingerprint
+from pipeline.engine.ledger import Ledger, written
+from pipeline.files.storage import Storage
+from pipeline.settings.layers import configuration
+from schemas.config import Config
+from schemas.errors import PipelineError, UsageError
+from schemas.receipts import Receipt
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = """
@@ -61,6 +69,9 @@ class Shell:
 
     def ran(self, command: str) -> dict[str, int]:
         return {stage["name"]: stage["ran"] for stage in self.json(command)["stages"] if stage["ran"]}
+
+    def config(self, *sets: str) -> Config:
+        return configuration(None, self.folder / "biam-pipe.toml", {}, sets, self.folder / "work")
 
     def files(self) -> dict[Path, tuple[int, int]]:
         return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (self.folder / "work").rglob("*")}
@@ -482,6 +493,55 @@ def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: 
     assert "predict: no model was trained with these settings (none in " in done
     assert f"; of other settings there are: {run.name}), expected one" in done
     assert "Run: biam-pipe train --dataset demo --set model.channels=16" in done
+
+
+def test_a_run_stays_where_data_change_and_predictions_are_its_own_until_there_is_another(shell: Shell) -> None:
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    work, more = shell.folder / "work", shell.config("dataset.num_images=100")
+    assert (flow.status(shell.config(), work).run, flow.status(more, work).run) == (str(run), None)
+    train = flow.plan(more, work, flow.Request("report"))[5]
+    assert train.notes == ("its folder gets its name once all that it reads is up to date",)
+    Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
+    request = flow.PredictRequest([str(shell.folder / "red.png")], None, 5, shell.folder / "seen")
+    assert flow.predict(more, work, request).model == str(run / "model.safetensors")
+    with pytest.raises(PipelineError, match=rf"of other settings there are: {run.name}\)"):
+        flow.predict(shell.config("train.run=other"), work, request)
+
+
+def test_a_run_with_a_name_is_replaced_only_where_a_user_says_so(shell: Shell) -> None:
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    work, named, request = shell.folder / "work", f"train.run={run.name}", flow.Request("report", quiet=True)
+    before = shell.files()
+    assert flow.run(shell.config(named), work, request).ran == {}
+    told = shell(f"run --set {named} --set train.lr=0.0002 --set backbone.input_px=48", code=2).stderr
+    assert f"runs/{run.name} holds a run with other settings (backbone.input_px 224 -> 48; train.lr 0.001 -> " in told
+    assert f"or replace that one: biam-pipe run --replace --dataset demo --set {named} --set train.lr=0.0002" in told
+    with pytest.raises(UsageError, match="holds a run with other settings"):
+        flow.plan(shell.config(named, "train.seed=1"), work, request)
+    assert shell.files() == before
+    train = flow.plan(shell.config(named, "train.seed=1"), work, replace(request, replace=True))[5]
+    assert (train.to_run, train.notes) == (1, (f"in runs/{run.name}",))
+    assert shell.ran(f"train --replace --set {named} --set train.seed=1") == {"train": 1}
+    assert not (run / "metrics.json").exists()
+    assert flow.verify(shell.config(), work).files.problems == ()
+
+
+def test_a_run_whose_folder_got_its_name_from_settings_alone_stays_there(shell: Shell) -> None:
+    """As versions before named it."""
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    record = Ledger(Storage(str(shell.folder / "work/demo")), "train", f"runs/{run.name}", "train.stage").read_record()
+    assert record is not None
+    recipe = fingerprint({key: value for key, value in record.recipe.items() if key != "outside"})
+    old = run.rename(run.with_name(f"biam-released-{recipe[:8]}"))
+    for path in old.glob("*.stage.json"):
+        receipt = json.loads(path.read_text().replace(f"runs/{run.name}/", f"runs/{old.name}/"))
+        said = Receipt.model_validate({key: value for key, value in receipt.items() if key != "hash"})
+        path.write_bytes(written(said, f"runs/{old.name}/{path.name}"))
+        path.with_suffix(".parquet").unlink()
+    before = {path: path.read_bytes() for path in old.iterdir() if path.is_file()}
+    assert flow.run(shell.config(), shell.folder / "work", flow.Request("report", quiet=True)).ran == {}
+    assert [path.name for path in (shell.folder / "work/demo/runs").iterdir()] == [old.name]
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -103,6 +103,8 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
     ]
     yield from _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
     yield from _notes(status.stages)
+    if any(line.name == "train" for line in status.stages):
+        yield f"run: {status.run or 'its folder gets its name once all that training reads is up to date'}"
     if status.writer is not None:
         yield _writer_line(status.writer)
 

@@ -1,7 +1,8 @@
 """What the trained model says of any images: scores of labels, any words among them, and where it sees the best.
 
-Images take the way of stage `extract`, words that of stage `embed`, and the model is the one in the run folder that the
-settings name. An image that cannot be used is a result with a status. Nothing in the work folder changes.
+Images take the way of stage `extract`, words that of stage `embed`, and the model is that of the run of settings and
+data as they are, else of the latest run with these settings. An image that cannot be used is a result with a status.
+Nothing in the work folder changes.
 """
 
 import re
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backbones import describe, weights
-from pipeline.engine.graph import Graph, Node, inputs_of
+from pipeline.engine.graph import Graph, Node, inputs_of, latest_of_recipe
+from pipeline.engine.plan import plan
 from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
 from schemas.command import Command
@@ -149,6 +151,7 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
         raise UsageError("predict: no image given, expected at least one. Example: biam-pipe predict photo.jpg")
     if request.top < 1:
         raise UsageError(f"predict: --top is {request.top}, expected at least 1 label of each image. Example: --top 5")
+    plan(graph)  # the run's folder gets its name by it
     _require_model(config, storage, graph["train"])
     left = inputs_of(graph, "predict", {name: node.kept.values() for name, node in graph.items()})
     model = storage.shown(left.file("train", "model").path)
@@ -169,13 +172,15 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
 
 
 def _require_model(config: Config, storage: Storage, train: Node) -> None:
-    """See that there is a trained model of these settings, and say which others there are."""
+    """See that there is a trained model of these settings, over whatever data, and say which others there are."""
+    if not train.kept and config.train.run is None and (latest := latest_of_recipe(train)) is not None:
+        train.place(latest)
     if train.kept:
         return
     others = [folder.rpartition("/")[2] for folder, names in storage.folders() if "model.safetensors" in names]
     there = f"; of other settings there are: {', '.join(others)}" if others else ""
     raise PipelineError(
-        f"predict: no model was trained with these settings (none in {storage.shown(train.folder)}{there})",
+        f"predict: no model was trained with these settings (none in {storage.shown('runs')}{there})",
         expected="one",
         run=Command("train", dataset=config.dataset.name),
     )

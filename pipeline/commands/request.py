@@ -20,6 +20,7 @@ class Request:
         deadline: `time.time()` at which to stop, None for never.
         quiet: no progress on stderr.
         retry: failed rows with these statuses are fetched again.
+        replace: a run of other settings or data in a folder that `train.run` names goes.
     """
 
     stage: str
@@ -28,6 +29,7 @@ class Request:
     deadline: float | None = None
     quiet: bool = False
     retry: frozenset[ImageStatus] = frozenset()
+    replace: bool = False
 
 
 def deadline(time_budget: str | None) -> float | None:

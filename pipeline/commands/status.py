@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline.engine.graph import Graph
+from pipeline.engine.plan import plan
 from pipeline.files.lock import Writer, writer
 from pipeline.files.storage import Storage
 from schemas.receipts import Receipt, totals
@@ -46,17 +47,22 @@ class WorkStatus:
     Attributes:
         stages: one line each, in order.
         writer: who writes in it, or died over it; None where nobody does.
+        run: folder of the run that these lines are of, whether it is there already or not; None while its name is not
+            known, since not all that training reads is up to date.
     """
 
     stages: tuple[StageStatus, ...]
     writer: Writer | None
+    run: str | None = None
 
 
 def status(graph: Graph, storage: Storage) -> WorkStatus:
     """What the receipts of all stages and the lock of a work folder say."""
+    plan(graph)  # the run's folder gets its name by it
     listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
     stages = (line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values())
-    return WorkStatus(tuple(stages), writer(storage))
+    train = graph["train"]
+    return WorkStatus(tuple(stages), writer(storage), storage.shown(train.folder) if train.placed else None)
 
 
 def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:

@@ -18,6 +18,7 @@ from functools import partial
 
 from pipeline.engine.cluster import Pool, WorkerDiedError, receipts_of
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
+from pipeline.engine.ledger import clear
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
 from pipeline.engine.task import Service, Task
@@ -107,6 +108,7 @@ class Engine:
             if (receipts := node.keeps(task)) is not None:
                 todo.extend(self._settle(node, receipts))
             else:
+                node.require_free()
                 self._put_in_line(node, task)
 
     def _put_in_line(self, node: Node, task: PendingTask) -> None:
@@ -183,6 +185,8 @@ class Engine:
         return 1 if resource == "process" else _QUEUED_PER_SLOT * self._pool.slots(resource)
 
     def _start(self, node: Node, task: PendingTask) -> None:
+        if node.replaces and node.holder() not in (None, task.fingerprint):
+            clear(self.storage, node.folder)
         node.ledger.forget_record()
         node.recorded = False
         self.ran[node.name] = self.ran.get(node.name, 0) + 1

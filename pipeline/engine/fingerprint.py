@@ -50,7 +50,7 @@ def explain(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     reasons = []
     if before["version"] != now["version"]:
         reasons.append(f"code version {before['version']} -> {now['version']}")
-    reasons += _changes(before["settings"], now["settings"])
+    reasons += changes(before["settings"], now["settings"])
     reasons += _outside_changes(before["outside"], now["outside"])
     if not reasons:
         names = [name for name in now["upstream"] if before["upstream"].get(name) != now["upstream"][name]]
@@ -58,7 +58,8 @@ def explain(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two sets of settings by dotted key, such as "train.lr 0.001 -> 0.0002"."""
     return [_change(key, old, new) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
 
 
@@ -77,8 +78,8 @@ def _outside_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     followed = {key for key in old.keys() | new.keys() if _hashed(old.get(key, new.get(key)))}
     replaced = {key for key in followed if key in old and key in new and PurePath(key).is_absolute()}
     told = [{key: value for key, value in one.items() if key not in followed - replaced} for one in (old, new)]
-    if changes := _changes(*told):
-        return changes
+    if told_apart := changes(*told):
+        return told_apart
     differing = [key for key in sorted(followed) if old.get(key) != new.get(key)]
     return [f"{key} {'is new' if key not in old else 'is gone' if key not in new else 'changed'}" for key in differing]
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, recipe_document, task_fingerprint
 from pipeline.engine.ledger import Ledger, Record
-from pipeline.engine.task import Stage
+from pipeline.engine.task import CHECKPOINT, Stage
 from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.storage import Storage
 from schemas.receipts import Receipt
 
 Shard = int | None
+_TASK8 = "{task8}"  # in a folder that is named once its task is known
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,16 @@ class Node:
         outputs: the files that the stage leaves, with the digits of recipes in their paths.
         recipe: document of what shapes the output, and of what is read from outside (`outside`, not in the digest).
         digest: recipe fingerprint.
+        earlier: the folder as it was named before; None where it was not.
         kept: receipts found on disk, up to date or not.
         lost: shards whose receipt the stage record knows and that is there no more: their files count for nothing.
         valid: receipts known to be up to date, by shard.
-        previous: recipe document of the last complete run, of whatever settings.
+        made_of: recipe document of the stage record on disk.
+        previous: recipe document of the last complete run, of whatever settings and in whatever folder.
         recorded: the stage record on disk is of these settings, and the page of the stage is there and whole.
         sizes: size of each file on disk, by path.
+        fingerprint: of the one task of a stage that is history; None while what it reads is not known.
+        replaces: whether other work in the folder of a stage that is history may go.
         expected: number of tasks, None while the index is not known.
         again: tasks to run although they are up to date, with the reason.
         redo: statuses of the rows of those tasks that are to be done again.
@@ -55,9 +60,13 @@ class Node:
     outputs: dict[str, OutputFile]
     recipe: dict[str, Any]
     digest: str
-    kept: dict[Shard, Receipt]
-    previous: dict[str, Any] | None
-    recorded: bool
+    earlier: str | None = None
+    kept: dict[Shard, Receipt] = field(default_factory=dict)
+    made_of: dict[str, Any] | None = None
+    previous: dict[str, Any] | None = None
+    recorded: bool = False
+    fingerprint: str | None = None
+    replaces: bool = False
     lost: frozenset[Shard] = frozenset()
     valid: dict[Shard, Receipt] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -85,6 +94,54 @@ class Node:
     def name(self) -> str:
         """The verb."""
         return self.stage.name
+
+    @property
+    def placed(self) -> bool:
+        """Whether the name of its folder is known."""
+        return _TASK8 not in self.folder
+
+    def place(self, folder: str) -> None:
+        """Take a folder, with what was left there."""
+        before = self.folder
+        self.ledger = replace(self.ledger, folder=folder)
+        self.outputs = {
+            name: replace(file, path=file.path.replace(before, folder)) for name, file in self.outputs.items()
+        }
+        self.look()
+
+    def look(self) -> None:
+        """Find out what was left in the stage's folder."""
+        found = self.ledger.read_record()
+        if found is not None and not all(_is_of(receipt, self.stage, self.outputs) for receipt in found.receipts):
+            found = None  # of another place, from before records said which they are of
+        read = self.ledger.read_receipts() if found is None else found.receipts
+        receipts = {receipt.shard: receipt for receipt in read if _is_of(receipt, self.stage, self.outputs)}
+        self.sizes = _sizes(self.ledger.storage, self.folder, receipts.values())
+        self.lost = frozenset(shard for shard in receipts if self.ledger.receipt_path(shard) not in self.sizes)
+        self.kept = {shard: receipt for shard, receipt in receipts.items() if shard not in self.lost}
+        self.made_of = None if found is None else found.recipe
+        self.previous = self.made_of or _latest_recipe(self.stage, self.ledger)
+        stands = found is not None and not self.lost and _page_stands(self.ledger, self.stage, found)
+        self.recorded = stands and self.made_of == self.recipe
+
+    def holder(self) -> str | None:
+        """Fingerprint of the task whose work, done or stopped, lies in the folder of a stage that is history."""
+        assert self.stage.history is not None, "other work is made anew in its place"
+        if (receipt := self.kept.get(None)) is not None:
+            return receipt.fingerprint
+        return self.stage.history.stopped(self.ledger.storage, self.outputs[CHECKPOINT].at(None))
+
+    def require_free(self) -> None:
+        """See that no other work lies where this stage would leave its own, as far as that is known by now.
+
+        Raises:
+            UsageError: other work that is history does.
+        """
+        if self.stage.history is None or self.replaces or self.holder() in (None, self.fingerprint):
+            return
+        if self.fingerprint is not None or self.made_of not in (None, self.recipe):
+            storage, left = self.ledger.storage, {self.name: self.files(self.kept.values())}
+            raise self.stage.history.refusal(Inputs(storage, self.name, left))
 
     def receipts(self) -> tuple[Receipt, ...]:
         """Receipts that are up to date: shards in order, then the part without shard."""
@@ -130,6 +187,8 @@ class Node:
         if self.lost if self.stage.decides_shards else task.shard in self.lost:
             return ["receipt gone"]
         if receipt is None:
+            if self.stage.history is not None and self.previous == self.recipe:
+                return ["input changed"]  # since the run in another folder
             return ["new rows" if task.shard is not None and self.previous is not None else "missing"]
         if receipt.fingerprint != task.fingerprint:
             return ["input changed"]
@@ -173,27 +232,17 @@ def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
         digits[f"{{{stage.name}}}"] = digits["{fp8}"] = digest[:FP8]
         ledger = Ledger(storage, stage.name, _filled(stage.folder, digits), _filled(stage.record, digits))
         digits["{folder}"] = ledger.folder
-        outputs = {name: replace(file, path=_filled(file.path, digits)) for name, file in stage.outputs.items()}
-        found = ledger.read_record()
-        if found is not None and not all(_is_of(receipt, stage, outputs) for receipt in found.receipts):
-            found = None  # of another place, from before records said which they are of
-        read = ledger.read_receipts() if found is None else found.receipts
-        receipts = {receipt.shard: receipt for receipt in read if _is_of(receipt, stage, outputs)}
-        sizes = _sizes(storage, ledger.folder, receipts.values())
-        lost = frozenset(shard for shard in receipts if ledger.receipt_path(shard) not in sizes)
+        earlier = None if stage.history is None else stage.history.earlier
         graph[stage.name] = Node(
             stage=stage,
             ledger=ledger,
-            outputs=outputs,
+            outputs={name: replace(file, path=_filled(file.path, digits)) for name, file in stage.outputs.items()},
             recipe=document,
             digest=digest,
-            kept={shard: receipt for shard, receipt in receipts.items() if shard not in lost},
-            previous=found.recipe if found else _latest_recipe(stage, ledger),
-            recorded=found is not None and found.recipe == document and not lost and _page_stands(ledger, stage, found),
-            lost=lost,
-            sizes=sizes,
+            earlier=None if earlier is None else _filled(earlier, digits),
             expected=None if stage.shard_wise or stage.decides_shards else 1,
         )
+        graph[stage.name].look()
     return graph
 
 
@@ -267,8 +316,24 @@ class Frontier:
             if shard in self._offered[node.name] or (task := _pending(node, shard, self.graph)) is None:
                 continue
             self._offered[node.name].add(shard)
+            self._place(node, task)
             self._recall(node, task)
             yield node, task
+
+    def _place(self, node: Node, task: PendingTask) -> None:
+        """Give a stage that is history, and those that share its folder, the folder of its task."""
+        if node.stage.history is None:
+            return
+        node.fingerprint, open_name = task.fingerprint, node.folder
+        if node.placed:
+            return
+        if node.earlier is not None:
+            node.place(node.earlier)
+        if node.earlier is None or node.holder() != task.fingerprint:
+            node.place(open_name.replace(_TASK8, task.fingerprint[:FP8]))
+        for other in self.graph.values():
+            if other.folder == open_name:
+                other.place(node.folder)
 
     def _recall(self, node: Node, task: PendingTask) -> None:
         """Mark a task to run again where files of it were dropped and the stage that reads them has to run again."""
@@ -349,11 +414,24 @@ def _sizes(storage: Storage, own: str, receipts: Iterable[Receipt]) -> dict[str,
 
 def _latest_recipe(stage: Stage, ledger: Ledger) -> dict[str, Any] | None:
     """Recipe of the newest record of this stage under other settings, to tell what changed."""
+    newest = next(_recorded(stage, ledger), None)
+    found = newest.read_record() if newest else None
+    return found.recipe if found else None
+
+
+def latest_of_recipe(node: Node) -> str | None:
+    """The folder in which a stage was last completed with the same settings, over whatever data; None for nowhere."""
+    for ledger in _recorded(node.stage, node.ledger):
+        found = ledger.read_record()
+        if found is not None and found.recipe == node.recipe:
+            return ledger.folder
+    return None
+
+
+def _recorded(stage: Stage, ledger: Ledger) -> Iterator[Ledger]:
+    """Where records of a stage lie, of whatever settings, the newest first."""
     first, *rest = ledger.folder.split("/")
     pattern = "/".join([first, *("*" for _ in rest), re.sub(r".*\}", "*", f"{stage.record}.parquet")])
-    newest = ledger.storage.newest(pattern)
-    if newest is None:
-        return None
-    folder, _, name = newest.rpartition("/")
-    found = replace(ledger, folder=folder, record=name.removesuffix(".parquet")).read_record()
-    return found.recipe if found else None
+    for path in ledger.storage.by_age(pattern):
+        folder, _, name = path.rpartition("/")
+        yield replace(ledger, folder=folder, record=name.removesuffix(".parquet"))

@@ -198,6 +198,15 @@ def ledgers(storage: Storage) -> Iterator[Ledger]:
         yield from (Ledger(storage, "", folder, record) for record in sorted(records))  # of whichever stage
 
 
+def clear(storage: Storage, folder: str) -> None:
+    """Remove what stages left in a folder, receipts first: no old figure stands beside what takes its place."""
+    for ledger in ledgers(storage):
+        if ledger.folder == folder:
+            files = [file.path for file in ledger.audit().files]
+            for path in (ledger.record_path, *ledger._receipt_paths(), *files):
+                storage.remove(path)
+
+
 def written(receipt: Receipt, path: str) -> bytes:
     """A receipt as it stands in its file at a path: JSON that carries the hash of its own bytes there."""
     text = json.dumps({**receipt.model_dump(mode="json"), _HASH_KEY: own_hash.BLANK}, indent=1, ensure_ascii=False)

@@ -119,8 +119,17 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph) -> StagePlan:
         again_rows=sum(receipt.rows for receipt in dropped),
         again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
         other_versions=tuple(sorted(other)),
-        notes=(*node.notes, *(receipt.note for receipt in receipts if receipt.note)),
+        notes=(*node.notes, *_place_notes(node, to_run), *(receipt.note for receipt in receipts if receipt.note)),
     )
+
+
+def _place_notes(node: Node, to_run: int | None) -> list[str]:
+    """Where work will lie that leaves what is there as it is."""
+    if node.stage.history is None or to_run == 0:
+        return []
+    if not node.placed:
+        return ["its folder gets its name once all that it reads is up to date"]
+    return [f"in {node.folder}"]
 
 
 def _expected_s(node: Node, to_run: int | None) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage
+from schemas.errors import UsageError
 
 CHECKPOINT = "checkpoint"  # name of the output in which a task that was stopped keeps what it needs to go on
 RECORD = "stage"  # the usual stem of a stage record; where several lie in one folder their stems end with ".stage"
@@ -96,6 +97,21 @@ class Page:
     text: Callable[[Inputs], str]
 
 
+@dataclass(frozen=True)
+class History:
+    """Of work that other work does not replace in silence: how one tells what lies in a folder, and refuses it.
+
+    Attributes:
+        stopped: of a checkpoint, by its path, the fingerprint of the task that left it; None where nobody can tell.
+        refusal: the error about a folder that holds other work, of what is left there.
+        earlier: the folder as it was named before; the same work that lies there stays there. May hold `{fp8}`.
+    """
+
+    stopped: Callable[[Storage, str], str | None]
+    refusal: Callable[[Inputs], UsageError]
+    earlier: str | None = None
+
+
 Service = Callable[[], AbstractContextManager[Mapping[str, str]]]
 Place = Literal["io", "compute", "gpu", "gpu-or-compute", "process"]
 Edge = Literal["shard", "whole", "all"]
@@ -126,7 +142,8 @@ class Stage:
         place: where a task runs: an `io`, `compute` or `gpu` worker of the cluster, a GPU if there is one
             (`gpu-or-compute`), or a `process` of its own.
         folder: where the outputs lie, below the data set's folder; may hold `{fp8}`, the first 8 digits of the stage's
-            own recipe, `{train}`, those of a stage upstream, or `{train.folder}`, the whole folder of that stage.
+            own recipe, `{train}`, those of a stage upstream, or `{train.folder}`, the whole folder of that stage; where
+            the stage is `history`, also `{task8}`, those of the fingerprint of its one task, of settings and data.
         record: stem of the stage record (`stage.parquet`) and of the receipt of a task without shard (`stage.json`);
             may hold the same.
         reads: the one part of a stage upstream whose content counts, where that is not all of it.
@@ -138,6 +155,7 @@ class Stage:
         prunes: that output of a shard is dropped as soon as this stage has done the shard.
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
         page: about all that it left.
+        history: of a stage of one task whose work stays where settings or data change; None where it is made anew.
         require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
             not come to an end on this machine or with these settings.
     """
@@ -158,6 +176,7 @@ class Stage:
     prunes: bool = False
     service: Service | None = None
     page: Page | None = None
+    history: History | None = None
     require: Callable[[str | None], None] | None = None
 
     @property

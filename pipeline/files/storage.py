@@ -151,10 +151,13 @@ class Storage:
 
     def newest(self, pattern: str) -> str | None:
         """Path of the file last committed among those that match a glob pattern, or None."""
+        return next(iter(self.by_age(pattern)), None)
+
+    def by_age(self, pattern: str) -> list[str]:
+        """Paths of the files that match a glob pattern, the one last committed first."""
         found = [path for path in Path(self.root).glob(pattern) if path.suffix != TEMPORARY_SUFFIX]
-        if not found:
-            return None
-        return max(found, key=lambda path: path.stat().st_mtime_ns).relative_to(self.root).as_posix()
+        ordered = sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return [path.relative_to(self.root).as_posix() for path in ordered]
 
     def sha256(self, path: str) -> str:
         """Hash of a file's bytes, 64 hex digits.

@@ -33,7 +33,7 @@ from schemas.config import Config, DownloadConfig
 from schemas.datasets import DatasetSection
 from schemas.errors import PipelineError
 from schemas.section import content, recipe
-from schemas.tables import ANNOTATIONS, INDEX, LABELS, RECORDS
+from schemas.tables import ANNOTATIONS, INDEX, LABELS, LOCAL_SOURCE, LOCATION, RECORDS
 
 VERSION = 2
 
@@ -48,11 +48,13 @@ _TOMBSTONE = -1  # in place of a record's number
 
 
 # Parts of a shard's content, for stages that read no labels (`Stage.reads`). `files` is the whole index table: a local
-# file that was touched may hold other bytes, so download looks again. `places`, and the content as a whole, leave out
-# size and time
-# of local files: the download's own content says whether the bytes are others. A touch costs a look, no training.
+# file that was touched or moved may hold other bytes, so download looks again. `places`, and the content as a whole,
+# leave out path, size and time of local files: the download's own content says whether the bytes are others. A touch or
+# a move costs a look, no training. `labelled` is `places` and which images anybody labelled.
 FILES = "files"
 PLACES = "places"
+LABELLED = "labelled"
+_WHOLE = ""  # beside them, the content as a whole
 _FILE_STAMP = ["size_bytes", "modified_ns"]
 
 
@@ -162,6 +164,7 @@ class _Shard:
     def write(self, records: TableSpool, labels: pa.Array) -> Output:
         """Write what differs from the files that stand."""
         standing = _standing(self.task, "index", self.number) if self.known else None
+        annotated = _standing(self.task, "annotations", self.number) if self.known else None
         listed = records.rows(self.places[self.places != _TOMBSTONE])
         index, annotations = _index_rows(listed), _annotation_rows(listed, labels)
         if standing is not None and (self.places == _TOMBSTONE).any():
@@ -169,21 +172,34 @@ class _Shard:
             index = self._in_order(index, _tombstones(gone))
             annotations = self._in_order(annotations, _no_annotations(gone))
         changed = {} if standing is not None and index.equals(standing) else {"index": index}
-        if not self.known or annotations != _standing(self.task, "annotations", self.number):
+        if annotated is None or annotations != annotated:
             changed["annotations"] = annotations
+        contents = said = self._said()
+        if changed or not said:
+            contents = _contents(index, annotations)
+        if changed and said and standing is not None and annotated is not None:
+            # Parquet has another name for the items of lists, which is part of a hash.
+            before = _contents(standing.cast(INDEX), annotated.cast(ANNOTATIONS))
+            contents = _as_said(said, before, contents)
         if changed:
             withdraw(self.task, self.number)
         for name, table in changed.items():
             write_table(self.task.storage, self.task.path(name, self.number), table)
-        places = index.drop_columns(_FILE_STAMP)
         return Output(
             files=("index", "annotations"),
             rows=index.num_rows,
             shard=self.number,
             counts=_counts(index, annotations),
-            content=content_hash(places, annotations),
-            parts={FILES: content_hash(index), PLACES: content_hash(places)},
+            content=contents.pop(_WHOLE),
+            parts=contents,
         )
+
+    def _said(self) -> dict[str, str]:
+        """The hashes of what stands, as its receipt says them; empty where it has none."""
+        if not self.task.inputs.has("index", self.number):
+            return {}
+        receipt = self.task.inputs.receipt("index", self.number)
+        return {_WHOLE: receipt.content, **receipt.parts}
 
     def _in_order(self, listed: pa.Table, gone: pa.Table) -> pa.Table:
         """Both kinds of rows, each where it belongs."""
@@ -191,6 +207,44 @@ class _Shard:
             [np.flatnonzero(self.places != _TOMBSTONE), np.flatnonzero(self.places == _TOMBSTONE)]
         )
         return pa.concat_tables([listed, gone]).take(pa.array(np.argsort(belongs_at))).combine_chunks()
+
+
+def _contents(index: pa.Table, annotations: pa.Table) -> dict[str, str]:
+    """Hashes of what the stages after this one depend on: of all of it, and of its parts."""
+    places = _without_paths(index.drop_columns(_FILE_STAMP))
+    labelled = places.append_column("labelled", annotations["positive"].is_valid())
+    return {
+        _WHOLE: content_hash(places, annotations),
+        FILES: content_hash(index),
+        PLACES: content_hash(places),
+        LABELLED: content_hash(labelled),
+    }
+
+
+def _without_paths(index: pa.Table) -> pa.Table:
+    """The table without the paths of local files, so that data that were moved are the same data."""
+    column = index.schema.get_field_index("locations")
+    lists = index["locations"].combine_chunks()
+    places = lists.flatten()
+    address = pc.if_else(pc.equal(places.field("source"), LOCAL_SOURCE), None, places.field("address"))
+    fields = [address if field.name == "address" else places.field(field.name) for field in LOCATION]
+    pathless = _lists(lists, pa.StructArray.from_arrays(fields, fields=list(LOCATION)))
+    return index.set_column(column, index.schema.field(column), pathless)
+
+
+def _as_said(said: Mapping[str, str], before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of a shard, each as its receipt said it where nothing changed that it counts.
+
+    Versions before counted paths of local files, and knew fewer parts: what was made of their shards stays valid.
+
+    Args:
+        said: by the receipt of what stands.
+        before: of what stands, as they are counted now.
+        now: of what is to stand.
+    """
+    if before[_WHOLE] == now[_WHOLE]:
+        now = {name: now[name] for name in said}
+    return {name: said[name] if name in said and before[name] == hashed else hashed for name, hashed in now.items()}
 
 
 def _known_ids(task: Task) -> dict[int, pa.ChunkedArray]:
@@ -278,7 +332,7 @@ def _grow_labels(task: Task, labels: Sequence[Label], left_out: Mapping[str, int
         files=("labels",),
         rows=len(table),
         content=content_hash(table, roles),
-        parts=dict.fromkeys((FILES, PLACES), "no images"),
+        parts=dict.fromkeys((FILES, PLACES, LABELLED), "no images"),
         facts={"labels": len(labels), "left_out": {kind: count for kind, count in left_out.items() if count}},
     )
     return table["label_id"].combine_chunks(), output
@@ -325,9 +379,14 @@ def _label_indices(names: pa.Array, labels: pa.Array) -> pa.Array:
             hint="If its files changed just now, run the same command again:",
             run=AGAIN,
         )
-    lengths = pc.list_value_length(names).fill_null(0).to_numpy()
+    return _lists(names, indices)
+
+
+def _lists(like: pa.Array, values: pa.Array) -> pa.Array:
+    """Values in lists as long as these are, and null where these are."""
+    lengths = pc.list_value_length(like).fill_null(0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, indices, mask=names.is_null())
+    return pa.ListArray.from_arrays(offsets, values, mask=like.is_null())
 
 
 def _counts(index: pa.Table, annotations: pa.Table) -> dict[str, int]:

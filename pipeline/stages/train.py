@@ -9,6 +9,7 @@ No annotation of an unseen label is read into anything here: the label space is 
 import json
 import logging
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.backbones import describe
+from pipeline.engine.fingerprint import changes
 from pipeline.engine.sources import Sources
-from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
-from pipeline.files.inputs import OutputFile
+from pipeline.engine.task import CHECKPOINT, History, Output, Stage, Task
+from pipeline.files.inputs import Inputs, OutputFile
+from pipeline.files.storage import Storage
 from pipeline.machine.device import require_device
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
@@ -26,7 +29,7 @@ from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
 from schemas.features import MapSpec, map_named
-from schemas.section import recipe
+from schemas.section import is_recipe, recipe
 from schemas.status import ImageSplit
 
 if TYPE_CHECKING:
@@ -84,10 +87,14 @@ class _Learnt:
 
 
 def stage(config: Config, sources: Sources) -> Stage:
-    """The stage of these settings."""
+    """The stage of these settings.
+
+    A run is history: its folder is named after settings and data, so that another one leaves it as it is. Before, the
+    settings alone gave the name; a run that lies there stays there.
+    """
     del sources  # nothing from outside shapes it
     MODELS.require(config.model.name)
-    named = f"{config.model.name}-{config.model.preset}-{{fp8}}"
+    named = f"runs/{config.model.name}-{config.model.preset}"
     return Stage(
         name="train",
         version=VERSION,
@@ -108,8 +115,9 @@ def stage(config: Config, sources: Sources) -> Stage:
             CHECKPOINT: OutputFile("{folder}/checkpoint/last.safetensors"),
         },
         place="process",
-        folder=f"runs/{config.train.run or named}",
+        folder=f"runs/{config.train.run}" if config.train.run else f"{named}-{{task8}}",
         record="train.stage",
+        history=History(_stopped, partial(_refusal, config), None if config.train.run else f"{named}-{{fp8}}"),
         require=partial(_require, config),
     )
 
@@ -154,6 +162,40 @@ def training_toml(config: Config) -> str:
 
     sections = {"dataset", "download", "backbone", "extract", "store", "embed", "split", "model", "train"}
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, include=sections))
+
+
+def _stopped(storage: Storage, path: str) -> str | None:
+    """Fingerprint of the training that was stopped and left this checkpoint; None where nobody can tell."""
+    if not storage.exists(path):
+        return None
+    from pipeline.training import checkpoint  # with torch, which a plan does without
+
+    return checkpoint.left_by(storage, path)
+
+
+def _refusal(config: Config, left: Inputs) -> UsageError:
+    """The error about a folder with a name of its own that holds another run, with what differs."""
+    other = "a training that was stopped, with other settings or data"
+    if left.has("train"):
+        before = _shaping(config, left.read("train", "config").decode())
+        told = "; ".join(changes(before, _shaping(config, training_toml(config))))
+        other = f"a run with other settings ({told})" if told else "a run over other data, or of another version"
+    return UsageError(
+        f"train: {left.folder('train')} holds {other};",
+        expected="the same, or none",
+        hint="Runs stay as they are. Give this one another name by train.run, or replace that one:",
+        run=Command(words=("--replace",), dataset=left.dataset),
+    )
+
+
+def _shaping(config: Config, text: str) -> dict[str, Any]:
+    """The settings in a TOML text that belong to recipes, by dotted key."""
+    return {
+        f"{name}.{key}": value
+        for name, section in tomllib.loads(text).items()
+        for key, value in section.items()
+        if is_recipe(getattr(config, name), key)
+    }
 
 
 def run(task: Task) -> list[Output]:

@@ -96,6 +96,14 @@ def save(storage: Storage, path: str, fingerprint: str, learner: Learner, progre
         own_hash.fill(temporary, path)
 
 
+def left_by(storage: Storage, path: str) -> str | None:
+    """Fingerprint of the task that left a checkpoint; None where there is none, or none that can be read."""
+    try:
+        return str(_document(storage.read(path))["fingerprint"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+
+
 def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> Progress | None:
     """Fill a learner and torch's random state from a checkpoint.
 
@@ -109,8 +117,7 @@ def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> 
         return None
     data = storage.read(path)
     try:
-        header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")])
-        document = json.loads(header["__metadata__"][METADATA_KEY])
+        document = _document(data)
         whole = own_hash.is_whole(data, path)
         if whole is None and "hash" not in document:
             logger.warning("%s carries no hash of its own: nobody can tell whether it is whole; starting anew", path)
@@ -123,6 +130,13 @@ def restore(storage: Storage, path: str, fingerprint: str, learner: Learner) -> 
         return Progress(**document["progress"])
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:  # another version wrote it
         raise _damaged(storage, path, f"{type(error).__name__}: {error}") from error
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    """What a checkpoint says of itself in the header of its file."""
+    header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")])
+    document: dict[str, Any] = json.loads(header["__metadata__"][METADATA_KEY])
+    return document
 
 
 def _damaged(storage: Storage, path: str, damage: str) -> IntegrityError:

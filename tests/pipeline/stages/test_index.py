@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from stage_tasks import inputs, sealed
@@ -45,10 +46,13 @@ class Work:
         )
         return task_of("index", self.root, index.Settings(config))
 
-    def index(self, images: Rows, unseen: Sequence[str] = ()) -> dict[int | None, Output]:
+    def lists(self, images: Rows, unseen: Sequence[str] = ()) -> None:
         lines = [f"http://h/{image},{labels}" for image, labels in images.items()]
         (self.path / "l.csv").write_text("\n".join(["image,labels", *lines, ""]))
         (self.path / "u.txt").write_text("\n".join(unseen))
+
+    def index(self, images: Rows, unseen: Sequence[str] = ()) -> dict[int | None, Output]:
+        self.lists(images, unseen)
         return {output.shard: output for output in index.run(self.task)}
 
     def rows(self, kind: str = "index") -> list[list[dict[str, Any]]]:
@@ -251,6 +255,48 @@ def test_a_touched_or_rewritten_local_file_counts_for_the_download_and_for_nothi
     renamed = run()
     assert renamed.parts[index.PLACES] != outputs[0].parts[index.PLACES]
     assert renamed.content != outputs[0].content
+
+
+def test_a_moved_folder_counts_for_the_download_and_for_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before/a.jpg").write_bytes(b"1")
+
+    def run(folder: str) -> Output:
+        task = task_of("index", tmp_path / "work", index.Settings(FolderDataset(folders=(str(tmp_path / folder),))))
+        return next(output for output in index.run(task) if output.shard == 0)
+
+    before = run("before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    after = run("after")
+    (row,) = pq.read_table(tmp_path / "work/index/shard-00000.parquet").to_pylist()
+    assert row["locations"][0]["address"] == str(tmp_path / "after/a.jpg")
+    assert after.content == before.content
+    assert {name for name in after.parts if after.parts[name] != before.parts[name]} == {index.FILES}
+
+
+def test_a_shard_whose_receipt_counts_in_the_way_of_before_keeps_its_hashes_until_it_changes(work: Work) -> None:
+    first = work.index(FIRST)[0]
+    old = replace(first, content="old", parts={index.FILES: "old files", index.PLACES: "old places"})
+
+    def again(images: Rows) -> Output:
+        receipts = {"index": sealed(work.task, [old])}
+        work.lists(images)
+        outputs = index.run(replace(work.task, inputs=inputs(work.root, "index", receipts)))
+        return next(output for output in outputs if output.shard == 0)
+
+    assert again(FIRST) == old
+    labelled = again(FIRST | {"a": "y"})
+    assert labelled.parts == old.parts | {index.LABELLED: first.parts[index.LABELLED]}
+    assert labelled.content not in ("old", first.content)
+
+
+def test_which_images_are_labelled_is_a_part_of_its_own(work: Work) -> None:
+    before, after = work.index(FIRST | {"a": ""})[0], work.index(FIRST)[0]
+    assert after.parts == before.parts
+    some, none = (pa.table({"positive": pa.array(value, pa.list_(pa.int32()))}) for value in ([[1]], [None]))
+    table = pq.read_table(work.root / "index/shard-00001.parquet").slice(0, 1)
+    one, other = (index._contents(table, annotations) for annotations in (some, none))
+    assert {name for name in one if one[name] != other[name]} == {index._WHOLE, index.LABELLED}
 
 
 def test_new_annotations_count_for_neither_download_nor_extract(work: Work) -> None:

@@ -1,0 +1,107 @@
+"""A project that was copied to another place, photos and work folder with it; and one photo more."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import flow
+from pipeline.commands.outcome import Result
+from pipeline.settings.layers import configuration
+from schemas.config import Config
+
+TOML = """
+dataset = {name = "folder", folders = ["photos"], labels = "labels.csv", unseen = "unseen.txt", shard_images = 4}
+backbone = {name = "tiny", weights = "random:0", input_px = 32}
+embed = {vectors = "words.txt"}
+split = {test_fraction = 0.4, validation_fraction = 0.0}
+model = {name = "ridge", strength = 1.0}
+engine = {threads = 1}
+"""
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with settings, photos, lists and vectors, and the work folder in it."""
+
+    folder: Path
+    scheduler: str
+
+    def config(self, *sets: str) -> Config:
+        return configuration(None, self.folder / "biam-pipe.toml", {}, sets, self.folder / "work")
+
+    def run(self, *sets: str, last: str = "report") -> Result:
+        return flow.run(
+            self.config(*sets), self.folder / "work", flow.Request(last, scheduler=self.scheduler, quiet=True)
+        )
+
+    def add(self, colour: str, number: int) -> None:
+        name = f"{colour}{number}.png"
+        Image.fromarray(np.full((32, 32, 3), COLOURS[colour], np.uint8) + np.uint8(number)).save(
+            self.folder / "photos" / name
+        )
+        with (self.folder / "labels.csv").open("a") as file:
+            file.write(f"{name},{colour}\n")
+
+    def files(self) -> dict[str, bytes]:
+        found = (path for path in (self.folder / "work").rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """Twelve photos of three colours. Its stages run in threads: to start the workers of a cluster takes seconds."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", processes=False) as cluster:
+        yield written(Project(tmp_path / "here", cluster.scheduler_address))
+
+
+def written(made: Project) -> Project:
+    (made.folder / "photos").mkdir(parents=True)
+    (made.folder / "biam-pipe.toml").write_text(TOML)
+    (made.folder / "labels.csv").write_text("image,labels\n")
+    (made.folder / "unseen.txt").write_text("blue\n")
+    words = (" ".join([name, *map(str, colour)]) for name, colour in COLOURS.items())
+    (made.folder / "words.txt").write_text("\n".join(words))
+    for colour in COLOURS:
+        for number in range(4):
+            made.add(colour, number)
+    return made
+
+
+def test_a_copy_keeps_features_training_and_report_and_one_photo_more_is_another_run(
+    project: Project, tmp_path: Path
+) -> None:
+    done = project.run().stages
+    assert [line.name for line in done if line.counts.get("ok") == 12] == ["download", "extract"]
+    before = project.files()
+
+    copy = replace(project, folder=tmp_path / "there")
+    shutil.copytree(project.folder, copy.folder)
+    shutil.rmtree(project.folder)
+    assert copy.run().ran == {"index": 1, "download": 3}
+    after = copy.files()
+    changed = {name.split("/")[2] for name in after if after[name] != before.get(name)}
+    assert changed == {"downloads", "index", "sources.json"}
+    assert flow.verify(copy.config(), copy.folder / "work").files.problems == ()
+
+    elsewhere = tmp_path / "elsewhere/words.txt"
+    elsewhere.parent.mkdir()
+    (copy.folder / "words.txt").rename(elsewhere)
+    moved = f"embed.vectors={elsewhere}"
+    assert copy.run(moved).ran == {}
+    after = copy.files()
+    assert str(elsewhere) in after["work/folder/sources.json"].decode()
+    assert copy.run(moved).ran == {}
+    assert copy.files() == after
+
+    copy.add("red", 9)
+    assert copy.run(moved, last="train").ran == {"index": 1, "download": 1, "extract": 1, "split": 1, "train": 1}
+    runs = {name: data for name, data in copy.files().items() if "/runs/" in name}
+    assert runs.items() > {name: data for name, data in before.items() if "/runs/" in name}.items()
