@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.datasets.label import Label
+    from pipeline.datasets.listing import Listing
 
 
 class DataSet(Protocol):
@@ -18,7 +19,8 @@ class DataSet(Protocol):
 
     Attributes:
         SETTINGS: class of that section, with defaults. Its `published` says whether images lie where their publisher
-            put them; else opt-outs of their owners are respected.
+            put them; else opt-outs of their owners are respected. Its `labels_here` says whether `labels` reads no file
+            that would have to be fetched first.
     """
 
     SETTINGS: ClassVar[type[DatasetSection]]
@@ -26,8 +28,12 @@ class DataSet(Protocol):
     def sources(self, config: Any) -> tuple[str, ...]:
         """Files from outside whose hashes belong to the recipe of the index."""
 
-    def listing(self, config: Any) -> str:
-        """Hash of a look at the outside world (names, sizes, time stamps); "" where there is none."""
+    def listing(self, config: Any) -> "Listing":
+        """A look at the outside world, which must not take long.
+
+        Its digest is equal as long as names, sizes and time stamps are. What else it gives says
+        `pipeline.datasets.listing.Listing`.
+        """
 
     def labels(self, config: Any) -> "list[Label]":
         """The label space in its official order, with the roles that labels have in `config.task`."""

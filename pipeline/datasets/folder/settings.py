@@ -1,6 +1,6 @@
 """Settings of the data set `folder`."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from schemas.datasets import DatasetSection
 from schemas.section import Content, Names, Older, Recipe
@@ -9,6 +9,8 @@ from schemas.values import Positive, Texts
 
 class FolderDataset(DatasetSection):
     """A user's own images: folders on disk and addresses in a CSV file."""
+
+    labels_here: ClassVar[bool] = True
 
     name: Recipe[str] = "folder"
     folders: Annotated[Content[Texts], Names.FILES] = ()
