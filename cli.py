@@ -159,7 +159,9 @@ def plan_command(
     retry = flow.failed_statuses(retry_failed)
     request = flow.Request("report", scheduler=scheduler, retry=retry, replace=replace_run)
     lines = flow.plan(where.load(), where.work, request)
-    _print_json({"stages": [asdict(line) for line in lines]}) if as_json else _print(console.plan_lines(lines))
+    disks = flow.disks(lines)
+    told = {"stages": [asdict(line) for line in lines], "disks": [asdict(disk) for disk in disks]}
+    _print_json(told) if as_json else _print(console.plan_lines(lines, disks))
 
 
 @app.command("status")

@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.measured import biam_pipe
-from pipeline.commands.status import under_way_s
-from schemas.receipts import Receipt
+from schemas.receipts import Receipt, under_way_s
 
 DISTINCT = 64
 

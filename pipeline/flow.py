@@ -26,7 +26,7 @@ from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
 from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
-from pipeline.engine.plan import StagePlan, refuse_missing_input
+from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room
 from pipeline.engine.plan import plan as plan_graph
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import nothing_to_drop
@@ -61,6 +61,7 @@ __all__ = [
     "check",
     "convert",
     "deadline",
+    "disks",
     "failed",
     "failed_statuses",
     "import_settings",
@@ -103,6 +104,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     _tell_new_deal(graph)
+    require_room(lines)
     with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
         sweep_scratch()
@@ -140,6 +142,7 @@ def status(config: Config, work: Path) -> WorkStatus:
             run=Command("run", dataset=config.dataset.name),
         )
     graph, _ = _graph(config, storage, "report")
+    plan_graph(graph)  # marks what is up to date
     return status_of(graph, storage)
 
 

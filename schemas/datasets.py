@@ -14,6 +14,7 @@ class DatasetSection(Section):
     split_by_content: ClassVar[bool] = False  # equal images share a split, as their bytes are hashed, not their ids
     own_protocol: ClassVar[str] = "nuswide"  # by which the data set is evaluated where the settings name none
     published: ClassVar[bool] = False  # its images lie where their publisher put them, not where a user's list says
+    labels_here: ClassVar[bool] = False  # its labels are told by the settings, or by files of this machine
     released_name: ClassVar[str | None] = None  # how the authors of BiAM begin the names of its feature files
 
     name: Recipe[str]

@@ -89,6 +89,15 @@ def totals(receipts: Collection[Receipt]) -> Totals:
     )
 
 
+def under_way_s(receipts: Iterable[Receipt]) -> float:
+    """Seconds in which at least one of the tasks behind these receipts was under way."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted((receipt.started_at, receipt.started_at + receipt.seconds) for receipt in receipts):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
 def status_counts(receipts: Iterable[Receipt]) -> Counter[str]:
     """Rows by status over receipts of one stage."""
     counts: Counter[str] = Counter()

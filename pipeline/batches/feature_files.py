@@ -1,21 +1,35 @@
 """The files of a stage that gives features: a shard of a store, the spec of all of them, and the card."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from pipeline.backbones import describe, weights
-from pipeline.engine.task import Output, Page, Task
+from pipeline.engine.task import Estimate, Output, Page, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.stores import STORES
 from pipeline.stores.content import spec_content
 from schemas.config import BackboneConfig, StoreConfig
-from schemas.features import FeatureSpec
+from schemas.features import FeatureSpec, MapSpec
 from schemas.receipts import status_counts
+
+_ROW_BYTES = 300  # of a row beside its maps: id, status, and what a store adds to each map
 
 
 def outputs(config: StoreConfig) -> dict[str, OutputFile]:
     """By name: `features` of each shard, and the `spec` of all."""
     suffix = STORES.load(config.name).SUFFIX
     return {"features": OutputFile(f"{{folder}}/{{shard}}{suffix}"), "spec": OutputFile("{folder}/spec.json")}
+
+
+def estimate(maps: Sequence[MapSpec], config: StoreConfig, facts: Mapping[str, Any]) -> Estimate:
+    """What shards of these maps take: how far they are compressed, only a shard tells."""
+    smaller = () if config.compression == "zstd" else ("store.compression=zstd",)
+    return Estimate(
+        row_bytes=sum(each.size_bytes for each in maps) + _ROW_BYTES,
+        at_most=config.compression != "none",
+        savings=("fewer or smaller maps (backbone.layers)", *smaller),
+    )
 
 
 def leave_spec(task: Task, spec: FeatureSpec) -> Output:

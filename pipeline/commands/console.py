@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pipeline.commands.failures import Failure
     from pipeline.commands.outcome import Result, Verified
     from pipeline.commands.predict import Prediction
-    from pipeline.commands.status import StageStatus, WorkStatus
+    from pipeline.commands.status import StageStatus, Totals, WorkStatus
+    from pipeline.engine.forecast import Disk, Forecast
     from pipeline.engine.plan import StagePlan
     from pipeline.files.lock import Writer
 
@@ -69,20 +70,49 @@ def metric_lines(name: str, section: Mapping[str, Any], notes: Iterable[str] | N
         yield f"NOTE: {note}"
 
 
-def plan_lines(plan: Sequence["StagePlan"]) -> Iterator[str]:
-    """What a run would do, a line for each stage."""
+def plan_lines(plan: Sequence["StagePlan"], disks: Sequence["Disk"]) -> Iterator[str]:
+    """What a run would do, a line for each stage; then what is known of images and labels, and of disk and time."""
     rows = [
         (
             line.name,
             "up to date" if line.up_to_date else f"run {'?' if line.to_run is None else line.to_run}",
             str(line.done),
             size_text(line.size_bytes),
-            "" if line.expected_s is None or line.up_to_date else f"about {rough_duration_text(line.expected_s)}",
+            "" if line.forecast is None else _forecast_cell(line.forecast),
+            "" if line.expected_s is None else f"about {rough_duration_text(line.expected_s)}",
             "; ".join((*line.reasons, *line.notes)) + _again_note(line) + _versions_note(line.other_versions),
         )
         for line in plan
     ]
-    return _table(("stage", "plan", "done", "size", "time", "why"), rows)
+    yield from _table(("stage", "plan", "done", "size", "to write", "time", "why"), rows)
+    for line in plan:
+        yield from _facts_lines(line)
+    yield from (disk.text for disk in disks)
+    if untimed := [line.name for line in plan if line.shard_wise and line.forecast and line.expected_s is None]:
+        yield f"time of {_listed(untimed)}: unknown until the first shard"
+
+
+def _forecast_cell(told: "Forecast") -> str:
+    if told.size_bytes is None:
+        return told.basis
+    return f"{'at most' if told.basis == 'at most' else 'about'} {size_text(told.size_bytes)}"
+
+
+def _facts_lines(line: "StagePlan") -> Iterator[str]:
+    """What is known of the images and their labels."""
+    from pipeline.datasets.census import sentences
+
+    if images := line.facts.get("images", line.rows if line.facts else 0):
+        told = [f"{images:,} images"]
+        told += [f"{size_text(line.facts['size_bytes'])} here"] if line.facts.get("size_bytes") else []
+        texts = {"labelled": "with labels", "without_file": "without a file", "fetched": "at addresses"}
+        told += [f"{line.facts[key]:,} {text}" for key, text in texts.items() if line.facts.get(key)]
+        yield ", ".join(told)
+    yield from sentences(line.facts.get("images_a_label", {}))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def status_lines(status: "WorkStatus") -> Iterator[str]:
@@ -94,8 +124,8 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
             str(line.rows),
             size_text(line.size_bytes),
             rough_duration_text(line.seconds),
-            "" if line.images_per_s is None else f"{line.images_per_s:.0f}",
-            "" if line.bytes_per_s is None else f"{line.bytes_per_s / 1e6:.1f}",
+            "" if line.images_per_s is None else _rate_text(line.images_per_s),
+            "" if line.bytes_per_s is None else _rate_text(line.bytes_per_s / 1e6),
             "" if line.left_s is None else rough_duration_text(line.left_s),
             _counts(line.counts),
         )
@@ -105,12 +135,28 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
     yield from _notes(status.stages)
     if any(line.name == "train" for line in status.stages):
         yield f"run: {status.run or 'its folder gets its name once all that training reads is up to date'}"
+    if status.totals is not None:
+        yield from _totals_lines(status.totals)
     if status.writer is not None:
         yield _writer_line(status.writer)
 
 
 def _notes(stages: Iterable["StageStatus"]) -> Iterator[str]:
     return (f"WARNING: {note}" for line in stages for note in line.notes)
+
+
+def _totals_lines(totals: "Totals") -> Iterator[str]:
+    told = [f"{totals.images:,} images", f"{totals.done:,} done", f"{totals.failed:,} failed"]
+    told += [size_text(totals.size_bytes)]
+    told += [] if totals.left_s is None else [f"{rough_duration_text(totals.left_s)} left"]
+    yield f"total: {', '.join(told)}"
+    if totals.outdated:
+        yield f"not up to date: {', '.join(totals.outdated)} (biam-pipe plan says why)"
+
+
+def _rate_text(rate: float) -> str:
+    """Without a fraction from 10 on; two digits below, so that slow is told from nothing."""
+    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.2g}"
 
 
 def _writer_line(writer: "Writer") -> str:

@@ -1,13 +1,13 @@
 """What is in a work folder, from receipts alone: while a run is going on, after it, or after it died."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.engine.graph import Graph
-from pipeline.engine.plan import plan
+from pipeline.engine.graph import Graph, Node, Shard
 from pipeline.files.lock import Writer, writer
 from pipeline.files.storage import Storage
-from schemas.receipts import Receipt, totals
+from schemas.receipts import Receipt, status_counts, totals, under_way_s
+from schemas.status import FAILURES, ImageStatus
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,28 @@ class StageStatus:
 
 
 @dataclass(frozen=True)
+class Totals:
+    """What all stages come to.
+
+    Attributes:
+        images: that the index lists.
+        done: those with features.
+        failed: those that failed, in the download or later; the others are still to come.
+        size_bytes: of all files that are there.
+        left_s: until all shards of all stages are done, if they go on as they went, side by side; None where nothing is
+            left of them, or nothing known of a stage. What has no shards, such as training, is not in it.
+        outdated: stages that a run with these settings would do some of, or all.
+    """
+
+    images: int
+    done: int
+    failed: int
+    size_bytes: int
+    left_s: float | None
+    outdated: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class WorkStatus:
     """What is in a work folder.
 
@@ -49,20 +71,46 @@ class WorkStatus:
         writer: who writes in it, or died over it; None where nobody does.
         run: folder of the run that these lines are of, whether it is there already or not; None while its name is not
             known, since not all that training reads is up to date.
+        totals: None where there are no stages.
     """
 
     stages: tuple[StageStatus, ...]
     writer: Writer | None
     run: str | None = None
+    totals: Totals | None = None
 
 
 def status(graph: Graph, storage: Storage) -> WorkStatus:
-    """What the receipts of all stages and the lock of a work folder say."""
-    plan(graph)  # the run's folder gets its name by it
-    listed = sum(shard is not None for shard in graph["index"].kept) if "index" in graph else 0
-    stages = (line(node.name, node.kept.values(), listed if node.stage.shard_wise else 0) for node in graph.values())
+    """What the receipts of all stages and the lock of a work folder say.
+
+    For a graph in which what is up to date is known: by that the run's folder gets its name.
+    """
+    listed = sum(shard is not None for shard in graph["index"].kept)
+    shards = {node.name: listed if node.stage.shard_wise else 0 for node in graph.values()}
+    stages = tuple(line(node.name, node.kept.values(), shards[node.name]) for node in graph.values())
     train = graph["train"]
-    return WorkStatus(tuple(stages), writer(storage), storage.shown(train.folder) if train.placed else None)
+    run = storage.shown(train.folder) if train.placed else None
+    return WorkStatus(stages, writer(storage), run, _totals(graph, stages, shards))
+
+
+def _totals(graph: Graph, stages: Sequence[StageStatus], expected: Mapping[str, int]) -> Totals:
+    index = status_counts(_shards(graph["index"]).values())
+    fetched, computed = _shards(graph["download"]), _shards(graph["extract"])
+    furthest = status_counts({**fetched, **computed}.values())
+    unfinished = [stage for stage in stages if stage.shards < expected[stage.name]]
+    left = [stage.left_s for stage in unfinished if stage.left_s is not None]
+    return Totals(
+        images=index.total() - index["removed"],
+        done=status_counts(computed.values())[ImageStatus.OK],
+        failed=sum(furthest[status] for status in FAILURES),
+        size_bytes=sum(stage.size_bytes for stage in stages),
+        left_s=max(left) if left and len(left) == len(unfinished) else None,
+        outdated=tuple(node.name for node in graph.values() if not node.complete),
+    )
+
+
+def _shards(node: Node) -> dict[Shard, Receipt]:
+    return {shard: receipt for shard, receipt in node.kept.items() if shard is not None}
 
 
 def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:
@@ -82,7 +130,7 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
         size_bytes=total.size_bytes,
         counts=dict(total.counts.most_common()),
         seconds=round(total.seconds, 1),
-        images_per_s=round(total.rows / under_way, 1) if under_way else None,
+        images_per_s=_rounded(total.rows / under_way) if under_way else None,
         bytes_per_s=round(fetched / under_way) if under_way and fetched else None,
         left_s=round(under_way / total.shards * (expected - total.shards), 1)
         if under_way and expected > total.shards
@@ -92,10 +140,6 @@ def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageSt
     )
 
 
-def under_way_s(receipts: Collection[Receipt]) -> float:
-    """Seconds in which at least one of the tasks behind these receipts was under way."""
-    total, end = 0.0, float("-inf")
-    for start, stop in sorted((receipt.started_at, receipt.started_at + receipt.seconds) for receipt in receipts):
-        total += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    return total
+def _rounded(rate: float) -> float:
+    """To a tenth; a rate below that to three digits, so that slow is told from nothing."""
+    return round(rate, 1) if rate >= 10 else float(f"{rate:.3g}")

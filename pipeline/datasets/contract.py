@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.datasets.label import Label
+    from pipeline.datasets.listing import Listing
     from pipeline.net.look import OutsideFile
 
 
@@ -21,7 +22,8 @@ class DataSet(Protocol):
         SETTINGS: class of that section, with defaults. Its `published` says whether images lie where their publisher
             put them; else opt-outs of their owners are respected. Its `split_by_content` says whether images are dealt
             to splits by the hash of their bytes, so that equal ones share one: the stage `split` then comes after
-            `download`. Without, they are dealt by their ids. Official splits stay either way.
+            `download`. Without, they are dealt by their ids. Official splits stay either way. Its `labels_here` says
+            whether `labels` reads no file that would have to be fetched first.
     """
 
     SETTINGS: ClassVar[type[DatasetSection]]
@@ -29,8 +31,12 @@ class DataSet(Protocol):
     def sources(self, config: Any) -> tuple[str, ...]:
         """Files from outside whose hashes belong to the recipe of the index."""
 
-    def listing(self, config: Any) -> str:
-        """Hash of a look at the outside world (names, sizes, time stamps); "" where there is none."""
+    def listing(self, config: Any) -> "Listing":
+        """A look at the outside world, which must not take long.
+
+        Its digest is equal as long as names, sizes and time stamps are. What else it gives says
+        `pipeline.datasets.listing.Listing`.
+        """
 
     def labels(self, config: Any) -> "list[Label]":
         """The label space in its official order, with the roles that labels have in `config.task`."""

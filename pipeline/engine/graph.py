@@ -216,6 +216,13 @@ def reader_of(node: Node, graph: Graph) -> Node | None:
     return next((reader for reader in graph.values() if node.name in reader.stage.consumes), None)
 
 
+def root_of(node: Node, graph: Graph) -> Node:
+    """The stage that decides which shards a shard-wise one has."""
+    while not node.stage.decides_shards:
+        node = graph[next(name for name, edge in node.stage.upstream.items() if edge == "shard")]
+    return node
+
+
 def resolve(stages: Sequence[Stage], storage: Storage) -> Graph:
     """Nodes by name, in order; nothing is known to be up to date yet."""
     graph: Graph = {}
@@ -299,7 +306,9 @@ class Frontier:
             if not after.stage.shard_wise:
                 yield from self._offer(after, [None])
                 continue
-            shards = [receipt.shard for receipt in receipts] if edge == "shard" else list(self._root(after).valid)
+            shards = (
+                [receipt.shard for receipt in receipts] if edge == "shard" else list(root_of(after, self.graph).valid)
+            )
             yield from self._offer(after, [shard for shard in shards if shard is not None])
             if after.stage.leaves_whole:
                 yield from self._offer(after, [None])
@@ -308,7 +317,7 @@ class Frontier:
         root.expected = len(root.valid)
         shards = sum(shard is not None for shard in root.valid)
         for node in self.graph.values():
-            if node.stage.shard_wise and self._root(node) is root:
+            if node.stage.shard_wise and root_of(node, self.graph) is root:
                 node.expected = shards + node.stage.leaves_whole
 
     def _offer(self, node: Node, shards: Sequence[Shard]) -> Iterator[tuple[Node, PendingTask]]:
@@ -344,12 +353,6 @@ class Frontier:
         assert wanted is not None, f"{reader.name} waits for more than {node.name} does"
         if reader.keeps(wanted) is None:
             node.again.setdefault(task.shard, f"dropped after use, and {reader.name} needs it again")
-
-    def _root(self, node: Node) -> Node:
-        """The stage that decides which shards there are."""
-        while not node.stage.decides_shards:
-            node = self.graph[next(name for name, edge in node.stage.upstream.items() if edge == "shard")]
-        return node
 
 
 def _pending(

@@ -1,13 +1,19 @@
 """What a run would do, and why, without doing any of it."""
 
+import logging
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from pipeline.engine.forecast import Disk, Forecast, by_device, expected_s, forecast, foreseen
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, reader_of
 from pipeline.engine.ledger import library_versions
 from schemas.command import Command
 from schemas.errors import PipelineError
+from schemas.readable import size_text
+
+_log = logging.getLogger("biam_pipe.plan")
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,15 @@ class StagePlan:
         reasons: why they run, the most frequent first.
         rows: rows in what is up to date.
         size_bytes: size of what is up to date.
-        expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known.
+        expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known, and
+            where nothing of it would run.
         again_rows: rows in files that were dropped after use and have to be made again.
         again_bytes: size of those files.
         notes: what else a user should know of what is up to date.
         other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
+        shard_wise: whether it has a task for each shard, beside which there may be one without.
+        facts: what is known of all that is to be worked on, where the stage decides which shards there are.
+        forecast: what the tasks to run will leave on disk; None where there are none.
     """
 
     name: str
@@ -39,6 +49,9 @@ class StagePlan:
     again_bytes: int
     other_versions: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    shard_wise: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    forecast: Forecast | None = None
 
     @property
     def up_to_date(self) -> bool:
@@ -57,7 +70,8 @@ def plan(graph: Graph) -> list[StagePlan]:
             ready.extend(frontier.done(node, receipts))
         else:
             todo[node.name].append(task)
-    return [_line(node, todo[node.name], graph) for node in graph.values()]
+    facts = foreseen(graph)
+    return [_line(node, todo[node.name], graph, facts) for node in graph.values()]
 
 
 def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, dataset: str) -> None:
@@ -79,6 +93,30 @@ def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, d
     raise not_up_to_date(f"{stage} --only", node, dataset)
 
 
+def disks(plan: Sequence[StagePlan]) -> list[Disk]:
+    """What a run takes of each file system that it writes to."""
+    return by_device({line.name: line.forecast for line in plan if line.forecast is not None})
+
+
+def require_room(plan: Sequence[StagePlan]) -> None:
+    """Warn where a disk may not hold what a run will write.
+
+    Raises:
+        PipelineError: it cannot hold it.
+    """
+    for disk in disks(plan):
+        if disk.verdict == "cannot fit":
+            raise PipelineError(
+                "the disk cannot hold what this run will write",
+                found=f"{size_text(disk.free_bytes)} free",
+                expected=f"about {size_text(disk.added_bytes)}",
+                hint=f"Use {disk.remedy}. See:",
+                run=Command("plan"),
+            )
+        if disk.verdict in ("may not fit", "will not fit"):
+            _log.warning(disk.text)
+
+
 def not_up_to_date(reader: str, node: Node, dataset: str) -> PipelineError:
     """The error about a stage of which tasks are missing.
 
@@ -93,7 +131,7 @@ def not_up_to_date(reader: str, node: Node, dataset: str) -> PipelineError:
     )
 
 
-def _line(node: Node, todo: Sequence[PendingTask], graph: Graph) -> StagePlan:
+def _line(node: Node, todo: Sequence[PendingTask], graph: Graph, facts: Mapping[str, Any]) -> StagePlan:
     receipts = list(node.valid.values())
     reasons = Counter(text for task in todo for text in node.why(task))
     dropped = [receipt for task in todo if (receipt := node.kept.get(task.shard)) and receipt.pruned]
@@ -115,11 +153,14 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph) -> StagePlan:
         reasons=tuple(text for text, _ in reasons.most_common()),
         rows=sum(receipt.rows for receipt in receipts),
         size_bytes=sum(receipt.size_bytes for receipt in receipts),
-        expected_s=_expected_s(node, to_run),
+        expected_s=None if to_run == 0 else expected_s(node, graph),
         again_rows=sum(receipt.rows for receipt in dropped),
         again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
         other_versions=tuple(sorted(other)),
         notes=(*node.notes, *_place_notes(node, to_run), *(receipt.note for receipt in receipts if receipt.note)),
+        shard_wise=node.stage.shard_wise,
+        facts=facts if node.stage.decides_shards else {},
+        forecast=None if to_run == 0 else forecast(node, graph, facts),
     )
 
 
@@ -130,11 +171,3 @@ def _place_notes(node: Node, to_run: int | None) -> list[str]:
     if not node.placed:
         return ["its folder gets its name once all that it reads is up to date"]
     return [f"in {node.folder}"]
-
-
-def _expected_s(node: Node, to_run: int | None) -> float | None:
-    """Mean seconds of the tasks on disk, times the tasks to run."""
-    if not node.kept or to_run is None:
-        return None
-    each = sum(receipt.seconds for receipt in node.kept.values()) / len(node.kept)
-    return round(each * to_run * (len(node.kept) if node.stage.decides_shards else 1), 1)

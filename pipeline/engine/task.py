@@ -112,6 +112,25 @@ class History:
     earlier: str | None = None
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage can tell of what it will leave, before it has left anything.
+
+    Attributes:
+        rows: of all its shards; None where that is not known. For the stage that decides which shards there are.
+        row_bytes: that a row takes on disk; None where only a shard tells.
+        at_most: whether a row may take less than that, nobody knows how much, and never takes more.
+        savings: settings that make it less, for people to read.
+        facts: what else is known, as a receipt has it.
+    """
+
+    rows: int | None = None
+    row_bytes: int | None = None
+    at_most: bool = False
+    savings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 Service = Callable[[], AbstractContextManager[Mapping[str, str]]]
 Place = Literal["io", "compute", "gpu", "gpu-or-compute", "process"]
 Edge = Literal["shard", "whole", "all"]
@@ -156,6 +175,8 @@ class Stage:
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
         page: about all that it left.
         history: of a stage of one task whose work stays where settings or data change; None where it is made anew.
+        estimate: for `plan`, called with the facts of the stage that decides which shards there are: those that it
+            foresees, and those of its receipt where it is up to date. None: what it leaves is small.
         require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
             not come to an end on this machine or with these settings.
     """
@@ -177,6 +198,7 @@ class Stage:
     service: Service | None = None
     page: Page | None = None
     history: History | None = None
+    estimate: Callable[[Mapping[str, Any]], Estimate] | None = None
     require: Callable[[str | None], None] | None = None
 
     @property

@@ -9,6 +9,7 @@ import hashlib
 import mmap
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,19 @@ _READ_BYTES = 1 << 20
 # Ours, and those of safetensors, which writes beside the file that it was given and renames.
 _TEMPORARY = re.compile(rf"\..*{re.escape(TEMPORARY_SUFFIX)}|\.tmp[A-Za-z0-9]{{6}}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """A file system of this machine.
+
+    Attributes:
+        device: number by which the system tells it from others.
+        free_bytes: that this user may fill.
+    """
+
+    device: int
+    free_bytes: int
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,18 @@ class Storage:
         """
         with _reading(self.local(path)) as file:
             return file.stat().st_size
+
+    def file_system(self, path: str) -> FileSystem:
+        """Where a file lies, or would lie.
+
+        Raises:
+            PipelineError: the system refuses to look at it.
+        """
+        place = self.local(path)
+        with refusals_named(place, "look at"):
+            while not place.exists():
+                place = place.parent
+            return FileSystem(place.stat().st_dev, shutil.disk_usage(place).free)
 
     def stands(self) -> bool:
         """Whether there is such a folder."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline.datasets import DATASETS
 from pipeline.engine.sources import Sources
-from pipeline.engine.task import Output, Stage, Task
+from pipeline.engine.task import Estimate, Output, Stage, Task
 from pipeline.files.inputs import shard_name
 from pipeline.files.tables import write_table
 from pipeline.images.children import inspecting_children
@@ -43,6 +43,7 @@ VERSION = 2
 
 HASHES = "hashes"  # part of a shard's content, for a stage that does not ask which images failed, or how
 PLACEHOLDERS = "placeholder_md5"  # the fact of a receipt that says by which hashes its rows were judged
+_ROW_BYTES = 200  # of a row of the downloads table, and of an image shard without images
 _ROWS_READ = 64  # of a shard that stands, at once
 _FILE_THREADS = 4  # for disks and hashing; sha256 leaves Python's lock free
 _CHECKED_AT_ONCE_BYTES = 2**20  # 0.6 ms of hashing; handing so little to a thread costs more than doing it
@@ -93,7 +94,15 @@ def stage(config: Config, sources: Sources) -> Stage:
         place="io",
         folder="downloads",
         service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
+        estimate=partial(_estimate, config.images.keep),
     )
+
+
+def _estimate(keep: bool, facts: Mapping[str, Any]) -> Estimate:
+    """How large images are that have to be fetched, only a shard tells; those of this machine are not copied."""
+    if facts.get("fetched") == 0 or not keep:
+        return Estimate(row_bytes=_ROW_BYTES)
+    return Estimate(savings=("images.keep=false",))
 
 
 def settled(config: Config) -> DownloadConfig:

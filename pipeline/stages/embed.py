@@ -5,9 +5,11 @@ no vector, never a row of zeros; `embed.missing` says what to make of it. A labe
 its row, with a vector or without one: nobody reads it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +23,7 @@ from pipeline.files.tables import content_hash, write_table
 from pipeline.net.fetch import fetching
 from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.location import local_file, slug, vectors_file
-from pipeline.vectors.parser import read_vectors
+from pipeline.vectors.parser import is_quickly_scanned, read_vectors, without_words
 from pipeline.vectors.rule import alternatives, choose
 from schemas.command import Command
 from schemas.config import Config, DownloadConfig, EmbedConfig
@@ -35,6 +37,7 @@ VERSION = 2
 Label = Mapping[str, Any]
 
 _SHOWN_LABELS = 5
+_log = logging.getLogger("biam_pipe.embed")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,30 @@ def stage(config: Config, sources: Sources) -> Stage:
         folder="embeddings",
         record=f"{stem}.stage",
         service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
+        require=partial(_require, config),
     )
+
+
+def _require(config: Config, scheduler: str | None) -> None:
+    """See that labels have words in the file of vectors, where both are told in seconds: else the stage itself says so.
+
+    It comes right after the index, before the first shard of features.
+
+    Raises:
+        PipelineError: a label that needs a vector has none.
+    """
+    del scheduler  # the file is one of this machine
+    path = local_file(config.embed)
+    if path is None or not config.dataset.labels_here or not is_quickly_scanned(Path(path)):
+        return
+    labels = DATASETS.load(config.dataset.name).labels(config.dataset)
+    groups = [alternatives(label.name, config.embed.overrides) for label in labels]
+    words = [{word for group in of_label for word in group} for of_label in groups]
+    without = [labels[number] for number in without_words(Path(path), words)]
+    _refuse_missing(config.embed, [(label.name, label.role) for label in without], len(labels))
+    if without:
+        names = _named([label.name for label in without])
+        _log.warning("embed: %d of %d labels have no word in %s: %s", len(without), len(labels), path, names)
 
 
 def run(task: Task) -> list[Output]:
@@ -87,30 +113,39 @@ def run(task: Task) -> list[Output]:
     rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]
     roles = _roles(task)
     listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]
-    _refuse_missing(config, listed, roles)
+    without = [(label["name"], roles[label["label_index"]]) for label, row in listed if row.vector is None]
+    _refuse_missing(config, without, len(listed))
     table = _table(labels, rows, known.dimensions)
     write_table(task.storage, task.path("embeddings"), table)
     facts = {**_coverage([row for _, row in listed]), "dimensions": known.dimensions, "vectors_sha256": vectors_sha256}
     return [Output(("embeddings",), len(rows), content=content_hash(table), facts=facts)]
 
 
-def _refuse_missing(config: EmbedConfig, listed: Sequence[tuple[Label, Embedding]], roles: Mapping[int, str]) -> None:
+def _refuse_missing(config: EmbedConfig, without: Sequence[tuple[str, str]], labels: int) -> None:
+    """Refuse labels without a vector, unless the settings leave them out.
+
+    Args:
+        without: their names and roles.
+        labels: how many there are in all.
+    """
     if config.missing == "drop":
         return
-    without = [label for label, row in listed if row.vector is None]
     kind = "labels"
     if config.missing == "unseen-excluded":
-        without = [label for label in without if roles[label["label_index"]] != LabelRole.UNSEEN]
+        without = [(name, role) for name, role in without if role != LabelRole.UNSEEN]
         kind = "seen labels"
     if without:
-        names = ", ".join(repr(label["name"]) for label in without[:_SHOWN_LABELS])
-        more = ", ..." if len(without) > _SHOWN_LABELS else ""
+        names = _named([name for name, _ in without])
         raise PipelineError(
-            f"embed: {len(without)} {kind} of {len(listed)} have no word in {config.vectors}: {names}{more};",
+            f"embed: {len(without)} {kind} of {labels} have no word in {config.vectors}: {names};",
             expected="one at least",
             hint="Name other words under [embed.overrides], or leave them out:",
             run=Command(sets={"embed.missing": "drop"}),
         )
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN_LABELS])) + (", ..." if len(names) > _SHOWN_LABELS else "")
 
 
 def _roles(task: Task) -> dict[int, str]:

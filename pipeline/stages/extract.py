@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.backbones import BACKBONES, describe, weights
 from pipeline.backbones.description import PIXEL_MAX
-from pipeline.batches.feature_files import card_page, leave_spec, outputs
+from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
@@ -110,6 +110,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         consumes={"download": "images"},
         prunes=not config.images.keep,
         page=card_page(config.backbone, config.store.name),
+        estimate=partial(estimate, described.maps, config.store),
         require=partial(_require, config),
     )
 

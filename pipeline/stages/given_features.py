@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.backbones import BACKBONES, describe, weights
-from pipeline.batches.feature_files import card_page, leave_spec, outputs
+from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
 from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
@@ -109,6 +109,7 @@ def extract(config: Config, sources: Sources) -> Stage:
         place="compute",
         folder=f"features/{_BACKBONE}-{{fp8}}/{config.store.name}",
         page=card_page(config.backbone, config.store.name),
+        estimate=partial(estimate, described.maps, config.store),
     )
 
 

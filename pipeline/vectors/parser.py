@@ -10,7 +10,7 @@ import codecs
 import gzip
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -30,6 +30,8 @@ _LONGEST_WORD_BYTES = 1 << 16
 _MOST_DIMENSIONS = 100_000
 _MOST_DIGITS = 18  # of a count
 _FLOAT_BYTES = 4
+_SCANNED_BYTES = 1_500_000_000
+_PACKED = 12  # a byte of a gzipped file takes so many times as long as one of text, one of a binary file less
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _NUMBERS = re.compile(rb"[-+.0-9eE\s]+")
 
@@ -56,15 +58,57 @@ def read_vectors(path: Path, words: Collection[str]) -> WordVectors:
         PipelineError: the file is torn or malformed; the text names the line or record.
     """
     wanted = {word.encode() for word in words if word and " " not in word}
-    binary = path.name.lower().removesuffix(".gz").endswith(".bin")
+    binary = _is_binary(path)
     with scratch_folder() as folder:
         kept = folder / "kept"
-        with _opened(path) as file:
-            try:
-                copy = _Records(path, file).copy(wanted, kept) if binary else _Lines(path).copy(file, wanted, kept)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise PipelineError(f"{path}: the gzip stream is torn ({error}). Fetch the file again") from error
+        with _opened(path) as file, _torn_named(path):
+            copy = _Records(path, file).copy(wanted, kept) if binary else _Lines(path).copy(file, wanted, kept)
         return WordVectors(copy.dimensions, _read(kept, binary) if copy.words else {})
+
+
+def is_quickly_scanned(path: Path) -> bool:
+    """Whether `without_words` takes 3 s at most, as it does for 1.5 GB of text."""
+    packed = path.name.lower().endswith(".gz")
+    return path.stat().st_size <= _SCANNED_BYTES // (_PACKED if packed or _is_binary(path) else 1)
+
+
+def without_words(path: Path, words: Sequence[Collection[str]]) -> list[int]:
+    """Positions of the groups of which the file has no word. Its numbers are not looked at.
+
+    Files are sorted by how often a word occurs, so that the scan mostly ends early: where each group has one.
+
+    Raises:
+        PipelineError: the file is torn.
+    """
+    groups: dict[bytes, list[int]] = {}
+    for number, group in enumerate(words):
+        for text in group:
+            groups.setdefault(text.encode(), []).append(number)
+    missing = set(range(len(words)))
+    with _opened(path) as file, _torn_named(path):
+        for word in _Records(path, file).words() if _is_binary(path) else _line_words(file):
+            missing.difference_update(groups.get(word, ()))
+            if not missing:
+                break
+    return sorted(missing)
+
+
+def _is_binary(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(".bin")
+
+
+def _line_words(file: BufferedIOBase) -> Iterator[bytes]:
+    """The first word of each line, also of one that says how many there are."""
+    while line := file.readline(_LONGEST_LINE_BYTES):
+        yield from line.removeprefix(_MARK).split(None, 1)[:1]
+
+
+@contextmanager
+def _torn_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise PipelineError(f"{path}: the gzip stream is torn ({error}). Fetch the file again") from error
 
 
 @dataclass(frozen=True)
@@ -172,13 +216,7 @@ class _Records:
 
     def copy(self, wanted: set[bytes], kept: Path) -> _Copy:
         """Write the records of the wanted words to `kept`, in the same form."""
-        announced = _counts(self.file.readline(_LONGEST_WORD_BYTES).removeprefix(_MARK))
-        if announced is None or announced[1] < 1:
-            raise PipelineError(
-                f"{self.path}: no counts of words and dimensions in line 1, as a word2vec .bin file has"
-            )
-        num_words, dimensions = announced
-        _require_few(self.path, dimensions)
+        num_words, dimensions = self._announced()
         records: dict[bytes, bytes] = {}
         for word, numbers in self._records(num_words, dimensions * _FLOAT_BYTES):
             if word in wanted:
@@ -187,6 +225,20 @@ class _Records:
             out.write(b"%d %d\n" % (len(records), dimensions))
             out.writelines(word + b" " + numbers for word, numbers in records.items())
         return _Copy(dimensions, len(records))
+
+    def words(self) -> Iterator[bytes]:
+        """Every word."""
+        num_words, dimensions = self._announced()
+        return (word for word, _ in self._records(num_words, dimensions * _FLOAT_BYTES))
+
+    def _announced(self) -> tuple[int, int]:
+        announced = _counts(self.file.readline(_LONGEST_WORD_BYTES).removeprefix(_MARK))
+        if announced is None or announced[1] < 1:
+            raise PipelineError(
+                f"{self.path}: no counts of words and dimensions in line 1, as a word2vec .bin file has"
+            )
+        _require_few(self.path, announced[1])
+        return announced
 
     def _records(self, num_words: int, size_bytes: int) -> Iterator[tuple[bytes, bytes]]:
         """Every record up to the end of the file, also where line 1 says fewer."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from pipeline.datasets.label import Label
+from pipeline.datasets.listing import Listing
 from schemas.datasets import DatasetSection
 from schemas.errors import UsageError
 from schemas.section import Content, Recipe
@@ -41,9 +42,10 @@ def sources(config: AlbumsDataset) -> tuple[str, ...]:
     return ()
 
 
-def listing(config: AlbumsDataset) -> str:
+def listing(config: AlbumsDataset) -> Listing:
     """Changes when a picture comes, goes or is written anew."""
-    return hashlib.sha256(json.dumps([_row(config, path) for path in _pictures(config)]).encode()).hexdigest()
+    rows = [_row(config, path) for path in _pictures(config)]
+    return Listing(hashlib.sha256(json.dumps(rows).encode()).hexdigest(), len(rows), {"fetched": 0})
 
 
 def labels(config: AlbumsDataset) -> list[Label]:

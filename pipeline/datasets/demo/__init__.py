@@ -19,6 +19,7 @@ from pipeline.datasets.demo.addresses import SOURCE, VECTORS_ADDRESS, picture_ad
 from pipeline.datasets.demo.server import serve
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.label import Label
+from pipeline.datasets.listing import Listing
 from pipeline.net.look import OutsideFile
 from schemas.status import LabelRole
 from schemas.tables import RECORDS
@@ -45,9 +46,9 @@ def sources(config: DemoDataset) -> tuple[str, ...]:
     return ()
 
 
-def listing(config: DemoDataset) -> str:
+def listing(config: DemoDataset) -> Listing:
     """Nothing outside to look at: everything follows from the settings."""
-    return ""
+    return Listing("", config.num_images, {"fetched": config.num_images})
 
 
 def labels(config: DemoDataset) -> list[Label]:

@@ -11,6 +11,7 @@ class DemoDataset(DatasetSection):
     """Pictures drawn on the spot from a seed, served over loopback http."""
 
     published: ClassVar[bool] = True
+    labels_here: ClassVar[bool] = True
 
     name: Recipe[str] = "demo"
     shard_images: Content[Positive] = 40

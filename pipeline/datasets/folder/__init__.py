@@ -11,15 +11,17 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from pipeline.datasets.census import census
 from pipeline.datasets.folder import remarks
 from pipeline.datasets.folder.annotations import Annotation, Annotations, annotations
 from pipeline.datasets.folder.label_file import LabelFile, read_labels, read_unseen
@@ -34,6 +36,7 @@ from pipeline.datasets.folder.scan import (
 from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.datasets.folder.spelling import Paths
 from pipeline.datasets.label import Label
+from pipeline.datasets.listing import Listing
 from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.errors import PipelineError, UsageError
@@ -108,21 +111,24 @@ def sources(config: FolderDataset) -> tuple[str, ...]:
     return tuple(str(_file(key, text)) for key, text in named.items() if text is not None)
 
 
-def listing(config: FolderDataset) -> str:
+def listing(config: FolderDataset) -> Listing:
     """Hash of ids, places, sizes and time stamps of all images: equal while the folders stay as they are.
 
-    Logs what a user should know of the lists. Splits count, too, so that an index from before they were read is none.
+    Logs what is probably meant otherwise. Splits count, too, so that an index from before they were read is none.
 
     Raises:
         PipelineError: as `records` and `labels`.
     """
-    found = _collect(config, Counter())
-    _tell(config, found)
+    left_out: Counter[str] = Counter()
+    found = _collect(config, left_out)
+    facts = _facts(config, found) | {"left_out": {kind: count for kind, count in left_out.items() if count}}
+    for text in facts["remarks"]:
+        _warn(text)
     digest = hashlib.sha256()
     for image in found.images:
         row = [image.image_id, *image.place, *image.stamp, *([] if image.split is None else [image.split])]
         digest.update(json.dumps(row).encode() + b"\n")
-    return digest.hexdigest()
+    return Listing(digest.hexdigest(), len(found.images), facts)
 
 
 def labels(config: FolderDataset) -> list[Label]:
@@ -213,24 +219,37 @@ def _collect(config: FolderDataset, left_out: Counter[str]) -> _Collection:
     return _Collection(images[: config.limit], other, csv, said)
 
 
-def _tell(config: FolderDataset, found: _Collection) -> None:
-    """Log what a user should know of the lists.
+def _facts(config: FolderDataset, found: _Collection) -> dict[str, Any]:
+    """What a user should know of the lists before anything runs, as `Listing` has it.
 
     Raises:
         PipelineError: as `labels`.
     """
     unseen = _unseen(config)
-    names = [label.name for label in _label_space(config, found.csv, unseen)]
+    space = _label_space(config, found.csv, unseen)
+    borne = Counter(name for image in found.images if image.said is not None for name in image.said.labels)
+    return {
+        "fetched": sum(image.file is None for image in found.images),
+        "size_bytes": sum(image.stamp[0] or 0 for image in found.images),
+        "labelled": sum(image.said is not None for image in found.images),
+        "without_file": len(found.annotations.stray),
+        "images_a_label": census(space, borne),
+        "remarks": _remarks(config, found, [label.name for label in space], unseen, borne),
+    }
+
+
+def _remarks(
+    config: FolderDataset, found: _Collection, names: Sequence[str], unseen: Mapping[str, int], borne: Collection[str]
+) -> list[str]:
+    """What is probably meant otherwise."""
     texts = list(remarks.of_files(config.folders, found.other))
     if found.csv is not None:
         texts += remarks.of_labels(found.csv, found.annotations)
         texts += remarks.of_names(found.csv.path, [name for name in names if name not in unseen])
     if config.unseen is not None:
         path = _file("unseen", config.unseen)
-        borne = {name for image in found.images if image.said is not None for name in image.said.labels}
         texts += [*remarks.of_names(path, unseen), *remarks.of_unseen(path, unseen, borne)]
-    for text in texts:
-        _warn(text)
+    return texts
 
 
 @cache

@@ -11,6 +11,7 @@ class FolderDataset(DatasetSection):
     """A user's own images: folders on disk and addresses in a CSV file."""
 
     split_by_content: ClassVar[bool] = True  # nobody has seen to it that a photograph is there once
+    labels_here: ClassVar[bool] = True
 
     name: Recipe[str] = "folder"
     folders: Annotated[Content[Texts], Names.FILES] = ()

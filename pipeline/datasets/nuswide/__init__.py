@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.datasets.label import Label
+from pipeline.datasets.listing import Listing
 from pipeline.datasets.nuswide import layout, released
 from pipeline.datasets.nuswide.flags import read_ones, side_by_side
 from pipeline.datasets.nuswide.lists import Addresses, read_addresses, read_image_ids, read_names
@@ -56,10 +57,19 @@ def sources(config: NusWideDataset) -> tuple[str, ...]:
     return (*found, *(str(path) for path in (*paths, urls) if path is not None))
 
 
-def listing(config: NusWideDataset) -> str:
-    """Hash of names, sizes and time stamps in the folder of images; empty where none is configured."""
+def listing(config: NusWideDataset) -> Listing:
+    """Hash of names, sizes and time stamps in the folder of images; empty where none is configured.
+
+    Images are those of the lists; which of them lie in the folder is for the index to find out.
+    """
     folder = layout.image_folder(config)
-    return "" if folder is None else look(folder)
+    digest = "" if folder is None else look(folder)
+    if config.features:
+        return Listing(digest, facts={"fetched": 0})
+    images = sum(len(read_image_ids(layout.image_list(config, split))[: config.limit]) for split in config.splits)
+    if folder is not None and layout.url_file(config) is not None:
+        return Listing(digest, images)
+    return Listing(digest, images, {"fetched": 0 if folder is not None else images})
 
 
 def labels(config: NusWideDataset) -> list[Label]:

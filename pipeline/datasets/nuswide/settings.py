@@ -15,6 +15,7 @@ class NusWideDataset(DatasetSection):
     """NUS-WIDE: the extracted archives of lists, tags and ground truth, and images on disk or at Flickr."""
 
     published: ClassVar[bool] = True
+    labels_here: ClassVar[bool] = True
     released_name: ClassVar[str | None] = "nus_wide"
 
     name: Recipe[str] = "nuswide"

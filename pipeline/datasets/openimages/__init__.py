@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets.label import Label
+from pipeline.datasets.listing import Listing
 from pipeline.datasets.official import local_paths, official_file, outside_file
 from pipeline.datasets.openimages.csv_stream import first_rows, read_columns
 from pipeline.datasets.openimages.fixed_text import image_numbers, md5_digits
 from pipeline.datasets.openimages.label_lists import label_space
-from pipeline.datasets.openimages.settings import OpenImagesDataset
+from pipeline.datasets.openimages.settings import PUBLISHED_IMAGES, OpenImagesDataset
 from pipeline.datasets.openimages.verifications import Verifications, read_verifications
 from pipeline.net.look import OutsideFile
 from schemas.command import Command
@@ -60,9 +61,13 @@ def sources(config: OpenImagesDataset) -> tuple[str, ...]:
     return local_paths({f"dataset.{key}": text for key, text in _files(config).items()})
 
 
-def listing(config: OpenImagesDataset) -> str:
-    """Nothing beside the files themselves."""
-    return ""
+def listing(config: OpenImagesDataset) -> Listing:
+    """Nothing beside the files themselves. How many images the published ones list is known, of others it is not."""
+    files = [_images_file(config, split)[1] for split in config.splits]
+    if not all(file in PUBLISHED_IMAGES for file in files):
+        return Listing()
+    listed = [PUBLISHED_IMAGES[file] for file in files]
+    return Listing("", sum(listed if config.limit is None else (min(config.limit, images) for images in listed)))
 
 
 def labels(config: OpenImagesDataset) -> list[Label]:

@@ -11,6 +11,14 @@ from schemas.values import OfficialSplit, Positive
 _OPENIMAGES = "https://storage.googleapis.com/openimages/2018_04"
 _BIAM = "https://raw.githubusercontent.com/akshitac8/BiAM/main/datasets"
 
+# Images of its split that each published list has. Source: the page of facts and figures.
+PUBLISHED_IMAGES = {
+    f"{_OPENIMAGES}/image_ids_and_rotation.csv": 9_011_219,
+    f"{_OPENIMAGES}/train/train-images-boxable-with-rotation.csv": 1_743_042,
+    f"{_OPENIMAGES}/validation/validation-images-with-rotation.csv": 41_620,
+    f"{_OPENIMAGES}/test/test-images-with-rotation.csv": 125_436,
+}
+
 
 class OpenImagesDataset(DatasetSection):
     """Open Images V4 (release 2018_04): the official CSVs, each a path or an http(s) address, plain or .gz."""

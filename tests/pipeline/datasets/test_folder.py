@@ -580,6 +580,23 @@ def test_a_csv_without_lines_or_without_labels_is_told(
     assert told(caplog, folders=(str(images),), labels=labels) == []
 
 
+def test_the_listing_counts_images_against_the_csv(images: Path, tmp_path: Path) -> None:
+    labels = named(tmp_path, "a.jpg,tree;food", "b.jpg,tree", "gone/x.jpg,food", "http://h/d.jpg,sky")
+    unseen = written(tmp_path / "u.txt", "sky\nzebra\n")
+    seen = folder.listing(FolderDataset(folders=(str(images),), labels=labels, unseen=unseen))
+
+    facts = dict(seen.facts)
+    said = facts.pop("remarks")
+    assert (seen.images, len(said)) == (5, 3)  # left out, without a file, zebra
+    assert facts.pop("images_a_label").keys() == {"seen", "unseen"}
+    assert facts == {
+        "fetched": 1, "size_bytes": 15, "labelled": 4, "without_file": 1,
+        "left_out": {"hidden files and folders": 2, "files that are not called as images are": 1},
+    }  # fmt: skip
+    few = folder.listing(FolderDataset(folders=(str(images),), labels=labels, limit=2))
+    assert (few.images, few.facts["size_bytes"], few.facts["fetched"]) == (2, 10, 0)
+
+
 def test_the_real_photographs_are_124_labelled_images(shared: Path) -> None:
     photos = shared / "data" / "photos"
     if not photos.is_dir():

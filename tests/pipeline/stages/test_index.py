@@ -231,6 +231,24 @@ def test_files_that_are_left_out_are_counted_in_the_facts(tmp_path: Path) -> Non
     }
 
 
+def test_images_a_label_are_counted_in_the_facts_and_rare_labels_are_told(
+    work: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    work.index({"a": "x;y", "b": "y", "c": "x", "d": "y;w"}, ["w", "zebra"])
+    caplog.clear()
+    found = work.index({"a": "x;y", "b": "y", "d": "y"}, ["w", "zebra"])[None].facts["images_a_label"]  # c is gone
+
+    usual = {"median": 1, "on_none": 0, "on_few": 2}
+    assert found["seen"] == {"labels": 2, "least": 1, "most": 3, "rarest": {"x": 1, "y": 3}, **usual}
+    assert {key: found["unseen"][key] for key in ("labels", "on_none", "rarest")} == {
+        "labels": 2, "on_none": 2, "rarest": {"w": 0, "zebra": 0},
+    }  # fmt: skip
+    assert caplog.messages == [
+        "index: of 2 seen labels 2 on fewer than 5: 'x' (1), 'y' (3)",
+        "index: of 2 unseen labels 2 on no image: 'w' (0), 'zebra' (0)",
+    ]
+
+
 def test_a_touched_or_rewritten_local_file_counts_for_the_download_and_for_nothing_else(tmp_path: Path) -> None:
     image = tmp_path / "images" / "a.jpg"
     image.parent.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.vectors.parser import read_vectors
+from pipeline.vectors.parser import is_quickly_scanned, read_vectors, without_words
 from schemas.errors import PipelineError
 
 VECTORS = {"red": (1.0, 0.5, -0.25), "ice-cream": (0.0, 2.0, 1e-3), "été": (3.0, -1.5, 8.0), "nil": (0.0, 0.0, 0.0)}
@@ -44,6 +44,13 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "mark-before-counts.txt.gz": lambda: gzip.compress(b"\xef\xbb\xbf" + word2vec()),
     "mark.bin": lambda: b"\xef\xbb\xbf" + binary(),
 }
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_tells_which_groups_have_no_word(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(FORMS[name]())
+    assert without_words(path, [{"red", "absent"}, {"absent"}, {"ice-cream"}, {""}, set()]) == [1, 3, 4]
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -136,3 +143,23 @@ def test_a_line_or_word_without_end_is_read_in_bounded_memory(tmp_path: Path, na
     finally:
         tracemalloc.stop()
     assert str(path) in str(error.value)
+
+
+def test_a_scan_ends_where_each_group_has_a_word_and_a_torn_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "torn.txt.gz"
+    path.write_bytes(gzip.compress(glove() * 1000)[:-8])
+    assert without_words(path, [{"red"}, {"été"}]) == []
+    with pytest.raises(PipelineError, match=r"torn\.txt\.gz: the gzip stream is torn"):
+        without_words(path, [{"absent"}])
+
+
+def test_a_file_that_takes_long_is_told_by_its_size(tmp_path: Path) -> None:
+    def sized(name: str, size_bytes: int) -> Path:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size_bytes)  # a hole
+        return tmp_path / name
+
+    assert is_quickly_scanned(sized("glove.6B.300d.txt", 1_037_962_819))
+    assert not is_quickly_scanned(sized("glove.840B.300d.txt", 5_646_236_541))
+    assert not is_quickly_scanned(sized("glove-wiki-gigaword-300.gz", 394_362_229))
+    assert not is_quickly_scanned(sized("GoogleNews-vectors-negative300.bin", 3_644_258_522))
