@@ -1,8 +1,8 @@
 """ConSE, the words of the most probable seen labels mixed: what it says of itself. The network stands in `network`.
 
 Any classifier of seen labels can stand before it. Here it is a logistic regression as model `logistic` has it, and its
-labels weigh by their own probability, each by itself; both are ours, as is the training: presets `ours`, `tuned`, with
-what did better in our trials, and `demo`, for small sets.
+labels weigh by their own probability, each by itself; both are ours, as is the training: presets `ours`, `tuned`, which
+centres the features, and `demo`, for small sets.
 
 Source: Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings", ICLR 2014.
 """
@@ -30,7 +30,7 @@ class ConseConfig(InputNormConfig):
     name: Recipe[str] = "conse"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), what did better in our trials (`tuned`), or settings for
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
     small sets (`demo`). Fills what is not set.
     """
     mixed_labels: Recipe[Positive] = 10

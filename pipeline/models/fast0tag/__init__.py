@@ -2,7 +2,7 @@
 
 An image becomes a direction along which the words of its labels come before those of others. Preset `paper` has the
 form of that paper: three layers, and a loss over pairs of labels. Widths, dropout and training are ours; so is preset
-`tuned`, with what did better in our trials, and `demo`, for small sets.
+`tuned`, which centres the features, and `demo`, for small sets.
 
 Source: Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", CVPR 2016.
 """
@@ -30,7 +30,7 @@ class Fast0TagConfig(InputNormConfig):
     name: Recipe[str] = "fast0tag"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["paper", "tuned", "demo"]] = "paper"
-    """The form of the paper with training of ours (`paper`), what did better in our trials (`tuned`), or settings for
+    """The form of the paper with training of ours (`paper`), the same with centred features (`tuned`), or settings for
     small sets (`demo`). Fills what is not set.
     """
     hidden_sizes: Recipe[tuple[Positive, Positive]] = (8192, 2048)

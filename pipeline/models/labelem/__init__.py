@@ -1,7 +1,7 @@
 """LabelEM, a bilinear form of feature and word: what it says of itself. The network stands in `network`.
 
 Tables 1 and 2 of BiAM (ICCV 2021) have a row of that name, whose settings are not known. The loss is after "ALE"; all
-else is ours: presets `ours`, `tuned`, with what did better in our trials, and `demo`, for small sets.
+else is ours: presets `ours`, `tuned`, which centres the features, and `demo`, for small sets.
 
 Source: Akata et al., "Label-Embedding for Attribute-Based Classification", CVPR 2013.
 """
@@ -28,7 +28,7 @@ class LabelEmConfig(InputNormConfig):
     name: Recipe[str] = "labelem"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), what did better in our trials (`tuned`), or settings for
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
     small sets (`demo`). Fills what is not set.
     """
     weights: Recipe[Literal["ranked", "uniform"]] = "ranked"

@@ -1,7 +1,7 @@
 """Logistic regression of each label: what it says of itself. The network is `pipeline.models.shared.label_head`.
 
 Tables 6 and 7 of BiAM (ICCV 2021) have a row of that name, whose settings are not known: those of preset `ours` are
-ours, and so are those of `tuned`, with what did better in our trials, and of `demo`, for small sets.
+ours, and so are those of `tuned`, which centres the features, and of `demo`, for small sets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class LogisticConfig(InputNormConfig):
     name: Recipe[str] = "logistic"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), what did better in our trials (`tuned`), or settings for
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
     small sets (`demo`). Fills what is not set.
     """
 

@@ -2,8 +2,8 @@
 
 Loss and head are those of the released code, and so is the training of preset `released`: that for COCO, with seven
 vectors an image as for NUS-WIDE. Differs: there the head is trained together with the backbone, here on its stored
-features; and the rate changes from epoch to epoch, not from step to step. Preset `tuned` is ours, with what did better
-in our trials, and so is `demo`, for small sets.
+features; and the rate changes from epoch to epoch, not from step to step. Presets `tuned`, which centres the features,
+and `demo`, for small sets, are ours.
 
 Source: Ben-Cohen et al., "Semantic Diversity Learning for Zero-Shot Multi-label Classification", ICCV 2021, and the
 code released with it.
@@ -33,7 +33,7 @@ class SdlConfig(InputNormConfig, DiversityConfig):
     name: Recipe[str] = "sdl"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["released", "tuned", "demo"]] = "released"
-    """The authors' loss and training (`released`), what did better on stored features in our trials (`tuned`), or
+    """The authors' loss and training (`released`), ours with centred features (`tuned`), or
     settings for small sets (`demo`). Fills what is not set.
     """
     feature: Recipe[Literal["global", "region"]] = "global"

@@ -2,8 +2,8 @@
 
 A linear map from the global feature gives each label its score. The loss is after Gong et al., who train a whole
 network with it and estimate ranks by sampling; here they are counted. Tables 6 and 7 of BiAM (ICCV 2021) have a row of
-that name, whose settings are not known: those of preset `ours` are ours, and so are those of `tuned`, with what did
-better in our trials, and of `demo`, for small sets.
+that name, whose settings are not known: those of preset `ours` are ours, and so are those of `tuned`, which centres the
+features, and of `demo`, for small sets.
 
 Source: Gong et al., "Deep Convolutional Ranking for Multilabel Image Annotation", 2013.
 """
@@ -30,7 +30,7 @@ class WarpConfig(InputNormConfig):
     name: Recipe[str] = "warp"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), what did better in our trials (`tuned`), or settings for
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
     small sets (`demo`). Fills what is not set.
     """
 
