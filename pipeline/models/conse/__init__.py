@@ -30,8 +30,8 @@ class ConseConfig(InputNormConfig):
     name: Recipe[str] = "conse"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
-    small sets (`demo`). Fills what is not set.
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings
+    for small sets (`demo`). Fills what is not set.
     """
     mixed_labels: Recipe[Positive] = 10
     """Most probable labels of an image whose vectors are mixed; at most as many as there are seen labels."""

@@ -28,8 +28,8 @@ class LabelEmConfig(InputNormConfig):
     name: Recipe[str] = "labelem"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
-    small sets (`demo`). Fills what is not set.
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings
+    for small sets (`demo`). Fills what is not set.
     """
     weights: Recipe[Literal["ranked", "uniform"]] = "ranked"
     """What the labels that violate the margin of a positive one count for: by how many there are (`ranked`), or 1 each

@@ -30,8 +30,8 @@ class WarpConfig(InputNormConfig):
     name: Recipe[str] = "warp"
     """Name of the model; see `show models`."""
     preset: Recipe[Literal["ours", "tuned", "demo"]] = "ours"
-    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings for
-    small sets (`demo`). Fills what is not set.
+    """Our settings for data sets of the papers' size (`ours`), the same with centred features (`tuned`), or settings
+    for small sets (`demo`). Fills what is not set.
     """
 
 
