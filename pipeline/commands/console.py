@@ -118,6 +118,7 @@ def verification_lines(verified: "Verified") -> Iterator[str]:
     counted = f"{_number(files.files, 'file')}, {size_text(files.size_bytes)}"
     yield f"{counted}, {_number(len(files.problems), 'problem')}"
     yield from files.problems
+    yield from files.outside
     if files.unhashed:
         yield f"nobody can tell whether these are as they were written: {', '.join(files.unhashed)}"
     if again is None:

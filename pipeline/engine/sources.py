@@ -46,6 +46,10 @@ class Sources:
         """
         return {path: self._hash(path, setting) for path in paths}
 
+    def remembered(self) -> dict[str, dict[str, Any]]:
+        """What is known of each file: the version that was read, as `version_of` gives it, and its sha256."""
+        return dict(self._known)
+
     def save(self) -> None:
         """Write what was learnt since the last time. Only for the holder of the lock."""
         if self.learnt:
