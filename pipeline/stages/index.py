@@ -65,7 +65,7 @@ class Settings:
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. What a data set lists is no part of the recipe: growth dirties new shards alone."""
     dataset = DATASETS.load(config.dataset.name)
-    hashes = sources.hashes(dataset.sources(config.dataset))
+    hashes = sources.hashes(dataset.sources(config.dataset)) if sources.needed else {}
     return Stage(
         name="index",
         version=VERSION,
@@ -73,7 +73,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         outside={
             **content("dataset", config.dataset),
             **hashes,
-            "files": dataset.listing(config.dataset),
+            "files": dataset.listing(config.dataset) if sources.needed else "",
         },
         settings=Settings(config.dataset, config.download, hashes),
         run=run,
