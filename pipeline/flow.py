@@ -141,14 +141,18 @@ def status(config: Config, work: Path) -> WorkStatus:
             hint="Is --work the right one? Else:",
             run=Command("run", dataset=config.dataset.name),
         )
-    graph, _ = _graph(config, storage, "report")
-    plan_graph(graph)  # marks what is up to date
+    try:
+        graph, _ = _graph(config, storage, "report")
+        plan_graph(graph)  # marks what is up to date
+    except PipelineError as problem:  # such as a list that is not here: what was made is told all the same
+        graph, _ = _graph(config, storage, "report", needs_sources=False)
+        return status_of(graph, storage, unknown=str(problem))
     return status_of(graph, storage)
 
 
 def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Iterator[Failure]:
     """The images that failed with some of these statuses, row by row."""
-    graph, _ = _graph(config, _storage(config, work), "extract")
+    graph, _ = _graph(config, _storage(config, work), "extract", needs_sources=False)
     return failures(graph, statuses)
 
 
@@ -216,9 +220,11 @@ def _storage(config: Config, work: Path) -> Storage:
     return Storage(str(work.resolve() / config.dataset.name))
 
 
-def _graph(config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = ()) -> tuple[Graph, Sources]:
+def _graph(
+    config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = (), *, needs_sources: bool = True
+) -> tuple[Graph, Sources]:
     """The graph of a stage and all it needs; shards with failed rows that are to be tried again are marked."""
-    sources = Sources(storage)
+    sources = Sources(storage, needs_sources)
     with fetching(config.download):
         every = {stage.name: stage for stage in stages(config, sources)}
     wanted, todo = set(), [last]

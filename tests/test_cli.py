@@ -157,6 +157,26 @@ def test_status_says_that_there_is_no_work_folder(tmp_path: Path) -> None:
     assert f"status: there is no folder {folder}, so nothing was run there yet" in told
 
 
+def test_status_needs_none_of_the_files_that_the_work_was_made_of(tmp_path: Path) -> None:
+    (tmp_path / "biam-pipe.toml").write_text(
+        '[dataset]\nname = "folder"\nfolders = ["photos"]\nlabels = "labels.csv"\n[embed]\nvectors = "words.txt"\n'
+    )
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos/a.jpg")
+    (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\n")
+    (tmp_path / "words.txt").write_text("cat 1 2\n")
+    Shell(tmp_path)("index")
+    shutil.rmtree(tmp_path / "photos")
+    (tmp_path / "labels.csv").unlink()
+    (tmp_path / "words.txt").unlink()
+
+    told = Shell(tmp_path).json("status")
+
+    assert [(stage["name"], stage["rows"]) for stage in told["stages"]][:2] == [("index", 1), ("download", 0)]
+    assert Shell(tmp_path).json("status --failed") == {"failed": []}
+    Shell(tmp_path)("plan", code=2)
+
+
 def test_only_fails_with_the_next_command_where_its_input_is_missing(tmp_path: Path) -> None:
     (tmp_path / "biam-pipe.toml").write_text(SMALL)
     told = Shell(tmp_path)("extract --only", code=1).stderr

@@ -137,6 +137,8 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
         yield f"run: {status.run or 'its folder gets its name once all that training reads is up to date'}"
     if status.totals is not None:
         yield from _totals_lines(status.totals)
+    if status.unknown is not None:
+        yield f"what is up to date cannot be told: {status.unknown}"
     if status.writer is not None:
         yield _writer_line(status.writer)
 
@@ -174,6 +176,7 @@ def verification_lines(verified: "Verified") -> Iterator[str]:
     counted = f"{_number(files.files, 'file')}, {size_text(files.size_bytes)}"
     yield f"{counted}, {_number(len(files.problems), 'problem')}"
     yield from files.problems
+    yield from files.outside
     if files.unhashed:
         yield f"nobody can tell whether these are as they were written: {', '.join(files.unhashed)}"
     if again is None:

@@ -1,7 +1,7 @@
 """What is in a work folder, from receipts alone: while a run is going on, after it, or after it died."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.engine.graph import Graph, Node, Shard
 from pipeline.files.lock import Writer, writer
@@ -51,7 +51,7 @@ class Totals:
         size_bytes: of all files that are there.
         left_s: until all shards of all stages are done, if they go on as they went, side by side; None where nothing is
             left of them, or nothing known of a stage. What has no shards, such as training, is not in it.
-        outdated: stages that a run with these settings would do some of, or all.
+        outdated: stages that a run with these settings would do some of, or all; None where nobody can tell.
     """
 
     images: int
@@ -59,7 +59,7 @@ class Totals:
     failed: int
     size_bytes: int
     left_s: float | None
-    outdated: tuple[str, ...]
+    outdated: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -72,25 +72,32 @@ class WorkStatus:
         run: folder of the run that these lines are of, whether it is there already or not; None while its name is not
             known, since not all that training reads is up to date.
         totals: None where there are no stages.
+        unknown: why nobody can tell what is up to date; None where that is known.
     """
 
     stages: tuple[StageStatus, ...]
     writer: Writer | None
     run: str | None = None
     totals: Totals | None = None
+    unknown: str | None = None
 
 
-def status(graph: Graph, storage: Storage) -> WorkStatus:
+def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkStatus:
     """What the receipts of all stages and the lock of a work folder say.
 
-    For a graph in which what is up to date is known: by that the run's folder gets its name.
+    Args:
+        graph: in which what is up to date is marked: by that the run's folder gets its name.
+        unknown: why it is not marked.
     """
     listed = sum(shard is not None for shard in graph["index"].kept)
     shards = {node.name: listed if node.stage.shard_wise else 0 for node in graph.values()}
     stages = tuple(line(node.name, node.kept.values(), shards[node.name]) for node in graph.values())
     train = graph["train"]
     run = storage.shown(train.folder) if train.placed else None
-    return WorkStatus(stages, writer(storage), run, _totals(graph, stages, shards))
+    totals = _totals(graph, stages, shards)
+    if unknown is not None:
+        totals = replace(totals, outdated=None)
+    return WorkStatus(stages, writer(storage), run, totals, unknown)
 
 
 def _totals(graph: Graph, stages: Sequence[StageStatus], expected: Mapping[str, int]) -> Totals:

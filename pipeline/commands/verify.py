@@ -5,12 +5,15 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from pipeline.engine.ledger import is_record, ledgers
-from pipeline.files.storage import Storage
+from pipeline.engine.sources import Sources
+from pipeline.files.storage import Storage, sha256_file, version_of
 from pipeline.machine.device import cores
 from schemas.command import Command
 from schemas.errors import PipelineError
+from schemas.readable import hashes_apart
 from schemas.receipts import FileReceipt
 
 _SHARD_FILE = re.compile(r"(?:images-)?shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
@@ -29,16 +32,21 @@ class Verification:
             each file of a shard that no receipt names.
         unhashed: paths below the data set's folder of files of which nobody can tell whether they are as they were
             written: logs, events, and what others put there.
+        outside: one text for each file from outside, such as a CSV or weights, that is not the one that a stage read.
+            What changed under the same size, times and inode is among the problems: nothing else would tell.
     """
 
     files: int
     size_bytes: int
     problems: tuple[str, ...]
     unhashed: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 def verify(storage: Storage) -> Verification:
-    """Read and hash every file of a data set's folder; what was dropped on purpose is left out.
+    """Read and hash every file of a data set's folder, and those from outside that its stages read.
+
+    What was dropped on purpose is left out.
 
     Raises:
         PipelineError: there is no receipt at all.
@@ -58,7 +66,28 @@ def verify(storage: Storage) -> Verification:
     others = _others(storage, {file.path for file in named})
     problems += [f"{storage.shown(path)}: {found}" for path, found in others.items() if found is not None]
     unhashed = [path for path, found in others.items() if found is None]
-    return Verification(len(files), sum(file.size_bytes for file in files), tuple(problems), tuple(unhashed))
+    silent, outside = _outside(storage)
+    size_bytes = sum(file.size_bytes for file in files)
+    return Verification(len(files), size_bytes, tuple(problems + silent), tuple(unhashed), tuple(outside))
+
+
+def _outside(storage: Storage) -> tuple[list[str], list[str]]:
+    """Files from outside that changed without a trace, and those that are gone or other versions by now."""
+    silent, others = [], []
+    for path, known in Sources(storage).remembered().items():
+        try:
+            version, found = version_of(Path(path)), sha256_file(Path(path))
+        except OSError as error:
+            others.append(f"{path}: cannot be compared with what was read ({error.strerror})")
+            continue
+        if found == known.get("sha256"):
+            continue
+        if {key: known.get(key) for key in version} == version:
+            got, before = hashes_apart(found, str(known.get("sha256")))
+            silent.append(f"{path}: sha256 {got}, {before} when it was read, under the same size, times and inode")
+        else:
+            others.append(f"{path}: another version than the one that was read; plan tells what that means")
+    return silent, others
 
 
 def _others(storage: Storage, named: Collection[str]) -> dict[str, str | None]:

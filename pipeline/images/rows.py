@@ -38,7 +38,7 @@ def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
     outcomes = inputs.table("download", "downloads", shard)
     if places.num_rows != outcomes.num_rows:
         raise _mixed_up(inputs, shard, f"{places.num_rows} rows in the index, {outcomes.num_rows} in downloads")
-    images = _bodies(inputs, shard)
+    images, stored = _bodies(inputs, shard), inputs.sized("download", "images", shard)
     for number, (place, outcome) in enumerate(zip(places.to_pylist(), outcomes.to_pylist(), strict=True)):
         image_id, data = next(images, (None, None))
         if not place["image_id"] == outcome["image_id"] == image_id:
@@ -47,7 +47,8 @@ def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
         path = address(place["locations"], LOCAL_SOURCE)
         if outcome["status"] == ImageStatus.OK and data is None and path is None:
             raise _mixed_up(inputs, shard, f"{place['image_id']!r} is ok, but its bytes are not there")
-        source = ImageSource(data, path, outcome["size_bytes"], outcome["sha256"])
+        named = f"image {image_id!r} in {stored}"
+        source = ImageSource(data, path, outcome["size_bytes"], outcome["sha256"], named)
         yield ImageRow(place["image_id"], outcome["status"], outcome["error"], source, place["rotation"])
 
 

@@ -22,12 +22,14 @@ class ImageSource:
         path: of the file, None where `data` is given.
         size_bytes: of the file when it was checked.
         sha256: of the bytes when they were checked; None where nobody did.
+        stored: which image in which shard `data` is, for error texts.
     """
 
     data: bytes | None
     path: str | None = None
     size_bytes: int | None = None
     sha256: str | None = None
+    stored: str = "an image in the images shard"
 
     def read(self) -> bytes:
         """The bytes.
@@ -40,7 +42,7 @@ class ImageSource:
             if self.sha256 is not None and (digest := hashlib.sha256(self.data).hexdigest()) != self.sha256:
                 got, expected = hashes_apart(digest, self.sha256, _SHOWN_DIGITS)
                 raise IntegrityError(
-                    f"an image in the images shard has sha256 {got}",
+                    f"{self.stored} has sha256 {got}",
                     expected=f"{expected} as the downloads shard says",
                     run=Command("verify"),
                 )

@@ -82,8 +82,8 @@ def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. What a data set lists is no part of the recipe: growth dirties new shards alone."""
     name = config.dataset.name
     dataset = DATASETS.load(name)
-    hashes = sources.hashes(dataset.sources(config.dataset))
-    listing = dataset.listing(config.dataset)
+    hashes = sources.hashes(dataset.sources(config.dataset)) if sources.needed else {}
+    listing = dataset.listing(config.dataset) if sources.needed else Listing()
     if not isinstance(listing, Listing):
         raise DATASETS.refusal(name, f"listing gives {listing!r}, expected a Listing")
     return Stage(

@@ -13,8 +13,9 @@ from pipeline.batches.shards import open_features
 from pipeline.commands.verify import verify
 from pipeline.conversion.store import StoreCopy
 from pipeline.engine.ledger import Ledger
+from pipeline.engine.sources import Sources
 from pipeline.files import own_hash
-from pipeline.files.storage import Storage
+from pipeline.files.storage import Storage, version_of
 from schemas.config import StoreConfig
 from schemas.errors import IntegrityError
 
@@ -134,3 +135,29 @@ def test_a_page_about_a_stage_is_compared_with_the_stage_record(tmp_path: Path, 
         )
     (problem,) = (problem for problem in verify(storage).problems if "README" in problem)
     assert problem.startswith(f"{storage.shown(page)}: " + ("gone" if damage == "gone" else "sha256"))
+
+
+def test_files_from_outside_are_compared_with_what_was_read_of_them(tmp_path: Path) -> None:
+    work = converted(make(tmp_path / "work", Recipe(shards=1, shard_images=8)))
+    storage, paths = Storage(work.root), [tmp_path / name for name in ("whole", "silent", "edited", "gone")]
+    for path in paths:
+        path.write_bytes(b"cat")
+    sources = Sources(storage)
+    sources.hashes(map(str, paths))
+    _, silent, edited, gone = paths
+    silent.write_bytes(b"dog")
+    sources._known[str(silent)] |= version_of(silent)  # as of a file system whose times nobody can trust
+    edited.write_bytes(b"a dog")
+    gone.unlink()
+    sources.save()
+
+    found = verify(storage)
+
+    assert [text.split(", ")[1:] for text in found.problems] == [
+        ["77af778b51abd4a3... when it was read", "under the same size", "times and inode"]
+    ]
+    assert found.problems[0].startswith(f"{silent}: sha256 cd6357efdd966de8...")
+    assert found.outside == (
+        f"{edited}: another version than the one that was read; plan tells what that means",
+        f"{gone}: cannot be compared with what was read (No such file or directory)",
+    )

@@ -72,6 +72,7 @@ class Item:
 
     Attributes:
         local: the file that holds the bytes, None where the images shard holds them.
+        sha256: that the downloads shard says, where not that of the bytes.
     """
 
     data: bytes | None
@@ -79,6 +80,12 @@ class Item:
     error: str | None = None
     rotation: int | None = None
     local: Path | None = None
+    sha256: str | None = None
+
+    @property
+    def checked(self) -> str | None:
+        """The hash that the downloads shard says."""
+        return self.sha256 or (None if self.data is None else hashlib.sha256(self.data).hexdigest())
 
 
 def left(root: Path, stage: str, columns: Mapping[str, tuple[Mapping[str, Sequence[object]], pa.Schema]]) -> Receipts:
@@ -112,7 +119,7 @@ def task_of(root: Path, items: Sequence[Item], chosen: extract.Settings) -> Task
         "status": [str(item.status) for item in items],
         "error": [item.error for item in items],
         "size_bytes": [None if item.data is None else len(item.data) for item in items],
-        "sha256": [None if item.data is None else hashlib.sha256(item.data).hexdigest() for item in items],
+        "sha256": [item.checked for item in items],
     }
     bodies = {"image_id": ids, "data": [None if item.local else item.data for item in items]}
     receipts = {
@@ -504,6 +511,17 @@ def test_a_damaged_images_shard_is_an_integrity_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
     with pytest.raises(IntegrityError, match=r"images/shard-00007.parquet is not what its receipt says: .* bytes"):
+        extract.run(task)
+
+
+def test_an_image_that_is_not_the_one_that_was_checked_is_an_integrity_error_that_names_it_and_its_shard(
+    tmp_path: Path,
+) -> None:
+    own = hashlib.sha256(jpeg(1)).hexdigest()
+    task = task_of(tmp_path, [Item(jpeg(0)), Item(jpeg(1), sha256=f"{own[:20]}{'0' * 44}")], settings())
+
+    told = rf"image 'bilder/001.jpg' in {tmp_path}/images/shard-00007.parquet has sha256 {own}.*, expected {own[:20]}0"
+    with pytest.raises(IntegrityError, match=told):
         extract.run(task)
 
 
