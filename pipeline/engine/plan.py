@@ -24,7 +24,7 @@ class StagePlan:
         expected_s: seconds of work to expect, from what the same stage took before; None where nothing is known.
         again_rows: rows in files that were dropped after use and have to be made again.
         again_bytes: size of those files.
-        notes: what else a user should know of what is up to date.
+        notes: what else a user should know.
         other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
     """
 
