@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from pipeline.stores import STORES
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
+from schemas.receipts import status_counts
 from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
@@ -125,7 +127,7 @@ def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
     graph, _ = _requested(config, _storage(config, work), request)
     lines = plan_graph(graph)
     _refuse_infeasible(graph, lines, request.scheduler)
-    return lines
+    return [_with_unlabelled(line, graph, config) for line in lines]
 
 
 def status(config: Config, work: Path) -> WorkStatus:
@@ -256,6 +258,15 @@ def _requested(config: Config, storage: Storage, request: Request) -> tuple[Grap
     for node in graph.values():
         node.replaces = request.replace
     return graph, sources
+
+
+def _with_unlabelled(line: StagePlan, graph: Graph, config: Config) -> StagePlan:
+    """A line of a plan; that of an extraction with how many images take part in it that nobody labelled."""
+    if line.name != "extract" or line.up_to_date or config.extract.only_labelled:
+        return line
+    images = status_counts(graph["index"].valid.values())["unlabelled"]
+    note = f"images without labels get features, too, unless extract.only_labelled is set: {images}"
+    return replace(line, notes=(*line.notes, note)) if images else line
 
 
 def _remember(sources: Sources, storage: Storage) -> None:

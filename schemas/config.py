@@ -111,6 +111,10 @@ class ExtractConfig(Section):
     """What decodes JPEGs: `pillow`, or `torchvision`, which decodes upright RGB and grey ones a batch at a time on
     `extract.device`, with pixels of its own, and leaves all other files to Pillow.
     """
+    only_labelled: Annotated[Recipe[bool], Older()] = False
+    """Whether images without labels are left out, with the status unlabelled. They are no failures, and follow once
+    they have labels.
+    """
     device: Steers[Device] = "auto"
     """Device that computes features: auto (a GPU where there is one), cpu, mps, cuda or cuda:N."""
     decode_threads: Steers[Workers | None] = None
@@ -191,7 +195,9 @@ class TrainConfig(Section):
     """How the model is trained."""
 
     run: Steers[FolderName | None] = None
-    """Name of the folder below runs/. null: `<model>-<preset>-<recipe>`, so that each recipe has one of its own."""
+    """Name of the folder below runs/. null: `<model>-<preset>-<digits>`, digits of settings and data, so that runs of
+    others leave it as it is. A run with a name is replaced by one of other settings or data with --replace alone.
+    """
     seed: Recipe[Seed] = 0
     """Seed of the first weights, the order of the images and dropout."""
     device: Steers[Device] = "auto"

@@ -9,6 +9,7 @@ class ImageStatus(StrEnum):
     OK = "ok"
     # the data set
     REMOVED = "removed"  # was in the index once, is no longer: the row stays as a tombstone
+    UNLABELLED = "unlabelled"  # nobody labelled it, and `extract.only_labelled` leaves such images out
     # fetching over http
     NOT_FOUND = "not_found"  # 404
     GONE = "gone"  # 410
@@ -41,7 +42,7 @@ class ImageStatus(StrEnum):
 
 
 # What a row can be beside what it should be.
-FAILURES = frozenset(ImageStatus) - {ImageStatus.OK, ImageStatus.REMOVED}
+FAILURES = frozenset(ImageStatus) - {ImageStatus.OK, ImageStatus.REMOVED, ImageStatus.UNLABELLED}
 # Those that count against `extract.max_failed_fraction`: an owner who opted out did not fail.
 FAULTS = FAILURES - {ImageStatus.OPTED_OUT}
 

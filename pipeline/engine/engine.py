@@ -18,7 +18,6 @@ from functools import partial
 
 from pipeline.engine.cluster import Pool, WorkerDiedError, receipts_of
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
-from pipeline.engine.ledger import clear
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
 from pipeline.engine.task import Service, Task
@@ -185,8 +184,7 @@ class Engine:
         return 1 if resource == "process" else _QUEUED_PER_SLOT * self._pool.slots(resource)
 
     def _start(self, node: Node, task: PendingTask) -> None:
-        if node.replaces and node.holder() not in (None, task.fingerprint):
-            clear(self.storage, node.folder)
+        node.make_way()
         node.ledger.forget_record()
         node.recorded = False
         self.ran[node.name] = self.ran.get(node.name, 0) + 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, recipe_document, task_fingerprint
-from pipeline.engine.ledger import Ledger, Record
+from pipeline.engine.ledger import Ledger, Record, clear
 from pipeline.engine.task import CHECKPOINT, Stage
 from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.storage import Storage
@@ -137,11 +137,20 @@ class Node:
         Raises:
             UsageError: other work that is history does.
         """
-        if self.stage.history is None or self.replaces or self.holder() in (None, self.fingerprint):
+        if self.stage.history is None or self.replaces or not self._in_the_way():
             return
         if self.fingerprint is not None or self.made_of not in (None, self.recipe):
             storage, left = self.ledger.storage, {self.name: self.files(self.kept.values())}
             raise self.stage.history.refusal(Inputs(storage, self.name, left))
+
+    def make_way(self) -> None:
+        """Remove other work from the folder of a stage that is history, where it may go."""
+        if self.stage.history is not None and self.replaces and self._in_the_way():
+            clear(self.ledger.storage, self.folder)
+            self.ledger.storage.remove(self.outputs[CHECKPOINT].at(None))
+
+    def _in_the_way(self) -> bool:
+        return self.holder() not in (None, self.fingerprint)
 
     def receipts(self) -> tuple[Receipt, ...]:
         """Receipts that are up to date: shards in order, then the part without shard."""

@@ -31,7 +31,7 @@ class StagePlan:
             where nothing of it would run.
         again_rows: rows in files that were dropped after use and have to be made again.
         again_bytes: size of those files.
-        notes: what else a user should know of what is up to date.
+        notes: what else a user should know.
         other_versions: libraries whose version differs from the one that wrote what is up to date ("torch 2.11.0").
         shard_wise: whether it has a task for each shard, beside which there may be one without.
         facts: what is known of all that is to be worked on, where the stage decides which shards there are.

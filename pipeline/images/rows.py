@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from pipeline.files.inputs import Inputs, OutputFile, shard_name
 from pipeline.images.ready import ImageRow
 from pipeline.images.source import ImageSource
@@ -27,8 +29,11 @@ def address(locations: Iterable[Mapping[str, Any]] | None, source: str) -> str |
     return next((place["address"] for place in locations or () if place["source"] == source), None)
 
 
-def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
+def image_rows(inputs: Inputs, shard: int, *, only_labelled: bool = False) -> Iterator[ImageRow]:
     """The rows of a shard, from what `index` and `download` left of it; a few are in memory at a time.
+
+    Args:
+        only_labelled: images that nobody labelled are `unlabelled`, whatever became of them.
 
     Raises:
         PipelineError: the image bytes are not there.
@@ -39,6 +44,7 @@ def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
     if places.num_rows != outcomes.num_rows:
         raise _mixed_up(inputs, shard, f"{places.num_rows} rows in the index, {outcomes.num_rows} in downloads")
     images, stored = _bodies(inputs, shard), inputs.sized("download", "images", shard)
+    left_out = _unlabelled(inputs, shard) if only_labelled else frozenset()
     for number, (place, outcome) in enumerate(zip(places.to_pylist(), outcomes.to_pylist(), strict=True)):
         image_id, data = next(images, (None, None))
         if not place["image_id"] == outcome["image_id"] == image_id:
@@ -49,7 +55,16 @@ def image_rows(inputs: Inputs, shard: int) -> Iterator[ImageRow]:
             raise _mixed_up(inputs, shard, f"{place['image_id']!r} is ok, but its bytes are not there")
         named = f"image {image_id!r} in {stored}"
         source = ImageSource(data, path, outcome["size_bytes"], outcome["sha256"], named)
-        yield ImageRow(place["image_id"], outcome["status"], outcome["error"], source, place["rotation"])
+        status, error = outcome["status"], outcome["error"]
+        if number in left_out and status != ImageStatus.REMOVED:
+            status, error = ImageStatus.UNLABELLED, None
+        yield ImageRow(place["image_id"], status, error, source, place["rotation"])
+
+
+def _unlabelled(inputs: Inputs, shard: int) -> frozenset[int]:
+    """Rows of the images that nobody labelled."""
+    without = inputs.table("index", "annotations", shard, ["positive"])["positive"].is_null()
+    return frozenset(np.flatnonzero(without.to_numpy()).tolist())
 
 
 def _bodies(inputs: Inputs, shard: int) -> Iterator[tuple[str, bytes | None]]:

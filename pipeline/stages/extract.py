@@ -103,7 +103,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         ),
         run=run,
         upstream={"index": "shard", "download": "shard"},
-        reads={"index": "places"},
+        reads={"index": "labelled" if config.extract.only_labelled else "places"},
         outputs=outputs(config.store),
         place=place_of(config.extract.device),
         folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
@@ -229,7 +229,7 @@ def _mapped(task: Task, network: "Network") -> AbstractContextManager[Iterator[M
     config = settings.extract
     pixels = PixelOptions(config.orientation, settings.download.max_pixels, network.size_px, config.jpeg_device)
     assert task.shard is not None, "images come by shards"
-    rows = image_rows(task.inputs, task.shard)
+    rows = image_rows(task.inputs, task.shard, only_labelled=config.only_labelled)
     return mapped(rows, network, pixels, config.decode_threads, isolated=task.isolated, deadline=task.deadline)
 
 

@@ -177,6 +177,7 @@ def test_other_work_in_a_folder_with_a_name_is_refused_until_it_may_go(tmp_path:
     assert run(stages([1, 2, 3], name="sums/mine")[:2], replaces=True) == {"sum": 1}
     assert (tmp_path / "sums/mine/sum.txt").read_text() == "6"
     assert (tmp_path / "sums/mine/text.txt").exists() is not done  # no receipt named it
+    assert run(stages([1, 2, 3], name="sums/mine"), replaces=True) == {"tell": 1}
 
 
 def test_settings_that_differ_are_told_before_the_data_are_known(tmp_path: Path, run: Run) -> None:

@@ -27,18 +27,19 @@ from pipeline.backbones import tiny
 from pipeline.batches.feature_files import card_page
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.engine.sources import Sources
-from pipeline.engine.task import Output, Task
+from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.storage import Storage, sha256_file
 from pipeline.files.tables import write_table
 from pipeline.images.decode import decode, resize
 from pipeline.stages import extract
+from pipeline.stages.index import LABELLED, PLACES
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, Config, DownloadConfig, EngineConfig, ExtractConfig, StoreConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 from schemas.features import FeatureSpec
 from schemas.receipts import Receipt
-from schemas.status import ImageStatus
-from schemas.tables import DOWNLOADS, IMAGES, INDEX
+from schemas.status import FAILURES, ImageStatus
+from schemas.tables import ANNOTATIONS, DOWNLOADS, IMAGES, INDEX
 
 INPUT_PX = 32
 SHARD = 7
@@ -72,6 +73,7 @@ class Item:
 
     Attributes:
         local: the file that holds the bytes, None where the images shard holds them.
+        labelled: whether anybody labelled it.
         sha256: that the downloads shard says, where not that of the bytes.
     """
 
@@ -81,6 +83,7 @@ class Item:
     rotation: int | None = None
     local: Path | None = None
     sha256: str | None = None
+    labelled: bool = True
 
     @property
     def checked(self) -> str | None:
@@ -121,9 +124,10 @@ def task_of(root: Path, items: Sequence[Item], chosen: extract.Settings) -> Task
         "size_bytes": [None if item.data is None else len(item.data) for item in items],
         "sha256": [item.checked for item in items],
     }
+    labels = {"image_id": ids, "positive": [[] if item.labelled else None for item in items]}
     bodies = {"image_id": ids, "data": [None if item.local else item.data for item in items]}
     receipts = {
-        "index": left(root, "index", {"index": (place, INDEX)}),
+        "index": left(root, "index", {"index": (place, INDEX), "annotations": (labels, ANNOTATIONS)}),
         "download": left(root, "download", {"downloads": (found, DOWNLOADS), "images": (bodies, IMAGES)}),
     }
     folders = {**FOLDERS, "extract": f"features/tiny-00000000/{chosen.store.name}"}
@@ -320,6 +324,35 @@ def test_local_files_are_read_where_they_lie_and_must_not_have_changed(tmp_path:
     assert found.statuses == ["ok", "unreadable_file", "missing_file", "ok"]
     assert "the file has changed since it was checked: sha256" in str(found.errors[1])
     assert "Run: biam-pipe run" in str(found.errors[1])
+
+
+def test_images_without_labels_are_left_out_where_the_settings_say_so(tmp_path: Path) -> None:
+    items = [
+        Item(jpeg(0)),
+        Item(jpeg(1), labelled=False),
+        Item(None, ImageStatus.TIMEOUT, "60 s", labelled=False),
+        Item(None, ImageStatus.REMOVED, labelled=False),
+        Item(None, ImageStatus.GONE),
+    ]
+    every, some = (task_of(tmp_path / str(only), items, settings(only_labelled=only)) for only in (False, True))
+    all_images, output = run(every), run(some)
+    assert all_images.counts == {"gone": 1, "ok": 2, "removed": 1, "timeout": 1}
+    assert output.counts == {"gone": 1, "ok": 1, "removed": 1, "unlabelled": 2}
+    found = shard(some, output)
+    assert found.statuses == ["ok", "unlabelled", "unlabelled", "removed", "gone"]
+    assert found.errors[1:3] == [None, None]
+    assert np.array_equal(found.maps["conv2"][0], shard(every, all_images).maps["conv2"][0])
+    assert ImageStatus.UNLABELLED not in FAILURES
+
+
+def test_features_of_labelled_images_alone_have_a_recipe_and_a_part_of_the_index_of_their_own() -> None:
+    def described(only_labelled: bool) -> Stage:
+        config = Config(dataset=DemoDataset(), extract=ExtractConfig(only_labelled=only_labelled))
+        return extract.stage(config, Sources(Storage("nowhere")))
+
+    every, some = described(False), described(True)
+    assert some.recipe == {**every.recipe, "extract.only_labelled": True}
+    assert (every.reads, some.reads) == ({"index": PLACES}, {"index": LABELLED})
 
 
 def test_the_data_sets_rotation_is_applied_where_the_settings_say_so(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A project that was copied to another place, photos and work folder with it; and one photo more."""
+"""A user's own project that changes: copied to another place, one photo more, one label more."""
 
 import shutil
 from collections.abc import Iterator
@@ -53,16 +53,19 @@ class Project:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    """Twelve photos of three colours. Its stages run in threads: to start the workers of a cluster takes seconds."""
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """A cluster whose workers are threads: to start one takes seconds."""
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", processes=False) as cluster:
-        yield written(Project(tmp_path / "here", cluster.scheduler_address))
+        yield cluster.scheduler_address
 
 
-def written(made: Project) -> Project:
+@pytest.fixture
+def project(tmp_path: Path, scheduler: str) -> Project:
+    """Twelve photos of three colours."""
+    made = Project(tmp_path / "here", scheduler)
     (made.folder / "photos").mkdir(parents=True)
     (made.folder / "biam-pipe.toml").write_text(TOML)
     (made.folder / "labels.csv").write_text("image,labels\n")
@@ -102,6 +105,28 @@ def test_a_copy_keeps_features_training_and_report_and_one_photo_more_is_another
     assert copy.files() == after
 
     copy.add("red", 9)
-    assert copy.run(moved, last="train").ran == {"index": 1, "download": 1, "extract": 1, "split": 1, "train": 1}
-    runs = {name: data for name, data in copy.files().items() if "/runs/" in name}
-    assert runs.items() > {name: data for name, data in before.items() if "/runs/" in name}.items()
+    assert copy.run(moved, last="embed").ran == {"index": 1, "split": 1}
+    assert copy.run(moved, last="extract").ran == {"download": 1, "extract": 1}
+    line = flow.plan(copy.config(moved), copy.folder / "work", flow.Request("train"))[-1]
+    (run,) = (copy.folder / "work/folder/runs").iterdir()
+    assert line.reasons == ("input changed",)
+    assert line.notes != (f"in runs/{run.name}",)
+
+
+def test_an_image_without_labels_is_left_out_of_the_features_until_it_has_some(project: Project) -> None:
+    lines = (project.folder / "labels.csv").read_text().splitlines(keepends=True)
+    (project.folder / "labels.csv").write_text("".join(lines[:-1]))
+    assert project.run(last="download").ran == {"index": 1, "download": 3}
+    request = flow.Request("extract")
+    (*_, line) = flow.plan(project.config(), project.folder / "work", request)
+    assert line.notes == ("images without labels get features, too, unless extract.only_labelled is set: 1",)
+
+    only = "extract.only_labelled=true"
+    assert flow.plan(project.config(only), project.folder / "work", request)[-1].notes == ()
+    result = project.run(only, last="extract")
+    assert result.stages[-1].counts == {"ok": 11, "unlabelled": 1}
+    assert result.problem is None
+    (project.folder / "labels.csv").write_text("".join(lines))
+    result = project.run(only, last="extract")
+    assert (result.ran, result.stages[-1].counts) == ({"index": 1, "extract": 1}, {"ok": 12})
+    assert result.problem is None
