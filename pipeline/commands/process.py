@@ -5,11 +5,12 @@ import sys
 
 from pipeline.files.refusals import refusal
 from pipeline.machine.environment import provide_home
+from pipeline.machine.waiting import patient
 from schemas.errors import PipelineError
 
 
 def prepare() -> None:
-    """Make up for what whoever started us did not give: standard streams, a home folder."""
+    """Make up for what whoever started us did not give: streams, a home folder, patience of threads that compute."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -17,6 +18,7 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
     provide_home()
+    os.environ.update(patient())
 
 
 def explained(error: Exception) -> PipelineError:

@@ -8,7 +8,6 @@ No annotation of an unseen label is read into anything here: the label space is 
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pipeline.backbones import describe
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import CHECKPOINT, Output, Stage, Task
 from pipeline.files.inputs import OutputFile
-from pipeline.machine.device import require_device
+from pipeline.machine.device import cores, require_device
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
 from schemas.command import Command
@@ -199,7 +198,7 @@ def _by_steps(settings: Settings) -> bool:
 def _threads(settings: Settings) -> int | None:
     """Of one operation in each process: several processes share the cores out."""
     if settings.threads is None and settings.train.processes > 1:
-        return max(1, (os.cpu_count() or 1) // settings.train.processes)
+        return max(1, cores() // settings.train.processes)
     return settings.threads
 
 
