@@ -1,7 +1,10 @@
 """A section of metrics.json: the figures' names as people read them, and what else stands in it."""
 
+from typing import Literal
+
+SectionName = Literal["zsl", "gzsl", "standard"]
 CONTROLS = ("chance", "constant", "permuted")
-NO_FIGURES = frozenset({"labels", "labels_without_positive", "headline", *CONTROLS})
+NO_FIGURES = frozenset({"labels", "labels_left_out", "labels_without_positive", "headline", *CONTROLS})
 
 _FIGURES = {
     "map": "mAP",

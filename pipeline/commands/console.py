@@ -59,8 +59,12 @@ def metric_lines(name: str, section: Mapping[str, Any]) -> Iterator[str]:
         for k in ks
     ]
     yield f"{name.upper()}  " + "  ".join(figures)
-    if too_large := [f"F1@{k}" for k in ks if k > section["labels"]]:
-        yield f"NOTE: {name.upper()} has {section['labels']} labels; for {' and '.join(too_large)} all are predicted"
+    left_out = section.get("labels_left_out", 0)
+    ranked = section["labels"] + left_out
+    if too_large := [f"F1@{k}" for k in ks if k > ranked]:
+        yield f"NOTE: {name.upper()} has {ranked} labels; for {' and '.join(too_large)} all are predicted"
+    if left_out:
+        yield f"NOTE: {name.upper()}: {left_out} of {ranked} labels are in no mean, by the rule of the protocol"
     if without := section["labels_without_positive"]:
         note = f"NOTE: {name.upper()}: {without} of {section['labels']} labels have no positive test image"
         if (others := section.get("map_of_occurring")) is not None:  # a protocol of one's own may have no such figure

@@ -65,6 +65,8 @@ def _section(title: str, note: str, section: Mapping[str, Any]) -> Section:
         key: Measure(figure_name(key), finite(section[key]), *(finite(control.get(key)) for control in controls))
         for key in sorted(section.keys() - NO_FIGURES, key=figure_order)
     }
+    if left_out := section.get("labels_left_out"):
+        note += f"; {left_out:,} labels more are in no mean"
     if without := section["labels_without_positive"]:
         note += f"; {without:,} of the labels have no positive test image"
     return Section(title, note, section["labels"], measures[section["headline"]], tuple(measures.values()))

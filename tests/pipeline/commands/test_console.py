@@ -31,6 +31,11 @@ def test_labels_that_no_test_image_bears_are_told_with_the_mean_over_the_others(
     assert note == "NOTE: ZSL: 1 of 3 labels have no positive test image"
 
 
+def test_labels_that_the_protocol_leaves_out_of_means_are_told() -> None:
+    *_, note = metric_lines("gzsl", SECTION | {"labels_left_out": 2})
+    assert note == "NOTE: GZSL: 2 of 5 labels are in no mean, by the rule of the protocol"
+
+
 def test_the_figure_that_the_protocol_names_stands_first() -> None:
     weighted = {"headline": "weighted_map", "weighted_map": 0.9}
     controls = {name: SECTION[name] | {"weighted_map": 0.25} for name in ("chance", "constant", "permuted")}
