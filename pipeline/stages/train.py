@@ -21,6 +21,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.machine.device import cores, require_device
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
+from pipeline.training import schedule
 from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
@@ -90,7 +91,12 @@ def stage(config: Config, sources: Sources) -> Stage:
     return Stage(
         name="train",
         version=VERSION,
-        recipe=recipe("model", config.model) | recipe("train", config.train) | MODELS.recipe(config.model.name),
+        recipe={
+            **recipe("model", config.model),
+            **recipe("train", config.train),
+            **schedule.recipe(config.train),
+            **MODELS.recipe(config.model.name),
+        },
         settings=Settings(
             config.model,
             config.train,
