@@ -79,16 +79,16 @@ def run(name: str) -> None:
             taken_s += time.perf_counter() - started
         print(f"  scores taken in: {taken_s:.1f} s")
         total_s = taken_s
-        for section, first in (("ZSL", case.seen), ("GZSL", 0)):
+        for section, first in (("zsl", case.seen), ("gzsl", 0)):
             started = time.perf_counter()
-            found = evaluate(case.protocol, table.section(first), case.ks, baselines)
+            found = evaluate(case.protocol, section, table.section(first), case.ks, baselines)
             seconds = time.perf_counter() - started
             total_s += seconds
             figures, k = found.as_json(), case.ks[0]
             print(
-                f"  {section}: {seconds:.1f} s; mAP {figures['map']:.4f} (chance {figures['chance']['map']:.4f}, "
-                f"permuted {figures['permuted']['map']:.4f}), F1@{k} {figures[f'f1@{k}']:.4f} (chance "
-                f"{figures['chance'][f'f1@{k}']:.4f})"
+                f"  {section.upper()}: {seconds:.1f} s; mAP {figures['map']:.4f} "
+                f"(chance {figures['chance']['map']:.4f}, permuted {figures['permuted']['map']:.4f}), "
+                f"F1@{k} {figures[f'f1@{k}']:.4f} (chance {figures['chance'][f'f1@{k}']:.4f})"
             )
     print(f"  all figures and baselines: {total_s:.1f} s")
 

@@ -29,6 +29,7 @@ import torch
 from benchmarks.measured import biam_pipe
 from benchmarks.photographs import photographs
 from pipeline.engine.cluster import WORKER_ENVIRONMENT
+from pipeline.machine.waiting import patient
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,7 +77,12 @@ def inside(*arguments: str) -> float:
     """The number that a function below prints, in a process with the environment of a worker."""
     command = [sys.executable, "-m", "benchmarks.extract", "--inside", *arguments]
     done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | WORKER_ENVIRONMENT
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **WORKER_ENVIRONMENT, **patient()},
     )
     return float(done.stdout)
 

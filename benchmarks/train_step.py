@@ -28,6 +28,7 @@ from torch import Tensor
 
 from benchmarks.released_step import ReleasedBiAM, released_loss
 from pipeline.machine.memory import compact
+from pipeline.machine.waiting import patient
 from pipeline.models.biam.network import build
 from pipeline.models.biam.released_keys import load_released_state, released_state
 from pipeline.models.biam.settings import BiamConfig
@@ -142,7 +143,7 @@ def measure(kind: str, arguments: argparse.Namespace, fed: str, labels: int = 92
     command = [sys.executable, "-m", "benchmarks.train_step", "--one", kind, "--fed", fed, "--labels", str(labels)]
     command += ["--positives", str(positives), "--threads", str(arguments.threads)]
     command += ["--steps", str(arguments.steps), "--device", arguments.device]
-    started_as = os.environ | (compact() if kind != "released" else {})  # ours as the stage's process is
+    started_as = {**os.environ, **patient(), **(compact() if kind != "released" else {})}  # as the stage's process is
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=started_as)
     figures = json.loads(done.stdout)
     print(

@@ -219,8 +219,8 @@ class TrainConfig(Section):
     lr: Recipe[Rate] = 1e-3
     """Learning rate after the warm-up, above 0."""
     final_lr: Recipe[Rate | None] = None
-    """Learning rate of the last epoch, above 0; the rate falls to it along a cosine. null: the rate stays as it is
-    after the warm-up.
+    """Learning rate, above 0, that the rate falls to along a cosine after the warm-up; the epoch after the last one
+    would have it. null: the rate stays as it is after the warm-up.
     """
     warmup_epochs: Recipe[NotNegative] = 3
     """Epochs in which the learning rate rises in equal steps; the last of them has `train.lr`. 0: no warm-up."""

@@ -1,10 +1,11 @@
 """A section of metrics.json: the figures' names as people read them, what else stands in it, and why a figure is 0."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+SectionName = Literal["zsl", "gzsl", "standard"]
 CONTROLS = ("chance", "constant", "permuted")
-NO_FIGURES = frozenset({"labels", "labels_without_positive", "headline", *CONTROLS})
+NO_FIGURES = frozenset({"labels", "labels_left_out", "labels_without_positive", "headline", *CONTROLS})
 
 _NAMED = 3
 _FIGURES = {
@@ -43,11 +44,15 @@ def remarks(name: str, section: Mapping[str, Any], without_vector: Sequence[str]
         without_vector: labels that belong to it and are in no figure, since no word of theirs has a vector.
     """
     title, labels, without = name.upper(), section["labels"], section["labels_without_positive"]
-    too_large = [f"F1@{k}" for k in ks(section) if k > labels]
+    left_out = section.get("labels_left_out", 0)
+    ranked = labels + left_out
+    too_large = [f"F1@{k}" for k in ks(section) if k > ranked]
     if labels == 1:
         yield f"{title} has 1 label: no other can change places with it, and the best K of an image always hold it"
     elif too_large:
-        yield f"{title} has {labels} labels; for {' and '.join(too_large)} all are predicted"
+        yield f"{title} has {ranked} labels; for {' and '.join(too_large)} all are predicted"
+    if left_out:
+        yield f"{title}: {left_out} of {ranked} labels are in no mean, by the rule of the protocol"
     if without == labels:
         none = "its one label" if labels == 1 else f"none of its {labels} labels"
         yield f"{title}: {none} has {'no' if labels == 1 else 'a'} positive test image, so that its figures are 0"

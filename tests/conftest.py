@@ -1,11 +1,16 @@
 """Fixtures for all tests."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from pipeline.machine.waiting import patient
+
+os.environ.update(patient())  # before a test imports torch: beside other work, threads that spin take minutes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -6,12 +6,15 @@ import sys
 
 from pipeline.files.refusals import refusal
 from pipeline.machine.environment import provide_home
+from pipeline.machine.waiting import patient
 from schemas.errors import PipelineError
 from schemas.readable import printable
 
 
 def prepare() -> None:
-    """Make up for what whoever started us did not give: standard streams, a home folder; see to what is logged."""
+    """Make up for what whoever started us did not give: standard streams, a home folder, patience of threads that
+    compute; see to what is logged.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -19,6 +22,7 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
     provide_home()
+    os.environ.update(patient())
     if logging.lastResort is not None:  # where no handler is set it prints warnings on stderr
         logging.lastResort.setFormatter(_Printable())
 

@@ -19,6 +19,7 @@ from pipeline.engine.task import Place
 from pipeline.engine.work import Hear, Told
 from pipeline.files.scratch import scratch_folder
 from pipeline.machine import stopping
+from pipeline.machine.waiting import patient
 from schemas.command import AGAIN
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
@@ -29,14 +30,12 @@ if TYPE_CHECKING:
 
 _START_S = 60  # a worker takes 1 s; on a machine that is short of everything, perhaps 20
 
-# Failures come back as exceptions; what workers log beside that is noise. Threads of torch that wait must not spin: on
-# 2 cores they held up decoding (a small network ran at 242 images/s, and at 303 without). Memory that is free goes back
-# to the system: images come and go in many threads, and glibc would keep an arena for each. But 32 MB are kept, since
-# clearing new pages for each image took 60 us of the 550 that one took to download. One arena, so that `machine.memory`
-# can keep what a network on a CPU frees.
+# Failures come back as exceptions; what workers log beside that is noise. Memory that is free goes back to the system:
+# images come and go in many threads, and glibc would keep an arena for each. But 32 MB are kept, since clearing new
+# pages for each image took 60 us of the 550 that one took to download. One arena, so that `machine.memory` can keep
+# what a network on a CPU frees.
 WORKER_ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "critical",
-    "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(16 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
@@ -47,7 +46,6 @@ _FRUGAL = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 # A task is bounded by its own deadlines, so Dask's heartbeats need not be strict; memory is bounded by the stages.
 _DASK = {
-    "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     "distributed.scheduler.allowed-failures": 0,  # a task that kills its worker must not kill three more
     "distributed.scheduler.no-workers-timeout": f"{_START_S}s",  # for a worker that died to come back
     "distributed.comm.timeouts.connect": "60s",
@@ -254,6 +252,7 @@ def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Cl
         scratch = str(stack.enter_context(scratch_folder()))
         # What users set for clusters of their own, such as encryption, is not for this one: Dask's own defaults count.
         own = {**dask.config.merge(*dask.config.defaults), **_DASK, "temporary-directory": scratch}
+        own["distributed.nanny.pre-spawn-environ"] = {**WORKER_ENVIRONMENT, **patient()}
         stack.enter_context(dask.config.set(own))
         scheduler, workers = _layout(settings, places, scratch)
         try:

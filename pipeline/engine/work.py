@@ -19,6 +19,7 @@ from pipeline.machine import stopping
 from pipeline.machine.environment import environment
 from pipeline.machine.memory import compact
 from pipeline.machine.telling import heard_by, throttled
+from pipeline.machine.waiting import patient
 from schemas.command import AGAIN
 from schemas.errors import PipelineError
 from schemas.receipts import Receipt
@@ -103,7 +104,7 @@ class OwnProcess:
         self._stage = job.task.stage
         self._pipe, child_end = context.Pipe()
         self._process = context.Process(target=_child, args=(job, child_end), name=f"biam-pipe {self._stage}")
-        with stopping.sparing_children(), environment(compact()):
+        with stopping.sparing_children(), environment({**compact(), **patient()}):
             self._process.start()
         child_end.close()
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from pipeline.metrics.average_precision import label_ap, random_ranking_ap, ranking_ap
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.score_table import ScoreTable
+from schemas.figures import SectionName
 from schemas.status import LabelCode
 
 # Columns read and sorted together: 7 MB of scores of 107,859 images.
@@ -18,11 +19,12 @@ _FEW = 16
 
 
 class ClassWise:
-    """Every image counts; a label ranks those whose code it knows, and has no AP without a positive one."""
+    """Every image and label counts; a label ranks images whose code it knows, and has no AP without a positive one."""
 
-    counted_images = None
+    counted_images = counted_labels = candidates = None
 
-    def __init__(self, table: ScoreTable) -> None:
+    def __init__(self, table: ScoreTable, section: SectionName) -> None:
+        del section  # all are ranked alike
         self._table = table
         knows_few = table.known_by_label * _FEW < table.num_images
         self._cells = [

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from schemas.figures import SectionName
+
 if TYPE_CHECKING:
     from pipeline.metrics.measurement import Counts
     from pipeline.metrics.ranking import Ranking
@@ -20,8 +22,10 @@ class EvaluationProtocol(Protocol):
     KS: tuple[int, ...]
     HEADLINE: str
 
-    def ranking(self, table: "ScoreTable") -> "Ranking":
+    def ranking(self, table: "ScoreTable", section: SectionName) -> "Ranking":
         """Which cells, images and labels of a table count, and how a label's images are ranked: the form of its AP.
+
+        The section is that of metrics.json which the figures are for: `zsl`, `gzsl` or `standard`.
 
         `pipeline.metrics.ranking.Ranking` says what it gives.
         """

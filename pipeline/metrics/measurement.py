@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from pipeline.metrics.topk import Hits
 from schemas.figures import NO_FIGURES
@@ -19,12 +19,14 @@ class Counts:
         positives: images that bear each label.
         hits: right predictions among the best K; None where no K was asked for.
         ks: that were asked for.
+        counted: the labels that are in means over labels; None for all.
     """
 
     per_label: Float[np.ndarray, " label"]
     positives: Int64[np.ndarray, " label"]
     hits: Hits | None
     ks: Sequence[int]
+    counted: Bool[np.ndarray, " label"] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,17 @@ class Measurement:
     per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
 
 
-def overall_figures(counts: Counts, *, keeps_empty_labels: bool) -> dict[str, float]:
+def overall_figures(counts: Counts) -> dict[str, float]:
     """The figures of the papers: means of AP over labels, and F1, precision and recall of all images together.
 
-    Args:
-        counts: what the table came to.
-        keeps_empty_labels: whether a label without AP counts as 0 in `map`, or is left out of it.
-
     Returns:
-        `map`, the mean of AP; `weighted_map`, weighted by each label's positives; `map_of_occurring`, over the labels
-        that have positives; and `f1@K`, `precision@K`, `recall@K` of each K, smallest first. A mean over no label is 0.
+        `map`, the mean of AP over the counted labels, where one without AP is 0; `weighted_map`, weighted by each
+        label's positives; `map_of_occurring`, over the labels that have positives; and `f1@K`, `precision@K`,
+        `recall@K` of each K, smallest first. A mean over no label is 0.
     """
     per_label, positives = np.nan_to_num(counts.per_label, nan=0.0), counts.positives
-    counted = per_label if keeps_empty_labels else per_label[~np.isnan(counts.per_label)]
     figures = {
-        "map": _mean(counted),
+        "map": _mean(per_label if counts.counted is None else per_label[counts.counted]),
         "weighted_map": float(per_label @ positives / max(1, positives.sum())),
         "map_of_occurring": _mean(per_label[positives > 0]),
     }

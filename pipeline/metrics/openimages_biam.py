@@ -1,11 +1,13 @@
 """Protocol `openimages-biam`: how the numbers of the paper's Open Images tables were counted.
 
-Images without a positive among the evaluated labels are dropped. Labels without any verified cell are dropped from the
-mean. And a label's ranking pools all verified cells, of whatever label, of the images verified for it: the released
-function selects the images of a label, but never its column. Such figures differ from those of `openimages` and are no
-average precision of labels in the usual sense; but only they can be compared with the published ones.
+Images without a positive among the evaluated labels are dropped. A label's ranking pools all verified cells, of
+whatever label, of the images verified for it: the released function selects the images of a label, but never its
+column. Such figures differ from those of `openimages` and are no average precision of labels in the usual sense; but
+only they can be compared with the published ones.
 
-The K best labels of an image are sought among all labels, dropped ones included, as in the release.
+What becomes of a label without any verified cell depends on the section, as in the release. ZSL keeps it, with AP 0, so
+that neither a limit on images nor dead links raise the mean. GZSL leaves it out of the mean, but seeks the K best
+labels of an image among all. The standard section leaves it out of both.
 
 The paper's Open Images mAP is the mean weighted by positives: its Table 2 is one evaluation of the authors' log, and no
 plain mean in that log reaches the published figures. So `weighted_map` stands first.
@@ -20,10 +22,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from pipeline.metrics.average_precision import ranking_ap
 from pipeline.metrics.computing import Computing
-from pipeline.metrics.measurement import Counts, overall_figures
+from pipeline.metrics.measurement import overall_figures
 from pipeline.metrics.score_table import ScoreTable
 from schemas.command import Command
 from schemas.errors import PipelineError
+from schemas.figures import SectionName
 from schemas.status import LabelCode
 
 KS = (10, 20)
@@ -44,7 +47,7 @@ class Pooled:
         PipelineError: the pools are larger than anyone can wait for.
     """
 
-    def __init__(self, table: ScoreTable) -> None:
+    def __init__(self, table: ScoreTable, section: SectionName) -> None:
         self._table = table
         self.counted_images: Bool[np.ndarray, " image"] = table.positives_by_image > 0
         labels, images = np.nonzero(table.codes)
@@ -55,7 +58,10 @@ class Pooled:
         self._place = np.empty_like(by_image)  # [cell], label by label -> number of the cell
         self._place[by_image] = np.arange(len(by_image))
         self._positive = table.codes[labels, images][by_image] == LabelCode.PRESENT
-        self._label_starts = _starts(np.bincount(labels, minlength=table.num_labels))
+        verified = np.bincount(labels, minlength=table.num_labels)
+        self.counted_labels = None if section == "zsl" else verified > 0
+        self.candidates = self.counted_labels if section == "standard" else None
+        self._label_starts = _starts(verified)
         per_image = np.bincount(images, minlength=table.num_images)
         self._image_starts = _starts(per_image)
         if (pooled := int((per_image.astype(np.float64) ** 2).sum())) > _MOST_POOLED:
@@ -127,8 +133,4 @@ def _starts(counts: Int64[np.ndarray, " group"]) -> Int64[np.ndarray, " start"]:
 
 
 ranking = Pooled
-
-
-def figures(counts: Counts) -> dict[str, float]:
-    """The figures of the papers; labels without a verified cell are in no mean."""
-    return overall_figures(counts, keeps_empty_labels=False)
+figures = overall_figures

@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from pipeline.metrics import PROTOCOLS
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.contract import EvaluationProtocol
 from pipeline.metrics.measurement import Counts, Measurement, flaw, mean_figures
-from pipeline.metrics.ranking import Ranking
+from pipeline.metrics.ranking import Ranking, candidates, counted_labels
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import Hits, random_hits, table_hits
 from schemas.command import Command
 from schemas.errors import PipelineError
+from schemas.figures import SectionName
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Evaluation:
     Attributes:
         measured: the model's figures.
         headline: name of the figure that stands first.
-        labels: columns that were ranked.
+        labels: columns that are in means over labels.
         labels_without_positive: those of them that no image bears.
+        labels_left_out: columns that are in no mean over labels.
         chance: the same figures for random scores.
         chance_per_label: AP of each label for random scores; NaN where the protocol gives it none.
         constant: the same figures where each image gets the mean over images of the scores.
@@ -54,6 +57,7 @@ class Evaluation:
     headline: str
     labels: int
     labels_without_positive: int
+    labels_left_out: int
     chance: Mapping[str, float]
     chance_per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
     constant: Mapping[str, float]
@@ -63,11 +67,17 @@ class Evaluation:
         """As metrics.json holds it."""
         controls = {"chance": dict(self.chance), "constant": dict(self.constant), "permuted": dict(self.permuted)}
         said = {"labels_without_positive": self.labels_without_positive, "headline": self.headline}
-        return {**self.measured.figures, "labels": self.labels, **said, **controls}
+        left_out = {"labels_left_out": self.labels_left_out} if self.labels_left_out else {}
+        return {**self.measured.figures, "labels": self.labels, **left_out, **said, **controls}
 
 
 def evaluate(
-    protocol: str, table: ScoreTable, ks: Sequence[int], baselines: Baselines, computing: Computing | None = None
+    protocol: str,
+    section: SectionName,
+    table: ScoreTable,
+    ks: Sequence[int],
+    baselines: Baselines,
+    computing: Computing | None = None,
 ) -> Evaluation:
     """The figures of a score matrix, with chance and both controls.
 
@@ -77,6 +87,7 @@ def evaluate(
     Scores that carry no more than how frequent labels are keep their mAP; a transfer by meaning loses it.
 
     Args:
+        section: whose figures these are; a protocol may count sections differently.
         ks: how many best labels of each image are looked at; none asks for the mAP only.
 
     Raises:
@@ -84,23 +95,26 @@ def evaluate(
         PipelineError: no image or no label.
     """
     computing = computing or Computing()
-    judge = _judge(protocol, table, ks)
-    exchanged = [derangement(table.num_labels, draw) for draw in baselines.generators() if table.num_labels > 1]
+    judge = _judge(protocol, section, table, ks)
+    exchanged = [judge.exchange(draw) for draw in baselines.generators() if len(judge.candidates) > 1]
     own, *permuted = judge.measured(np.array([np.arange(table.num_labels), *exchanged]), computing)
     random = judge.ranking.random_average_precisions(baselines.generators(), computing)
     return Evaluation(
         measured=own,
         headline=judge.protocol.HEADLINE,
-        labels=table.num_labels,
-        labels_without_positive=int(np.count_nonzero(table.positives_by_label == 0)),
+        labels=int(np.count_nonzero(judge.counted)),
+        labels_without_positive=int(np.count_nonzero(judge.counted & (table.positives_by_label == 0))),
+        labels_left_out=int(np.count_nonzero(~judge.counted)),
         chance=judge.chance(random, baselines, computing),
         chance_per_label=random.mean(axis=0),
-        constant=measure(protocol, table.constant(), ks, computing).figures,
+        constant=measure(protocol, section, table.constant(), ks, computing).figures,
         permuted=mean_figures(permuted) if permuted else dict.fromkeys(own.figures),
     )
 
 
-def measure(protocol: str, table: ScoreTable, ks: Sequence[int], computing: Computing | None = None) -> Measurement:
+def measure(
+    protocol: str, section: SectionName, table: ScoreTable, ks: Sequence[int], computing: Computing | None = None
+) -> Measurement:
     """The figures of a score matrix alone, as `evaluate` gives them.
 
     Raises:
@@ -108,12 +122,12 @@ def measure(protocol: str, table: ScoreTable, ks: Sequence[int], computing: Comp
         PipelineError: no image or no label.
     """
     computing = computing or Computing()
-    judge = _judge(protocol, table, ks)
+    judge = _judge(protocol, section, table, ks)
     (measured,) = judge.measured(np.arange(table.num_labels)[None], computing)
     return measured
 
 
-def _judge(protocol: str, table: ScoreTable, ks: Sequence[int]) -> "_Judge":
+def _judge(protocol: str, section: SectionName, table: ScoreTable, ks: Sequence[int]) -> "_Judge":
     module = PROTOCOLS.load(protocol)
     if not table.codes.size:
         raise PipelineError(
@@ -122,7 +136,7 @@ def _judge(protocol: str, table: ScoreTable, ks: Sequence[int]) -> "_Judge":
             hint="With a larger split.test_fraction or more labels, run:",
             run=Command("split"),
         )
-    return _Judge(protocol, table, module, module.ranking(table), tuple(ks))
+    return _Judge(protocol, table, module, module.ranking(table, section), tuple(ks))
 
 
 @dataclass(frozen=True)
@@ -135,16 +149,33 @@ class _Judge:
     ranking: Ranking
     ks: tuple[int, ...]
 
+    @cached_property
+    def candidates(self) -> Int64[np.ndarray, " candidate"]:
+        """The labels among which the best of each image are sought."""
+        return candidates(self.ranking, self.table.num_labels)
+
+    @cached_property
+    def counted(self) -> Bool[np.ndarray, " label"]:
+        """The labels that are in means over labels."""
+        return counted_labels(self.ranking, self.table.num_labels)
+
+    def exchange(self, generator: np.random.Generator) -> Int64[np.ndarray, " label"]:
+        """An order in which every candidate gets the scores of another one."""
+        order = np.arange(self.table.num_labels)
+        order[self.candidates] = self.candidates[derangement(len(self.candidates), generator)]
+        return order
+
     def measured(self, orders: Int64[np.ndarray, "order label"], computing: Computing) -> list[Measurement]:
         """The figures under each order, in which each label has the scores of the label that the order names."""
         hits: list[Hits | None] = [None] * len(orders)
         if self.ks:
-            hits = list(table_hits(self.table, max(self.ks), self.ranking.counted_images, orders, computing))
+            images, most = self.ranking.counted_images, max(self.ks)
+            hits = list(table_hits(self.table, most, images, self.candidates, orders, computing))
         per_label = self.ranking.average_precisions(orders, computing)
         return [self.measurement(*figures) for figures in zip(per_label, hits, strict=True)]
 
     def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
-        made = self.protocol.figures(Counts(per_label, self.table.positives_by_label, hits, self.ks))
+        made = self.protocol.figures(Counts(per_label, self.table.positives_by_label, hits, self.ks, self.counted))
         figures = {name: float(value) for name, value in made.items()}
         if (problem := flaw(figures, self.protocol.HEADLINE, self.ks)) is not None:
             raise PROTOCOLS.refusal(self.name, f"it {problem}")
@@ -167,7 +198,7 @@ class _Judge:
             if not self.ks:
                 return None
             generator = np.random.default_rng([baselines.seed, number, 1])
-            return random_hits(positives, self.table.num_labels, self.ks, generator)
+            return random_hits(positives, len(self.candidates), self.ks, generator)
 
         hits = computing.each(drawn, range(baselines.draws))
         return mean_figures([self.measurement(*draw) for draw in zip(per_label, hits, strict=True)])

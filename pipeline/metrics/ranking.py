@@ -14,9 +14,14 @@ class Ranking(Protocol):
 
     Attributes:
         counted_images: bool [image], those that the best K of each image are counted over; None for all.
+        counted_labels: bool [label], those that are in the means over labels; None for all.
+        candidates: bool [label], those among which the best K of each image are sought; None for all. A label that is
+            none has no positive image.
     """
 
     counted_images: Bool[np.ndarray, " image"] | None
+    counted_labels: Bool[np.ndarray, " label"] | None
+    candidates: Bool[np.ndarray, " label"] | None
 
     def average_precisions(
         self, orders: Int64[np.ndarray, "order label"], computing: Computing
@@ -27,3 +32,15 @@ class Ranking(Protocol):
         self, generators: Sequence[np.random.Generator], computing: Computing
     ) -> Float[np.ndarray, "draw label"]:
         """AP of each label for one random score matrix a generator; NaN where it has none."""
+
+
+def counted_labels(ranking: Ranking, num_labels: int) -> Bool[np.ndarray, " label"]:
+    """The labels that are in means over labels."""
+    chosen = ranking.counted_labels
+    return np.ones(num_labels, dtype=bool) if chosen is None else chosen
+
+
+def candidates(ranking: Ranking, num_labels: int) -> Int64[np.ndarray, " candidate"]:
+    """The labels among which the best K of each image are sought, ascending."""
+    chosen = ranking.candidates
+    return np.arange(num_labels) if chosen is None else np.flatnonzero(chosen)

@@ -81,23 +81,26 @@ def table_hits(
     table: ScoreTable,
     most: int,
     images: Bool[np.ndarray, " image"] | None,
+    candidates: Int64[np.ndarray, " candidate"],
     orders: Int64[np.ndarray, "order label"],
     computing: Computing,
 ) -> list[Hits]:
     """Right predictions among the `most` best labels of those images of a table, of all where None, for each order.
 
     Args:
+        candidates: the labels among which they are sought, ascending; the orders leave all others where they are.
         orders: each label gets the scores of the label that an order names. Scores are looked at once for all of them:
             what is best under an order is the label that got the best score. (Of equal scores the one goes first whose
             own index is lower.)
     """
     rows_read = max(1, _CELLS_READ_AT_ONCE // table.num_labels)
+    columns = slice(None) if len(candidates) == table.num_labels else candidates  # a slice copies nothing
     places = np.argsort(orders, axis=1)  # the label that got a label's scores
 
     def count(rows: range) -> tuple[Int64[np.ndarray, "order rank"], int, int]:
         chosen = slice(None) if images is None else images[rows.start : rows.stop]
         codes = table.codes[:, rows.start : rows.stop].T[chosen]
-        best = top_labels(table.rows(rows)[chosen], most)
+        best = candidates[top_labels(table.rows(rows)[chosen][:, columns], most)]
         right = [(np.take_along_axis(codes, got[best], axis=1) == LabelCode.PRESENT).sum(axis=0) for got in places]
         return np.array(right), len(codes), int(np.count_nonzero(codes == LabelCode.PRESENT))
 
@@ -122,7 +125,7 @@ def random_hits(
     """
     by_rank = np.zeros(min(max(ks), num_labels), dtype=np.int64)
     left, before = positives, 0
-    for k in sorted({min(k, num_labels) for k in ks}):
+    for k in sorted({min(k, num_labels) for k in ks} - {0}):
         right = generator.hypergeometric(left, num_labels - before - left, k - before)
         by_rank[k - 1] = right.sum()
         left, before = left - right, k

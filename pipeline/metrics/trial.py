@@ -1,6 +1,7 @@
 """A protocol tried on a made-up table: whether it has everything that an evaluation asks of it."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -8,9 +9,10 @@ from pipeline.engine.registry import unfulfilled
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.contract import EvaluationProtocol
 from pipeline.metrics.measurement import Counts, flaw
-from pipeline.metrics.ranking import Ranking
+from pipeline.metrics.ranking import Ranking, candidates, counted_labels
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import table_hits
+from schemas.figures import SectionName
 
 _CODES = np.array([[1, -1, 0], [-1, 1, -1], [1, 1, -1], [0, -1, -1]], dtype=np.int8)  # the last label has no positive
 
@@ -25,8 +27,13 @@ def trial(protocol: EvaluationProtocol, ks: Sequence[int] | None = None) -> str 
     if not isinstance(own, tuple) or not all(isinstance(k, int) and k > 0 for k in own):
         return f"has KS = {own!r}, expected whole numbers above 0 in a tuple"
     ks = own if ks is None else ks
+    problems = (_trial(protocol, section, ks) for section in get_args(SectionName))
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _trial(protocol: EvaluationProtocol, section: SectionName, ks: Sequence[int]) -> str | None:
     table = ScoreTable.of(np.arange(12, dtype=np.float32).reshape(4, 3) % 5, _CODES)
-    ranking = protocol.ranking(table)
+    ranking = protocol.ranking(table, section)
     if (problem := unfulfilled(ranking, Ranking)) is not None:
         return f"gives a ranking that {problem}"
     orders, generators = np.array([[0, 1, 2], [2, 0, 1]]), [np.random.default_rng(draw) for draw in range(2)]
@@ -35,6 +42,7 @@ def trial(protocol: EvaluationProtocol, ks: Sequence[int] | None = None) -> str 
     for name, found in (("average_precisions", by_order), ("random_average_precisions", drawn)):
         if np.shape(found) != (2, 3):
             return f"gives {name} of shape {np.shape(found)}, expected one row for each of 2 and one column a label: 3"
-    hits = table_hits(table, max(ks), ranking.counted_images, orders[:1], Computing())[0] if ks else None
-    figures = protocol.figures(Counts(by_order[0], table.positives_by_label, hits, ks))
+    counted, own = counted_labels(ranking, 3), candidates(ranking, 3)
+    hits = table_hits(table, max(ks), ranking.counted_images, own, orders[:1], Computing())[0] if ks else None
+    figures = protocol.figures(Counts(by_order[0], table.positives_by_label, hits, ks, counted))
     return flaw({name: float(value) for name, value in figures.items()}, protocol.HEADLINE, ks)

@@ -23,7 +23,7 @@ from pipeline.metrics import PROTOCOLS
 from schemas.command import Command
 from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
-from schemas.figures import remarks
+from schemas.figures import SectionName, remarks
 from schemas.receipts import NOTE
 from schemas.section import recipe
 from schemas.status import ImageSplit, LabelRole
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -221,9 +221,9 @@ def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Evaluation]":
     baselines = Baselines(config.draws, config.seed % 2**64)
     computing = Computing(settings.threads, sorted_on(done.scorer.label_vectors.device))
 
-    def section(name: str, first: int) -> Evaluation:
+    def section(name: SectionName, first: int) -> Evaluation:
         tell(images, images, f"{counted(images, None, 'images scored')}, measuring {name}")
-        return evaluate(str(config.protocol), done.table.section(first), config.ks or (), baselines, computing)
+        return evaluate(str(config.protocol), name, done.table.section(first), config.ks or (), baselines, computing)
 
     if done.space.num_unseen == 0:
         return {"standard": section("standard", 0)}

@@ -8,7 +8,6 @@ No annotation of an unseen label is read into anything here: the label space is 
 
 import json
 import logging
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -22,9 +21,10 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import CHECKPOINT, History, Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage
-from pipeline.machine.device import require_device
+from pipeline.machine.device import cores, require_device
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
+from pipeline.training import schedule
 from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import PipelineError, UsageError
@@ -98,7 +98,12 @@ def stage(config: Config, sources: Sources) -> Stage:
     return Stage(
         name="train",
         version=VERSION,
-        recipe=recipe("model", config.model) | recipe("train", config.train) | MODELS.recipe(config.model.name),
+        recipe={
+            **recipe("model", config.model),
+            **recipe("train", config.train),
+            **schedule.recipe(config.train),
+            **MODELS.recipe(config.model.name),
+        },
         settings=Settings(
             config.model,
             config.train,
@@ -241,7 +246,7 @@ def _by_steps(settings: Settings) -> bool:
 def _threads(settings: Settings) -> int | None:
     """Of one operation in each process: several processes share the cores out."""
     if settings.threads is None and settings.train.processes > 1:
-        return max(1, (os.cpu_count() or 1) // settings.train.processes)
+        return max(1, cores() // settings.train.processes)
     return settings.threads
 
 

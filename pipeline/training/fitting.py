@@ -55,7 +55,7 @@ def fitting(material: Material, open_table: OpenTable, seed: int) -> Fitting:
                         tables.append(stack.enter_context(opened))
                     tables[number].append(scores.cpu().numpy(), codes.cpu().numpy())
             computing = Computing(sort=sorted_on(device))
-            return [measure("nuswide", table, (1,), computing).figures["map"] for table in tables]
+            return [measure("nuswide", "standard", table, (1,), computing).figures["map"] for table in tables]
 
     present, absent = material.train.selection.annotations.counts()
     return Fitting(

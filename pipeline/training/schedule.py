@@ -1,6 +1,6 @@
 """Learning rate of each epoch: a warm-up by equal steps, then constant or a cosine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import cos, pi
 
 from schemas.config import TrainConfig
@@ -9,22 +9,27 @@ from schemas.config import TrainConfig
 def learning_rate(config: TrainConfig, epoch: int) -> float:
     """Learning rate of an epoch.
 
-    With `warmup_epochs` = 3 the first epochs run at 1/3, 2/3 and 1 times `lr`. After that `lr` is kept, or falls along
-    half a cosine period to `final_lr`, which the last epoch has exactly.
+    With `warmup_epochs` = 3 the first epochs run at 1/3, 2/3 and 1 times `lr`. After that `lr` is kept, or falls from
+    `lr`, which the epoch after the warm-up has once more, along half a cosine period to `final_lr`, which the epoch
+    after the last one would have.
 
     Args:
         config: `lr`, `final_lr`, `warmup_epochs`, `epochs`.
         epoch: counted from 0.
 
-    Source: gradual warm-up: BiAM (ICCV 2021), section 4; the cosine: the authors' released training.
+    Source: gradual warm-up: BiAM (ICCV 2021), section 4; the cosine: the rates that the released training printed.
     """
-    if epoch + 1 < config.warmup_epochs:
+    if epoch < config.warmup_epochs:
         return config.lr * (epoch + 1) / config.warmup_epochs
     if config.final_lr is None:
         return config.lr
-    top = max(config.warmup_epochs, 1)
-    progress = (epoch + 1 - top) / max(config.epochs - top, 1)
+    progress = (epoch - config.warmup_epochs) / (config.epochs - config.warmup_epochs)
     return config.final_lr + (config.lr - config.final_lr) * (1 + cos(pi * progress)) / 2
+
+
+def recipe(config: TrainConfig) -> Mapping[str, int]:
+    """What a schedule adds to the recipe of training: that its cosine is not the one that began an epoch earlier."""
+    return {} if config.final_lr is None else {"train.cosine": 2}
 
 
 _KEPT = 0.7  # of the running mean, at a validation

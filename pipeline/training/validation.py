@@ -25,5 +25,6 @@ def validate(scorer: Scorer, images: ImageSet, selection_k: int, open_table: Ope
         with closing(scorer.stream(images)) as stream:
             for batch, scores in stream:
                 table.append(scores, batch.codes)
-        measured = measure("nuswide", table, (selection_k,), Computing(sort=sorted_on(scorer.label_vectors.device)))
+        computing = Computing(sort=sorted_on(scorer.label_vectors.device))
+        measured = measure("nuswide", "standard", table, (selection_k,), computing)  # of seen labels alone
     return {name: measured.figures[name] for name in (f"f1@{selection_k}", "map")}

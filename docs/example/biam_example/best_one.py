@@ -12,4 +12,4 @@ ranking = ClassWise
 def figures(counts: Counts) -> dict[str, float]:
     """The figures of the papers, and the share of labels that occur."""
     share = float((counts.positives > 0).mean())
-    return {**overall_figures(counts, keeps_empty_labels=True), "occurring_share": share}
+    return {**overall_figures(counts), "occurring_share": share}

@@ -1,7 +1,9 @@
 """BiAM, the bi-level attention model: what it says of itself. The network stands in `network`.
 
 Where the paper and the authors' released code differ, both are here under their own name, as far as they differ from
-the defaults of the settings, which are the release's.
+the defaults of the settings. Those are the release's for NUS-WIDE: 256 channels, 8 heads, 6 regions, dropouts, Adam,
+weight decay, warm-up and batches by its code, the rates by those that it printed. What it has for Open Images stands in
+`dags/openimages.py`.
 
 Source: Narayan, Gupta et al., "Discriminative Region-based Multi-Label Zero-Shot Learning", ICCV 2021, section 3
 "Implementation Details"; the released training code.
@@ -27,7 +29,8 @@ RESPONSE_MAPS = True
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
         "model": {"channels": 512, "top_k": 10},
-        # The learning rate of the paper is not legible in any copy we have; 1e-3 is the release's.
+        # The paper's learning rate is not legible in any copy we have: 1e-3, and the 3 epochs of warm-up, are those of
+        # the release. It names no weight decay: none.
         "train": {"lr": 1e-3, "betas": [0.5, 0.999], "weight_decay": 0.0, "loss": "paper"},
     },
     "released": {"train": {"final_lr": 5e-4}},

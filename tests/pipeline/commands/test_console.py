@@ -44,6 +44,11 @@ def test_a_zero_that_has_a_reason_names_it() -> None:
     assert list(metric_lines("zsl", SECTION, ["ZSL: so"]))[1:] == ["NOTE: ZSL: so"]
 
 
+def test_labels_that_the_protocol_leaves_out_of_means_are_told() -> None:
+    *_, note = metric_lines("gzsl", SECTION | {"labels_left_out": 2})
+    assert note == "NOTE: GZSL: 2 of 5 labels are in no mean, by the rule of the protocol"
+
+
 def test_the_figure_that_the_protocol_names_stands_first() -> None:
     weighted = {"headline": "weighted_map", "weighted_map": 0.9}
     controls = {name: SECTION[name] | {"weighted_map": 0.25} for name in ("chance", "constant", "permuted")}

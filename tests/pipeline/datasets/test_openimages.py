@@ -20,6 +20,7 @@ from pipeline.datasets.openimages.settings import OpenImagesDataset
 from pipeline.datasets.openimages.verifications import read_verifications
 from pipeline.machine.telling import heard_by
 from schemas.errors import PipelineError, UsageError
+from schemas.status import LabelRole
 
 SMALL = {"train": Size(60, 400, 20, 5), "validation": Size(25, 400, 20, 5)}
 IMAGE = "4fa8054781a4c382,{subset},http://f/o.jpg,,,,,{title},7,KFukvivpCM5QXl5SqKe41g==,{thumbnail},{rotation}\n"
@@ -43,10 +44,14 @@ def one_row(settings: dict[str, Any], **fields: str) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.parametrize("task", ["zero-shot", "standard"])
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_rows_and_labels_are_those_of_a_slow_loop(split: str, settings: dict[str, Any]) -> None:
+def test_rows_and_labels_are_those_of_a_slow_loop(split: str, task: str, settings: dict[str, Any]) -> None:
+    settings["task"] = task
     found, left_out = rows(settings, splits=(split,))
-    known = {label.label_id for label in openimages.labels(OpenImagesDataset.model_validate(settings))}
+    space = openimages.labels(OpenImagesDataset.model_validate(settings))
+    assert {label.role for label in space} == set(LabelRole) - ({LabelRole.UNSEEN} if task == "standard" else set())
+    known = {label.label_id for label in space}
     said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     with Path(settings["annotations"][split]).open(newline="") as file:
         for line in csv.DictReader(file):

@@ -32,19 +32,19 @@ def verified(num_images=60, num_labels=12, seed=0):
     return scores, codes
 
 
-def measured(protocol, scores, codes, ks):
-    return measure(protocol, ScoreTable.of(scores, codes), ks)
+def measured(protocol, scores, codes, ks, section="gzsl"):
+    return measure(protocol, section, ScoreTable.of(scores, codes), ks)
 
 
-def section_of(protocol, scores, codes, ks, baselines=BASELINES):
-    return evaluate(protocol, ScoreTable.of(scores, codes), ks, baselines)
+def section_of(protocol, scores, codes, ks, baselines=BASELINES, section="gzsl"):
+    return evaluate(protocol, section, ScoreTable.of(scores, codes), ks, baselines)
 
 
 @pytest.mark.parametrize("protocol", ["nuswide", "openimages"])
 def test_a_label_without_positives_counts_as_zero_and_stays_in_the_mean(protocol):
     scores = np.array([[2, 1], [1, 2]], dtype=np.float32)
     codes = np.array([[1, -1], [-1, -1]], dtype=np.int8)
-    measured = measure(protocol, ScoreTable.of(scores, codes), ())
+    measured = measure(protocol, "zsl", ScoreTable.of(scores, codes), ())
     assert measured.figures["map"] == 0.5
     assert measured.figures["weighted_map"] == 1.0
     assert measured.figures["map_of_occurring"] == 1.0

@@ -48,13 +48,13 @@ def test_a_table_gives_back_what_it_took_in(tmp_path, monkeypatch, memory_bytes,
 def test_figures_are_the_same_from_memory_and_file_by_one_thread_or_many(tmp_path, monkeypatch, protocol, known):
     scores, codes = drawn(known=known)
     baselines = Baselines(draws=3)
-    plain = evaluate(protocol, ScoreTable.of(scores, codes), (3,), baselines, Computing(threads=1))
+    plain = evaluate(protocol, "gzsl", ScoreTable.of(scores, codes), (3,), baselines, Computing(threads=1))
     monkeypatch.setattr(classwise, "_LABELS_AT_ONCE", 2)
     monkeypatch.setattr(topk, "_CELLS_READ_AT_ONCE", 100)
     monkeypatch.setattr(openimages_biam, "_HELD_BYTES", 5000)
     with open_score_table(tmp_path, *scores.shape, memory_bytes=0) as table:
         put(table, scores, codes)
-        again = evaluate(protocol, table, (3,), baselines, Computing(threads=4))
+        again = evaluate(protocol, "gzsl", table, (3,), baselines, Computing(threads=4))
     assert again == plain
     np.testing.assert_array_equal(again.measured.per_label, plain.measured.per_label)
 
@@ -70,9 +70,9 @@ def test_rows_sorted_by_a_device_give_the_figures_of_numpy(protocol):
     assert sorted_on(gpu).func is sorted_by_torch
     scores, codes = drawn()
     scores = np.round(scores, 1)  # with ties
-    by_numpy = evaluate(protocol, ScoreTable.of(scores, codes), (3,), Baselines(draws=2))
+    by_numpy = evaluate(protocol, "gzsl", ScoreTable.of(scores, codes), (3,), Baselines(draws=2))
     computing = Computing(sort=partial(sorted_by_torch, cpu))
-    by_torch = evaluate(protocol, ScoreTable.of(scores, codes), (3,), Baselines(draws=2), computing)
+    by_torch = evaluate(protocol, "gzsl", ScoreTable.of(scores, codes), (3,), Baselines(draws=2), computing)
     assert by_torch == by_numpy
     np.testing.assert_array_equal(by_torch.measured.per_label, by_numpy.measured.per_label)
 

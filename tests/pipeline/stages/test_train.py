@@ -17,16 +17,20 @@ from small_work import Recipe, SmallWork, make
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
+from pipeline.engine.sources import Sources
 from pipeline.engine.task import Task
+from pipeline.files.storage import Storage
 from pipeline.inference.determinism import repeatable
 from pipeline.inference.model_file import load_model
 from pipeline.machine.telling import heard_by
 from pipeline.models.biam.settings import BiamConfig
+from pipeline.settings.layers import configuration
 from pipeline.stages import train
 from pipeline.training.checkpoint import Learner, Progress, restore, save
 from pipeline.training.schedule import learning_rate
 from schemas.config import TrainConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
+from schemas.section import recipe
 from schemas.status import ImageSplit, ImageStatus
 
 LONG_AGO = 1.0  # a deadline that has passed: a run saves and stops after every step
@@ -353,8 +357,8 @@ def test_nothing_to_learn_from_is_an_error_with_the_next_command(tmp_path: Path)
     ("config", "expected"),
     [
         (TrainConfig(epochs=5, lr=1.0, warmup_epochs=3), [1 / 3, 2 / 3, 1, 1, 1]),
-        (TrainConfig(epochs=5, lr=1.0, final_lr=0.5, warmup_epochs=3), [1 / 3, 2 / 3, 1, 0.75, 0.5]),
-        (TrainConfig(epochs=3, lr=1.0, final_lr=0.5, warmup_epochs=0), [1, 0.75, 0.5]),
+        (TrainConfig(epochs=5, lr=1.0, final_lr=0.5, warmup_epochs=3), [1 / 3, 2 / 3, 1, 1, 0.75]),
+        (TrainConfig(epochs=3, lr=1.0, final_lr=0.5, warmup_epochs=0), [1, 0.875, 0.625]),
         (TrainConfig(epochs=2, lr=1.0, final_lr=0.5, warmup_epochs=4), [0.25, 0.5]),
         (TrainConfig(epochs=1, lr=1.0, final_lr=0.5, warmup_epochs=1), [1]),
     ],
@@ -363,13 +367,23 @@ def test_the_rate_warms_up_then_stays_or_falls_along_a_cosine(config: TrainConfi
     assert [learning_rate(config, epoch) for epoch in range(config.epochs)] == pytest.approx(expected)
 
 
-def test_the_published_schedule_ends_at_its_final_rate():
-    config = TrainConfig(epochs=40, lr=1e-3, final_lr=5e-4, warmup_epochs=3)
-    rates = [learning_rate(config, epoch) for epoch in range(40)]
-    # Recursion of the released scheduler from the third epoch on, 37 epochs to the end.
-    expected = [5e-4 + 5e-4 * (1 + np.cos(np.pi * t / 37)) / 2 for t in range(38)]
-    assert rates[2:] == pytest.approx(expected)
-    assert rates[-1] == pytest.approx(5e-4)
+def test_the_schedule_of_the_release_has_its_printed_rates(tmp_path: Path):
+    config = configuration("nuswide", None, {}, [], tmp_path).train
+    rates = [learning_rate(config, epoch) for epoch in range(config.epochs)]
+    assert rates[:3] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3], rel=1e-9)
+    expected = [5e-4 + (1e-3 - 5e-4) * (1 + np.cos(np.pi * (epoch - 4) / 37)) / 2 for epoch in range(4, 41)]
+    assert rates[3:] == pytest.approx(expected, rel=0, abs=1e-9)
+    assert (len(expected), rates[3]) == (37, 1e-3)
+
+
+@pytest.mark.parametrize(("preset", "other"), [("released", {"train.cosine": 2}), ("paper", {})])
+def test_a_run_made_with_the_cosine_of_before_is_not_taken_for_the_same_recipe(
+    preset: str, other: dict[str, int], tmp_path: Path
+):
+    config = configuration("nuswide", None, {}, [f"model.preset={preset}"], tmp_path)
+    asked = train.stage(config, Sources(Storage(str(tmp_path)))).recipe
+    before = recipe("model", config.model) | recipe("train", config.train)
+    assert asked == before | other
 
 
 def test_a_restored_learner_takes_the_same_next_steps(tmp_path: Path):
