@@ -12,9 +12,7 @@ from schemas.readable import printable
 
 
 def prepare() -> None:
-    """Make up for what whoever started us did not give: standard streams, a home folder, patience of threads that
-    compute; see to what is logged.
-    """
+    """Make up for what whoever started us did not give: streams, a home, patience of threads; see to what is logged."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
