@@ -192,6 +192,7 @@ def verify_command(where: Where, as_json: bool, reextract: ReextractOption = 0, 
     """Compare every file of the data set that has a receipt with the hash in it. Exit code 4 if one differs.
 
     Whatever settings made it: both stores, other features, other runs. A receipt that is gone or damaged is told, too.
+    So are files from outside, such as a CSV, that changed since they were read; without a trace, that is exit code 4.
     With --reextract also make the features of random images anew, from their stored bytes and with the same settings:
     equal bits are expected on the same machine, differences up to a stated tolerance elsewhere.
 

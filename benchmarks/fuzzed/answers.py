@@ -218,7 +218,7 @@ def tar_seeds() -> list[bytes]:
     link = tarfile.TarInfo("././@LongLink")
     link.type, link.size = tarfile.GNUTYPE_LONGNAME, 2
     about = link.tobuf() + b"a\0".ljust(tarfile.BLOCKSIZE, b"\0")
-    return [*found, about * 2000 + found[0]]
+    return [*found, about * 500 + found[0]]
 
 
 class _Images:

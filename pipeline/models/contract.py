@@ -40,7 +40,7 @@ class Model(Protocol):
 
         Its `forward(*maps, words)` takes maps as the store has them, [image, *shape], and words [label, word], and
         gives scores [image, label], float32; larger means more likely. A label's score depends on its own word alone:
-        the control with permuted words counts on that.
+        the control with permuted words counts on that. Also called under `torch.device("meta")`, to tell the sizes.
         """
 
 

@@ -1,6 +1,7 @@
 """The CSV's lines by image: which file each means, and what all lines of an image say together."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
@@ -109,13 +110,38 @@ def _is_there(file: LocalFile, paths: Paths) -> bool:
     return file.size_bytes is not None or file.image_id in paths.scanned
 
 
-def _refuse_misspelt(csv: LabelFile, stray: Iterable[Row], unnamed: Collection[str]) -> None:
-    """A line whose file is not there, and an unlabelled image of nearly its name, are one photograph in two rows."""
-    if stray := list(stray):
-        by_sound = {sounds_like(image_id): image_id for image_id in unnamed if is_image_name(image_id)}
-        for row in stray:
-            if (meant := by_sound.get(sounds_like(row.image))) is not None:
-                raise malformed(csv.path, row.line, f"{row.image!r}, which is no file", f"its name as it is: {meant!r}")
+def _refuse_misspelt(csv: LabelFile, stray: Sequence[Row], unnamed: Collection[str]) -> None:
+    """A line whose file is not there, and an unlabelled image of nearly its name, are one photograph in two rows.
+
+    Nearly the same are names that sound alike, and those of which one is the other's end or has another suffix:
+    `photos/a.jpg`, `b/a.jpg` for `a.jpg`; `a`, `a.png` for `a.jpg`.
+    """
+    if not stray:
+        return
+    forms = {image_id: _stem(sounds_like(image_id)) for image_id in unnamed if is_image_name(image_id)}
+    by_form: dict[str, list[str]] = defaultdict(list)
+    for image_id, form in forms.items():
+        by_form[form].append(image_id)
+    wanted = {_stem(sounds_like(row.image)): row for row in reversed(stray)}
+    for image_id, form in forms.items():
+        for end in _ends(form)[1:]:
+            if end in wanted:
+                by_form[end].append(image_id)
+    for form, row in reversed(wanted.items()):
+        if meant := next((by_form[end] for end in _ends(form) if end in by_form), None):
+            names = " or ".join(map(repr, meant[:EXAMPLES]))
+            raise malformed(csv.path, row.line, f"{row.image!r}, which is no file", f"its name as it is: {names}")
+
+
+def _stem(sound: str) -> str:
+    """A path without the suffix of an image."""
+    return sound[: sound.rindex(".")] if is_image_name(sound) else sound
+
+
+def _ends(path: str) -> list[str]:
+    """A path, and what is left of it below each of its folders."""
+    names = path.split("/")
+    return ["/".join(names[first:]) for first in range(len(names))]
 
 
 def _nearest(stray: Sequence[Row], image_ids: Sequence[str]) -> dict[int, str]:

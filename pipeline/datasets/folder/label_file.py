@@ -127,7 +127,8 @@ def _header(path: Path, text: str, *wanted: str) -> tuple[str, list[str]]:
 
 def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Records of a CSV file, each with the number of its first line; blank lines are skipped."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    blanks = f'{separator} "' in text  # "a.jpg", "cat": else the quotes would be letters of the label
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=blanks)
     line = 1
     try:
         for cells in reader:

@@ -13,6 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -44,8 +45,9 @@ def is_address(text: str) -> bool:
 
 
 def sounds_like(path: str) -> str:
-    """Equal for paths that differ in case, blanks, dashes, quotes, %-escapes or forms of letters alone."""
-    text = _without_marks(unicodedata.normalize("NFKC", _without_marks(unquote(path)))).casefold()
+    """Equal for paths that differ in case, blanks, dashes, quotes, escapes (%20, &#32;) or forms of letters alone."""
+    plain = _without_marks(unescape(unquote(path)))
+    text = _without_marks(unicodedata.normalize("NFKC", plain)).casefold()
     names = (_FILLING.sub("-", name).strip("-") for name in text.replace("\\", "/").split("/"))
     return "/".join(name for name in names if name not in ("", "."))
 
