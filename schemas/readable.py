@@ -3,6 +3,8 @@
 A number and its unit are `gap` apart: a page passes a space at which no line ends.
 """
 
+from collections.abc import Sequence
+
 
 def size_text(size_bytes: float, number: str = ".1f", gap: str = " ") -> str:
     """A size in the unit that suits it, such as 8.5 MB, in powers of 1000.
@@ -33,6 +35,11 @@ def rough_duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def hashes_apart(first: str, second: str, digits: int = 16) -> tuple[str, str]:
