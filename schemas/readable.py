@@ -4,6 +4,7 @@ A number and its unit are `gap` apart: a page passes a space at which no line en
 """
 
 import re
+from collections.abc import Sequence
 
 _OBEYED = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
@@ -37,6 +38,11 @@ def rough_duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def hashes_apart(first: str, second: str, digits: int = 16) -> tuple[str, str]:

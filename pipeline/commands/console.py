@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.command import Command
 from schemas.figures import figure_name, ks, remarks
-from schemas.readable import printable, rough_duration_text, size_text
+from schemas.readable import listed, printable, rough_duration_text, size_text
 
 if TYPE_CHECKING:
     from pipeline.commands.check import Checked
@@ -89,7 +89,7 @@ def plan_lines(plan: Sequence["StagePlan"], disks: Sequence["Disk"]) -> Iterator
         yield from _facts_lines(line)
     yield from (disk.text for disk in disks)
     if untimed := [line.name for line in plan if line.shard_wise and line.forecast and line.expected_s is None]:
-        yield f"time of {_listed(untimed)}: unknown until the first shard"
+        yield f"time of {listed(untimed)}: unknown until the first shard"
 
 
 def _forecast_cell(told: "Forecast") -> str:
@@ -109,10 +109,6 @@ def _facts_lines(line: "StagePlan") -> Iterator[str]:
         told += [f"{line.facts[key]:,} {text}" for key, text in texts.items() if line.facts.get(key)]
         yield ", ".join(told)
     yield from sentences(line.facts.get("images_a_label", {}))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def status_lines(status: "WorkStatus") -> Iterator[str]:

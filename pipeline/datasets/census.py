@@ -29,29 +29,22 @@ def census(labels: Iterable[Label], images: Mapping[str, int]) -> Census:
     return {role: _summed(by_name) for role, by_name in counts.items()}
 
 
-def sentences(found: Census) -> Iterator[str]:
-    """What is said of a census, a line for each role."""
+def sentences(found: Census, *, rare_only: bool = False) -> Iterator[str]:
+    """What is said of a census, a line for each role.
+
+    Args:
+        rare_only: only of a role with labels that are on no image, or on few.
+    """
     for role, told in found.items():
-        yield (
-            f"{told['labels']:,} {role} labels on {told['least']:,} to {told['most']:,} images each, median "
-            f"{told['median']:,}{''.join(f'; {text}' for text in _rare(told))}"
-        )
-
-
-def remarks(found: Census) -> Iterator[str]:
-    """What is said of labels that are on no image, or on few."""
-    for role, told in found.items():
-        for text in _rare(told):
-            yield f"of {told['labels']:,} {role} labels {text}"
-
-
-def _rare(told: Mapping[str, Any]) -> Iterator[str]:
-    kinds = {"on_none": "on no image", "on_few": f"on fewer than {FEW}"}
-    counted = [f"{told[kind]:,} {text}" for kind, text in kinds.items() if told[kind]]
-    rarest = ", ".join(f"{name!r} ({count})" for name, count in told["rarest"].items())
-    more = ", ..." if told["on_none"] + told["on_few"] > len(told["rarest"]) else ""
-    if counted:
-        yield f"{' and '.join(counted)}: {rarest}{more}"
+        kinds = {"on_none": "on no image", "on_few": f"on fewer than {FEW}"}
+        rare = " and ".join(f"{told[kind]:,} {text}" for kind, text in kinds.items() if told[kind])
+        if rare:
+            named = ", ".join(f"{name!r} ({count})" for name, count in told["rarest"].items())
+            more = ", ..." if told["on_none"] + told["on_few"] > len(told["rarest"]) else ""
+            rare = f"; {rare}: {named}{more}"
+        if rare or not rare_only:
+            spread = f"{told['least']:,} to {told['most']:,} images each, median {told['median']:,}"
+            yield f"{told['labels']:,} {role} labels on {spread}{rare}"
 
 
 def _summed(by_name: Mapping[str, int]) -> dict[str, Any]:

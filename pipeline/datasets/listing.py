@@ -19,4 +19,4 @@ class Listing:
 
     digest: str = ""
     images: int | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.graph import Graph, Node, reader_of, root_of
 from pipeline.engine.task import Estimate
-from schemas.readable import size_text
+from schemas.readable import listed, size_text
 from schemas.receipts import Receipt, under_way_s
 
 Basis = Literal[
@@ -77,7 +77,7 @@ class Disk:
         """All of it in words, with what to do where it does not fit."""
         text = f"to write: {'at most ' if self.at_most else ''}{size_text(self.added_bytes)}"
         if self.unknown:
-            text += f", and what {' and '.join(self.unknown)} will leave"
+            text += f", and what {listed(self.unknown)} will leave"
         text += f"; free: {size_text(self.free_bytes)}"
         return text if self.verdict in ("fits", "unknown") else f"{text}. That {self.verdict}. Use {self.remedy}"
 
@@ -90,10 +90,7 @@ class Disk:
 def foreseen(graph: Graph) -> dict[str, Any]:
     """What is known of all that the graph works on, from the stage that decides which shards there are."""
     root = next((node for node in graph.values() if node.stage.decides_shards), None)
-    if root is None:
-        return {}
-    receipt = root.valid.get(None)
-    return {**(receipt.facts if receipt else {}), **_estimate(root, {}).facts}
+    return {} if root is None else dict(_estimate(root, {}).facts)
 
 
 def forecast(node: Node, graph: Graph, facts: Mapping[str, Any]) -> Forecast:

@@ -121,7 +121,7 @@ class Estimate:
         row_bytes: that a row takes on disk; None where only a shard tells.
         at_most: whether a row may take less than that, nobody knows how much, and never takes more.
         savings: settings that make it less, for people to read.
-        facts: what else is known, as a receipt has it.
+        facts: what else is known of the rows, as JSON values; of the stage that decides which shards there are.
     """
 
     rows: int | None = None
@@ -175,8 +175,8 @@ class Stage:
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
         page: about all that it left.
         history: of a stage of one task whose work stays where settings or data change; None where it is made anew.
-        estimate: for `plan`, called with the facts of the stage that decides which shards there are: those that it
-            foresees, and those of its receipt where it is up to date. None: what it leaves is small.
+        estimate: of what it leaves, for `plan`; called with the facts of the stage that decides which shards there are.
+            None: it is small.
         require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
             not come to an end on this machine or with these settings.
     """

@@ -101,7 +101,7 @@ def stage(config: Config, sources: Sources) -> Stage:
 def _estimate(keep: bool, facts: Mapping[str, Any]) -> Estimate:
     """How large images are that have to be fetched, only a shard tells; those of this machine are not copied."""
     if facts.get("fetched") == 0 or not keep:
-        return Estimate(row_bytes=_ROW_BYTES)
+        return Estimate(row_bytes=_ROW_BYTES, at_most=True)
     return Estimate(savings=("images.keep=false",))
 
 

@@ -9,7 +9,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import PurePosixPath
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets import DATASETS
-from pipeline.datasets.census import census, remarks
+from pipeline.datasets.census import census, sentences
 from pipeline.datasets.label import Label
 from pipeline.datasets.listing import Listing
 from pipeline.engine.ledger import Ledger, withdraw
@@ -51,7 +51,7 @@ _OUTPUTS = {
 }
 _SHARD_FILE = re.compile(r"shard-(\d{5,})\.parquet")
 _TOMBSTONE = -1  # in place of a record's number
-_ROW_BYTES = 200  # of index and annotations: 80 of a folder, 200 of Open Images with three places an image
+_ROW_BYTES = 200  # of index and annotations: 20 of a folder, 80 of Open Images with three places an image
 
 
 # Parts of a shard's content, for stages that read no labels (`Stage.reads`). `files` is the whole index table: a local
@@ -120,7 +120,7 @@ def left(storage: Storage, reader: str) -> Inputs:
 def _estimate(listing: Listing, facts: Mapping[str, Any]) -> Estimate:
     """What a look at the data set tells, whatever else is known of it."""
     counted = {} if listing.images is None else {"images": listing.images}
-    return Estimate(rows=listing.images, row_bytes=_ROW_BYTES, facts={**counted, **listing.facts})
+    return Estimate(rows=listing.images, row_bytes=_ROW_BYTES, at_most=True, facts={**counted, **listing.facts})
 
 
 def run(task: Task) -> list[Output]:
@@ -154,10 +154,10 @@ def run(task: Task) -> list[Output]:
             outputs.append(_Shard(task, number, places, known=number in known).write(records, label_ids, borne))
             rows += len(places)
             tell(rows, total, counted(rows, total, "rows"))
-    found = census(labels, dict(zip(label_ids.to_pylist(), borne.tolist(), strict=True)))
-    for text in remarks(found):
+    images = dict(zip(label_ids.to_pylist(), borne.tolist(), strict=True))
+    for text in sentences(census(labels, images), rare_only=True):
         _log.warning("index: %s", text)
-    return [replace(output, facts={**output.facts, "images_a_label": found}), *outputs[1:]]
+    return outputs
 
 
 def _as_declared(dataset: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

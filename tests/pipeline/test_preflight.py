@@ -118,7 +118,7 @@ def test_the_plan_counts_before_anything_runs_and_makes_no_folder(photos: Photos
     assert (facts["images"], facts["labelled"], facts["fetched"]) == (SHARDS, SHARDS, 0)
     assert facts["images_a_label"]["seen"]["least"] == SHARDS // 2
     assert {name: line["forecast"]["basis"] for name, line in plan.items()} == {
-        "index": "settings", "download": "settings", "extract": "at most", "split": "small",
+        "index": "at most", "download": "at most", "extract": "at most", "split": "small",
         "embed": "small", "train": "small", "evaluate": "small", "report": "small",
     }  # fmt: skip
     assert (plan["extract"]["forecast"]["rows"], plan["extract"]["expected_s"]) == (SHARDS, None)

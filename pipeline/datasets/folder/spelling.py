@@ -41,7 +41,7 @@ class UnclearPathError(ValueError):
 
 def is_address(text: str) -> bool:
     """Whether an image is to be fetched, not read from a folder."""
-    return _ADDRESS.match(text) is not None
+    return "://" in text and _ADDRESS.match(text) is not None
 
 
 def sounds_like(path: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.commands.console import failed_lines, metric_lines, status_lines, training_line
 from pipeline.commands.failures import Failure
-from pipeline.commands.status import WorkStatus
+from pipeline.commands.status import StageStatus, Totals, WorkStatus
 from pipeline.files.lock import Writer
 from schemas.command import Command
 from schemas.figures import remarks
@@ -70,6 +70,15 @@ def test_status_says_who_writes_and_who_died() -> None:
 def test_a_failed_image_is_one_line_of_fields_whatever_its_name_holds() -> None:
     (line,) = failed_lines([Failure("a\tb\n\x1b[2J", "not_found", "why", "http://a")])
     assert line == "a\\tb\\n\\x1b[2J\tnot_found\thttp://a\twhy"
+
+
+def test_status_shows_slow_rates_and_adds_all_stages_up() -> None:
+    slow = StageStatus("extract", 1, 100, 2_000_000, {"ok": 99}, 3000.0, images_per_s=0.0333, bytes_per_s=40_000)
+    totals = Totals(1_200, 99, 1, 2_000_000, 7_500.0, ("extract", "train"))
+    _, stage, total, outdated = status_lines(WorkStatus((slow,), None, totals=totals))
+    assert stage.split() == ["extract", "1", "100", "2.0", "MB", "50", "min", "0.033", "0.04", "ok", "99"]
+    assert total == "total: 1,200 images, 99 done, 1 failed, 2.0 MB, 2.1 h left"
+    assert outdated == "not up to date: extract, train (biam-pipe plan says why)"
 
 
 def test_the_next_command_after_taking_in_features_has_each_setting_once_as_it_counts() -> None:

@@ -33,3 +33,9 @@ def test_what_a_receipt_notes_is_told() -> None:
 def test_a_stage_without_shards_has_no_speed() -> None:
     told = line("train", [receipt(None, 0.0, 2.0)])
     assert (told.images_per_s, told.bytes_per_s, told.left_s) == (None, None, None)
+
+
+def test_a_rate_below_one_image_a_second_is_no_zero() -> None:
+    slow = line("extract", [receipt(0, 0.0, 3000.0, bytes=30_000)], expected=2)
+    assert (slow.images_per_s, slow.left_s) == (0.0333, 3000.0)
+    assert line("extract", [receipt(0, 0.0, 90.0)], expected=2).images_per_s == 1.11

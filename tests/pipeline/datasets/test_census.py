@@ -1,6 +1,6 @@
 """How many images bear each label, by its role."""
 
-from pipeline.datasets.census import census, remarks, sentences
+from pipeline.datasets.census import census, sentences
 from pipeline.datasets.label import Label
 from schemas.status import LabelRole
 
@@ -22,15 +22,14 @@ def test_labels_are_counted_by_their_role() -> None:
 
 def test_what_is_rare_is_told_and_what_is_not_is_not() -> None:
     found = census([*SEEN, *UNSEEN], {"cat": 7_000, "dog": 6, "cow": 9, "yak": 1})
-    assert list(remarks(found)) == ["of 2 unseen labels 1 on no image and 1 on fewer than 5: 'zebra' (0), 'yak' (1)"]
-    assert list(sentences(found)) == [
-        "3 seen labels on 6 to 7,000 images each, median 9",
-        "2 unseen labels on 0 to 1 images each, median 0; 1 on no image and 1 on fewer than 5: 'zebra' (0), 'yak' (1)",
-    ]
+    rare = (
+        "2 unseen labels on 0 to 1 images each, median 0; 1 on no image and 1 on fewer than 5: 'zebra' (0), 'yak' (1)"
+    )
+    assert list(sentences(found)) == ["3 seen labels on 6 to 7,000 images each, median 9", rare]
+    assert list(sentences(found, rare_only=True)) == [rare]
 
 
 def test_of_many_rare_labels_the_rarest_are_named() -> None:
     many = [Label(str(number), str(number), LabelRole.SEEN) for number in range(9)]
-    assert list(remarks(census(many, {"0": 3}))) == [
-        "of 9 seen labels 8 on no image and 1 on fewer than 5: '1' (0), '2' (0), '3' (0), '4' (0), '5' (0), ..."
-    ]
+    (told,) = sentences(census(many, {"0": 3}))
+    assert told.endswith("; 8 on no image and 1 on fewer than 5: '1' (0), '2' (0), '3' (0), '4' (0), '5' (0), ...")
