@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -38,12 +39,19 @@ warmup_epochs = 1
 
 @dataclass(frozen=True)
 class Shell:
-    """A folder with a small biam-pipe.toml to run commands in."""
+    """A folder with a small biam-pipe.toml to run commands in, with the cache; nothing may be left outside of it."""
 
     folder: Path
 
     def __call__(self, command: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+        with tempfile.TemporaryDirectory() as outside:
+            done = self._run(command, code, {"HOME": outside, "TMPDIR": outside})
+            assert list(Path(outside).iterdir()) == []
+            return done
+
+    def _run(self, command: str, code: int, places: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        own = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", "BIAM_PIPE_CACHE": str(self.folder / "cache")}
+        environment = os.environ | own | places
         arguments = [sys.executable, "-m", "cli", *shlex.split(command)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(arguments, cwd=self.folder, env=environment, start_new_session=True, **pipes)
@@ -269,10 +277,7 @@ def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_sto
     assert ", 2 problems\n" in done.stdout
     assert str(copy) in done.stdout
     assert str(source) in done.stdout
-    assert (
-        "files gone, without receipt or not as theirs says: 2. Remove what is left of them, then run with"
-        in done.stderr
-    )
+    assert "files gone, or not as written: 2. Remove what is left of them, then run with" in done.stderr
     for command in ("convert hdf5", "convert released --out released", "verify --reextract 80"):
         told = shell(command, code=4).stderr
         assert f"{source} is not what its receipt says: sha256" in told

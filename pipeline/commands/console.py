@@ -120,6 +120,9 @@ def verification_lines(verified: "Verified") -> Iterator[str]:
     counted = f"{_number(files.files, 'file')}, {size_text(files.size_bytes)}"
     yield f"{counted}, {_number(len(files.problems), 'problem')}"
     yield from files.problems
+    if files.uncommitted:
+        names = ", ".join(files.uncommitted)
+        yield f"no receipt names these, as after a run that was stopped; the next one makes them anew: {names}"
     if files.unhashed:
         yield f"nobody can tell whether these are as they were written: {', '.join(files.unhashed)}"
     if again is None:
