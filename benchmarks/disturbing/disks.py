@@ -24,6 +24,7 @@ _FAILURES = {
     "read-only, library": (_READ_ONLY, "name", errno.EROFS, 0),
     "no permission": ("permission is denied", "name", errno.EACCES, 0),
 }
+_TMPDIR = r"/outside"
 # The stage that is run, with those before it where they are missing, and the files whose calls fail.
 _PLACES = {
     "index": ("index", r"/work/demo/(index|annotations|\.labels)"),
@@ -38,7 +39,7 @@ _PLACES = {
     "evaluate": ("evaluate", r"/work/demo/runs"),
     "report": ("report", r"/work/demo/runs"),
     "lock": ("index", r"/work/demo/\.lock"),
-    "TMPDIR": ("report", r"/outside"),
+    "TMPDIR": ("report", _TMPDIR),
 }
 _HDF5 = ("store.name=hdf5",)
 _IN_HDF5 = "extract into HDF5"
@@ -76,8 +77,10 @@ class Failing:
         note = f"{self.struck.call} {self.struck.nth} of its files"
         if not trial.counted.exists() or trial.counted.stat().st_size < self.struck.nth:
             return ["the call that was to fail never came"], note
+        if ended.code == 0 and self.struck.path == _TMPDIR:  # what was not to be removed there was all that failed
+            return bench.wrong_with(ended, trial, (0,)), note
         problems = bench.wrong_with(ended, trial, (1,)) + _untold(ended.stderr, self.cause, trial.root)
-        if not self.struck.path.startswith("/outside"):
+        if self.struck.path != _TMPDIR:
             problems += bench.left_outside(trial)
         return problems + bench.false_alarms(trial), note
 
