@@ -28,7 +28,7 @@ from pipeline.engine.pruning import nothing_to_drop
 from pipeline.engine.registry import Registry
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
-from pipeline.files.lock import writing
+from pipeline.files.lock import writer, writing
 from pipeline.files.scratch import own_temporaries
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
@@ -87,7 +87,8 @@ def run(config: Config, work: Path, request: Request) -> Result:
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
-    if done and nothing_to_drop(graph) and not has_old_decoding(graph):
+    died = (last := writer(storage)) is not None and last.alive is False  # then there is something to tidy up
+    if done and not died and nothing_to_drop(graph) and not has_old_decoding(graph):
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:

@@ -5,10 +5,12 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,20 @@ def test_a_rerun_of_a_finished_run_touches_nothing_and_loads_nothing_heavy(shell
     )  # fmt: skip
     assert done.stderr.split() == []
     assert shell.files() == before
+
+
+def test_a_run_that_died_when_all_was_done_is_tidied_up_after(shell: Shell) -> None:
+    root = shell.folder / "work/demo"
+    lock, left = root / ".lock", root / "index/.shard-00000.parquet.0.tmp"
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    writer = {"pid": ended.pid, "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
+    lock.write_text(json.dumps(writer))
+    left.touch()
+    assert "ended without a word" in shell("status").stdout
+    assert shell.ran("run") == {}
+    assert not left.exists()
+    assert lock.read_bytes() == b""
 
 
 def test_plan_names_the_option_and_only_what_depends_on_it_runs(shell: Shell) -> None:

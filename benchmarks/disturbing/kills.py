@@ -75,12 +75,13 @@ class Target:
     codes: tuple[int, ...]
 
 
+_WORKER, _START = "a Dask worker", "while the cluster starts"
 TARGETS = {
     "the main process": Target(_main, _main, False, _CODES["main"]),
     "all processes": Target(_main, _main, True, _CODES["all"]),
-    "a Dask worker": Target(_workers, _workers, False, (0, 1)),
+    _WORKER: Target(_workers, _workers, False, (0, 1)),
     "the training": Target(_training, _training, False, (1,)),
-    "while the cluster starts": Target(_starting, session, False, (*_CODES["main"], 0, 1)),
+    _START: Target(_starting, session, False, (*_CODES["main"], 0, 1)),
 }
 FEW = 5
 
@@ -152,6 +153,7 @@ def measuring(phases: dict[str, float]) -> Iterator[Callable[[int], None]]:
         ended.set()
         for thread in threads:
             thread.join()
+    phases[_START] = first[_WORKER] - first[_START]  # later on there are times without a worker, too
 
 
 def _inside_writer(bench: Bench, trial: Trial, kill: Kill, share: float) -> tuple[list[str], str | None]:
