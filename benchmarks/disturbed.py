@@ -1,185 +1,142 @@
-"""Runs of the demo with a signal at a chosen moment, and what tells two work folders apart.
+"""Disturb runs of a small demo, run the same command again, and compare with a run that nothing disturbed.
 
-The benchmark `kill_resume` and the test of the same name share it. It imports nothing of the product.
+    python -m benchmarks.disturbed                      all three parts
+    python -m benchmarks.disturbed kills --number 60    SIGKILL at random moments, of whichever process
+    python -m benchmarks.disturbed disks                disks that are full, fail or are read-only, at every stage
+    python -m benchmarks.disturbed moments              kills and interrupts at chosen moments, runs out of time
+    python -m benchmarks.disturbed --few                some of each; kills and moments follow each other in one folder
+
+What is looked at after each: no process of the run is left, every file that a receipt names has the hash that the
+receipt says, `verify` finds no damage, and nothing was said that nobody thought of. Where a disk fails the error names
+the cause, the path and the next command, and nothing is left among temporary files. Then the same command runs again,
+and has to end with exit code 0 and the files of the undisturbed run: the same names and, times apart, the same bytes;
+and to leave nothing in TMPDIR and in the home folder.
+
+Runs are those of `benchmarks.flips.warm`; `--plain` starts each as a user does, which takes six times as long. Disks
+are small ones in memory, mounted where nobody else sees them, and those of a library that is compiled with `cc` and
+preloaded. Exit code 1 if something is wrong.
 """
 
-import hashlib
-import json
+import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import psutil
+from benchmarks.disturbing import disks, faulty_disk, kills, moments
+from benchmarks.disturbing.bench import Bench, Case, Trial
+from benchmarks.flips.warm import Plain, warm_runners
+from benchmarks.measured import cpu
 
-ROOT = Path(__file__).resolve().parents[1]
-_GONE_S = 10.0  # until every process of a run has to be gone after its main process
-_HANGS_S = 1800.0
-
-# Files that hold times: compared by their presence alone.
-_TIMED = ("history.json", "report.html")
+PARTS = ("kills", "disks", "moments")
+_HANGS_S = 600.0
+_OWN_MOUNTS = "BIAM_PIPE_BENCHMARK_MOUNTS"  # set where disks may be mounted
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A signal at a chosen moment; `tests/faults/sitecustomize.py` sends it.
+def with_own_mounts() -> None:
+    """Start this program anew where it may mount disks that nobody else sees; come back where the system forbids it."""
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = ["unshare", *as_root, "--mount"]
+    mounted = ["sh", "-c", 'mount -t tmpfs none "$0"']
+    if shutil.which(command[0]) is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        allowed = subprocess.run([*command, *mounted, folder], capture_output=True, check=False).returncode == 0
+    if allowed:
+        os.environ[_OWN_MOUNTS] = "1"
+        os.execvp(command[0], [*command, sys.executable, "-m", "benchmarks.disturbed", *sys.argv[1:]])
 
-    Attributes:
-        name: regular expression for the path of a file.
-        event: `os.rename`: that file is about to get its name; `open`: it is about to be opened; `os.remove`: it is
-            about to go.
-        count: how often that has to happen in one process before the signal comes.
-        signal: SIGKILL goes to the main process, and the file about to be renamed is cut in half, as if it were still
-            being written; any other signal goes to all processes of the run, as from a terminal.
+
+class Player:
+    """Plays disturbances and tells of each.
+
+    Args:
+        keep: where folders with something wrong are copied to.
     """
 
-    name: str
-    event: str = "os.rename"
-    count: int = 1
-    signal: str = "SIGKILL"
+    def __init__(self, bench: Bench, keep: Path | None) -> None:
+        self._bench = bench
+        self._keep = keep
+        self._counts: dict[tuple[str, str], Counter[bool]] = {}
+
+    def singly(self, part: str, cases: Sequence[Case]) -> None:
+        """Each in a folder of its own, which is run to the end afterwards."""
+        for case in cases:
+            with self._bench.trial(case.before, case.on_small_disk) as trial:
+                started = time.monotonic()
+                problems, note = case.disturb(self._bench, trial)
+                problems += self._bench.finished(trial, case.before, case.settings)
+                self._tell(part, case, f"{time.monotonic() - started:.0f} s, {note}", problems, trial)
+
+    def together(self, part: str, cases: Sequence[Case]) -> None:
+        """One after the other in one folder, so that what one leaves is what the next meets; one run to the end."""
+        with self._bench.trial() as trial:
+            for number, case in enumerate(cases, start=1):
+                problems, note = case.disturb(self._bench, trial)
+                if number == len(cases):
+                    problems += self._bench.finished(trial)
+                self._tell(part, case, note, problems, trial)
+
+    def _tell(self, part: str, case: Case, note: str, problems: list[str], trial: Trial) -> None:
+        print(f"{part}: {case.name}: {'; '.join(problems) or 'equal'} ({note})", flush=True)
+        self._counts.setdefault((part, case.group), Counter())[bool(problems)] += 1
+        if problems and self._keep is not None:
+            shutil.copytree(trial.root, self._keep / f"{part} {case.name}".replace("/", "-"), dirs_exist_ok=True)
+
+    def failed(self) -> int:
+        """How many had something wrong, after a table of all."""
+        print(f"\n{'':<44}{'disturbed':>10}{'equal':>8}{'WRONG':>8}")
+        for (part, group), counts in self._counts.items():
+            print(f"{f'{part}: {group}':<44}{counts.total():>10}{counts[False]:>8}{counts[True] or '':>8}")
+        return sum(counts[True] for counts in self._counts.values())
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended.
-
-    Attributes:
-        code: exit code; negative for the signal that killed the main process.
-        seconds: it took.
-        after_fault_s: from the fault to the end of the main process; None where there was no fault.
-        left: processes that outlived it for too long.
-        text: what it printed.
-    """
-
-    code: int
-    seconds: float
-    after_fault_s: float | None
-    left: tuple[str, ...]
-    text: str
-
-
-@dataclass(frozen=True)
-class Demo:
-    """The demo with some settings, run as a user runs it: as a process with a session of its own."""
-
-    settings: tuple[str, ...] = ()
-
-    def run(
-        self, work: Path, *options: str, verb: str = "run", fault: Fault | None = None, extra: Sequence[str] = ()
-    ) -> Ended:
-        """Run a command to its end, and wait until every process that it started is gone, too.
-
-        Args:
-            work: the work folder.
-            options: further ones.
-            verb: the command.
-            fault: what happens to it.
-            extra: settings of this run alone.
-        """
-        command = [sys.executable, "-m", "cli", verb, "--dataset", "demo", "--work", str(work), *options]
-        for setting in (*self.settings, *extra):
-            command += ["--set", setting]
-        work.mkdir(parents=True, exist_ok=True)
-        mark = work / "fault-happened"
-        mark.unlink(missing_ok=True)
-        environment = os.environ | ({} if fault is None else _with_fault(fault, mark))
-        with tempfile.TemporaryFile("w+") as output:
-            started = time.time()
-            main = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-            try:
-                code = main.wait(_HANGS_S)
-                ended = time.time()
-                left = outliving(main.pid)
-            finally:
-                end_session(main)
-            output.seek(0)
-            after = ended - mark.stat().st_mtime if mark.exists() else None
-            return Ended(code, ended - started, after, left, output.read())
+def main() -> None:
+    """Play, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--number", type=int, default=60, help="of random kills")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="TEXT", default="", help="disturbances with this in their name")
+    parser.add_argument("--few", action="store_true", help="some of each")
+    parser.add_argument("--plain", action="store_true", help="start commands as a user does")
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="copy folders in which something is wrong there")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if _OWN_MOUNTS not in os.environ:
+        with_own_mounts()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disturbed-")))
+        library = faulty_disk.compiled(scratch)
+        preloaded = None if library is None else library.file
+        run = Plain(_HANGS_S) if arguments.plain else stack.enter_context(warm_runners(1, _HANGS_S, preloaded))[0]
+        bench = Bench(scratch, run, library, _OWN_MOUNTS in os.environ)
+        with kills.measuring(bench.phases) as watching:
+            bench.make(watching)
+        print(f"{cpu()}; seed {arguments.seed}; undisturbed {bench.seconds:.1f} s", flush=True)
+        for problem in bench.impossible():
+            print(f"skipped: {problem}")
+        number = kills.FEW if arguments.few else arguments.number
+        cases: dict[str, Sequence[Case]] = {
+            "kills": kills.drawn(bench, number, arguments.seed),
+            "disks": disks.drawn(bench, arguments.seed, arguments.few),
+            "moments": moments.FEW if arguments.few else moments.ALL,
+        }
+        player = Player(bench, arguments.keep)
+        for part in arguments.parts or PARTS:
+            chosen = [case for case in cases[part] if arguments.only in case.name]
+            play = player.together if arguments.few and part != "disks" else player.singly
+            play(part, chosen)
+        failed = player.failed()
+    raise SystemExit(f"{failed} disturbances ended wrong" if failed else 0)
 
 
-def _with_fault(fault: Fault, mark: Path) -> dict[str, str]:
-    """Environment in which the fault happens; it leaves the mark then."""
-    paths = (str(ROOT / "tests" / "faults"), os.environ.get("PYTHONPATH"))
-    return {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "BIAM_PIPE_TEST_FAULT": json.dumps({**asdict(fault), "mark": str(mark)}),
-    }
-
-
-def outliving(leader: int) -> tuple[str, ...]:
-    """Wait for all processes of a session whose leader has ended; those that do not end are told."""
-    deadline = time.monotonic() + _GONE_S
-    while (found := _session(leader)) and time.monotonic() < deadline:
-        psutil.wait_procs(found, timeout=0.5)
-    return tuple(str(process) for process in found)
-
-
-def end_session(main: subprocess.Popen[str]) -> None:
-    """Leave nothing behind, whatever went wrong."""
-    for process in _session(main.pid):
-        process.kill()
-    main.wait()
-
-
-def _session(leader: int) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue  # it has ended meanwhile
-    return found
-
-
-def torn(work: Path) -> list[str]:
-    """Files that a receipt names and that are not what it says. The product's own `verify` is not asked."""
-    return [
-        f"{file['path']} is not what its receipt says"
-        for file in _receipted(work / "demo")
-        if not file["pruned"] and _sha256(work / "demo" / file["path"]) != file["sha256"]
-    ]
-
-
-def differences(reference: Path, work: Path) -> list[str]:
-    """What tells two work folders apart, timings aside."""
-    expected, found = _files(reference / "demo"), _files(work / "demo")
-    problems = [f"{path} is missing" for path in sorted(expected - found)]
-    problems += [f"{path} is left over" for path in sorted(found - expected)]
-    wanted = {file["path"]: file["sha256"] for file in _receipted(reference / "demo")}
-    problems += [
-        f"{path} has other bytes than that of the undisturbed run"
-        for path, sha256 in sorted(wanted.items())
-        if path in found and not path.endswith(_TIMED) and _sha256(work / "demo" / path) != sha256
-    ]
-    histories = [_history(folder / "demo") for folder in (reference, work)]
-    return problems if histories[0] == histories[1] else [*problems, "history.json tells of other epochs"]
-
-
-def _files(root: Path) -> set[str]:
-    """Paths of all files but TensorBoard's events, of which each start of a training writes another one."""
-    paths = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    return {path for path in paths if "events.out.tfevents" not in path}
-
-
-def _receipted(root: Path) -> list[dict[str, Any]]:
-    """Entries of all files that receipts name."""
-    documents = (json.loads(path.read_bytes()) for path in sorted(root.rglob("*.json")))
-    return [file for document in documents if "fingerprint" in document for file in document["files"]]
-
-
-def _history(root: Path) -> list[dict[str, object]]:
-    (path,) = root.glob("runs/*/history.json")
-    epochs = json.loads(path.read_bytes())["epochs"]
-    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in epochs]
-
-
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+if __name__ == "__main__":
+    main()

@@ -34,8 +34,8 @@ from pipeline.engine.pruning import nothing_to_drop
 from pipeline.engine.registry import Registry
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
-from pipeline.files.lock import writing
-from pipeline.files.scratch import sweep_scratch
+from pipeline.files.lock import writer, writing
+from pipeline.files.scratch import own_temporaries
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
 from pipeline.metrics import PROTOCOLS
@@ -101,15 +101,15 @@ def run(config: Config, work: Path, request: Request) -> Result:
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
     done = all(line.up_to_date for line in lines) and all(node.recorded for node in graph.values())
-    if done and nothing_to_drop(graph) and not has_old_decoding(graph):
+    died = (last := writer(storage)) is not None and last.alive is False  # then there is something to tidy up
+    if done and not died and nothing_to_drop(graph) and not has_old_decoding(graph):
         _remember(sources, storage)
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     _tell_new_deal(graph)
     require_room(lines)
-    with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+    with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
-        sweep_scratch()
         graph, sources = _requested(config, storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
@@ -169,7 +169,7 @@ def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verifie
     files, again = verify_files(storage), None
     if count:
         graph, _ = _graph(config, storage, "extract")
-        with fetching(config.download):
+        with own_temporaries(), fetching(config.download):
             again = reextract_images(graph, config, count, seed)
     return Verified(config.dataset.name, files, again)
 
@@ -192,7 +192,7 @@ def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
     """What the trained model of these settings says of some images; changes nothing in the work folder."""
     storage = _storage(config, work)
     graph, _ = _graph(config, storage, "train")
-    with fetching(config.download):
+    with own_temporaries(), fetching(config.download):
         return predict_images(config, storage, graph, request)
 
 

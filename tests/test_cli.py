@@ -5,9 +5,12 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,12 +49,19 @@ warmup_epochs = 1
 
 @dataclass(frozen=True)
 class Shell:
-    """A folder with a small biam-pipe.toml to run commands in."""
+    """A folder with a small biam-pipe.toml to run commands in, with the cache; nothing may be left outside of it."""
 
     folder: Path
 
     def __call__(self, command: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+        with tempfile.TemporaryDirectory() as outside:
+            done = self._run(command, code, {"HOME": outside, "TMPDIR": outside})
+            assert list(Path(outside).iterdir()) == []
+            return done
+
+    def _run(self, command: str, code: int, places: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        own = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", "BIAM_PIPE_CACHE": str(self.folder / "cache")}
+        environment = os.environ | own | places
         arguments = [sys.executable, "-m", "cli", *shlex.split(command)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(arguments, cwd=self.folder, env=environment, start_new_session=True, **pipes)
@@ -116,6 +126,20 @@ def test_a_rerun_of_a_finished_run_touches_nothing_and_loads_nothing_heavy(shell
     )  # fmt: skip
     assert done.stderr.split() == []
     assert shell.files() == before
+
+
+def test_a_run_that_died_when_all_was_done_is_tidied_up_after(shell: Shell) -> None:
+    root = shell.folder / "work/demo"
+    lock, left = root / ".lock", root / "index/.shard-00000.parquet.0.tmp"
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    writer = {"pid": ended.pid, "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
+    lock.write_text(json.dumps(writer))
+    left.touch()
+    assert "ended without a word" in shell("status").stdout
+    assert shell.ran("run") == {}
+    assert not left.exists()
+    assert lock.read_bytes() == b""
 
 
 def test_plan_names_the_option_and_only_what_depends_on_it_runs(shell: Shell) -> None:
@@ -300,10 +324,7 @@ def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_sto
     assert ", 2 problems\n" in done.stdout
     assert str(copy) in done.stdout
     assert str(source) in done.stdout
-    assert (
-        "files gone, without receipt or not as theirs says: 2. Remove what is left of them, then run with"
-        in done.stderr
-    )
+    assert "files gone, or not as written: 2. Remove what is left of them, then run with" in done.stderr
     for command in ("convert hdf5", "convert released --out released", "verify --reextract 80"):
         told = shell(command, code=4).stderr
         assert f"{source} is not what its receipt says: sha256" in told

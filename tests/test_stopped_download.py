@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.disturbed import ROOT, end_session, outliving
 from benchmarks.fault_server import FaultServer, serving
+from benchmarks.flips.warm import ROOT, end_session, outliving
 
 DONE, SHARDS, IN_FLIGHT = 2, 12, 8  # of two images each; the second one of all but the first shards is held back
 STARTS_S, STOPS_S = 120, 10
@@ -48,7 +48,8 @@ def stop_in_flight(root: Path, server: FaultServer, number: signal.Signals) -> i
         process.communicate(timeout=STOPS_S)
         assert outliving(process.pid) == ()
     finally:
-        end_session(process)
+        end_session(process.pid)
+        process.wait()
     return process.returncode
 
 

@@ -14,23 +14,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.disturbing.bench import SMALL
 from benchmarks.flips.actions import OUT, PHOTO, Action
 from benchmarks.flips.kinds import KINDS, OUTSIDE, VECTORS, Kind, kind_of
 from benchmarks.flips.trees import UNCOMPARED, Tree, paths, timeless
 from benchmarks.flips.warm import Ended, Runner
-from benchmarks.kill_resume import SMALL
 
 DATASET = "demo"
 SMALLER = (
     *SMALL,
-    "dataset.num_images=24",
-    "dataset.shard_images=8",
     "download.max_bytes=37000",  # a few pictures are larger
     "extract.max_failed_fraction=0.5",
-    "train.epochs=2",
-    "train.warmup_epochs=1",
-    "train.validate_every_epochs=1",
-    "train.batch_images=8",
 )
 _WORD_SIZE = 20
 _LOCK_POLL_S = 0.002

@@ -1,32 +1,40 @@
-"""Commands of `biam-pipe` without the seconds that each start costs: children of a process that has all imported.
+"""Commands of `biam-pipe`, as a user starts them or without the seconds that each start costs.
 
-A command is a child of its own with a session of its own, so that a crash, a hang or a signal stays in it, and it goes
-through `cli.main` like any other. What a command starts by itself, Dask's workers too, is forked instead of spawned.
-Nothing of the product is replaced.
+Each is a process with a session of its own, so that a crash, a hang or a signal stays in it. A warm one is a child of a
+process that has all imported, and goes through `cli.main` like any other; what it starts by itself, Dask's workers too,
+is forked instead of spawned. Nothing of the product is replaced.
 """
 
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import multiprocessing
 import os
 import pkgutil
+import runpy
 import select
-import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext, ForkContext
+from multiprocessing.util import register_after_fork
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 _HEAVY = ("torchvision", "distributed", "matplotlib.figure", "gensim.models")  # loaded inside of functions only
+_HOOKS = ROOT / "tests" / "faults"
+_GONE_S = 10.0  # until every process of a command has to be gone after its main process
 
 
 @dataclass(frozen=True)
@@ -35,18 +43,32 @@ class Ended:
 
     Attributes:
         code: exit code; negative for the signal that killed it; None where it was ended because it hung.
+        left: processes that outlived it for too long.
+        at: when its main process ended, in seconds of `time.time()`.
     """
 
     code: int | None
     stdout: str
     stderr: str
+    left: tuple[str, ...] = ()
+    at: float = 0.0
 
 
 class Runner(Protocol):
     """Runs commands."""
 
-    def __call__(self, arguments: Sequence[str]) -> Ended:
-        """Run one to its end."""
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        started: Callable[[int], None] | None = None,
+    ) -> Ended:
+        """Run one to its end, and wait until every process that it started is gone, too.
+
+        Args:
+            environment: variables beside those of this process.
+            started: called meanwhile with the number of its main process, which leads its session.
+        """
 
 
 @dataclass(frozen=True)
@@ -55,26 +77,39 @@ class Plain:
 
     limit_s: float
 
-    def __call__(self, arguments: Sequence[str]) -> Ended:
-        """Run one to its end."""
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        started: Callable[[int], None] | None = None,
+    ) -> Ended:
+        """Run one to its end, as `Runner` says."""
         command = [sys.executable, "-m", "cli", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
-        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
-        try:
-            stdout, stderr = process.communicate(timeout=self.limit_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return Ended(None, *process.communicate())
-        return Ended(process.returncode, stdout, stderr)
+        paths = os.pathsep.join(filter(None, (str(_HOOKS), os.environ.get("PYTHONPATH"))))
+        variables = {**os.environ, "PYTHONPATH": paths, **(environment or {})}
+        with _outputs() as (stdout, stderr):
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr, start_new_session=True
+            )
+            if started is not None:
+                started(process.pid)
+            ended = _awaited(process.pid, self.limit_s, stdout, stderr)
+            process.returncode = ended.code  # it is not to be waited for once more
+            return ended
 
 
 @contextlib.contextmanager
-def warm_runners(number: int, limit_s: float) -> Iterator[list[Runner]]:
-    """So many runners, which run at the same time, each one command after the other."""
+def warm_runners(number: int, limit_s: float, preloaded: Path | None = None) -> Iterator[list[Runner]]:
+    """So many runners, which run at the same time, each one command after the other.
+
+    Args:
+        preloaded: a library that goes before those of the system, in all commands.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = zip(*(context.Pipe() for _ in range(number)), strict=True)
     process = context.Process(target=_serve_commands, args=(theirs, limit_s))
-    process.start()
+    with _preloading(preloaded):
+        process.start()
     for pipe in theirs:
         pipe.close()
     try:
@@ -85,8 +120,26 @@ def warm_runners(number: int, limit_s: float) -> Iterator[list[Runner]]:
         process.join()
 
 
-def _asked(pipe: Connection, arguments: Sequence[str]) -> Ended:
-    pipe.send(list(arguments))
+@contextlib.contextmanager
+def _preloading(library: Path | None) -> Iterator[None]:
+    if library is not None:
+        os.environ["LD_PRELOAD"] = str(library)
+    try:
+        yield
+    finally:
+        os.environ.pop("LD_PRELOAD", None)
+
+
+def _asked(
+    pipe: Connection,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    started: Callable[[int], None] | None = None,
+) -> Ended:
+    pipe.send((list(arguments), dict(environment or {})))
+    pid: int = pipe.recv()
+    if started is not None:
+        started(pid)
     ended: Ended = pipe.recv()
     return ended
 
@@ -116,46 +169,78 @@ def _serve_commands(pipes: Sequence[Connection], limit_s: float) -> None:
 def _serve(pipe: Connection, limit_s: float) -> None:
     while True:
         try:
-            arguments = pipe.recv()
+            arguments, environment = pipe.recv()
         except EOFError:
             return
-        pipe.send(_forked(arguments, limit_s))
+        with _outputs() as (stdout, stderr):
+            pid = os.fork()
+            if pid == 0:
+                _be_command(arguments, environment, stdout.fileno(), stderr.fileno())
+            pipe.send(pid)
+            ended = _awaited(pid, limit_s, stdout, stderr)
+        pipe.send(ended)
 
 
-def _forked(arguments: Sequence[str], limit_s: float) -> Ended:
+@contextlib.contextmanager
+def _outputs() -> Iterator[tuple[IO[str], IO[str]]]:
     with (
         tempfile.TemporaryFile("w+", errors="replace") as stdout,
         tempfile.TemporaryFile("w+", errors="replace") as stderr,
     ):
-        pid = os.fork()
-        if pid == 0:
-            _be_command(arguments, stdout.fileno(), stderr.fileno())
-        code = _awaited(pid, limit_s)
-        stdout.seek(0)
-        stderr.seek(0)
-        return Ended(code, stdout.read(), stderr.read())
+        yield stdout, stderr
 
 
-def _awaited(pid: int, limit_s: float) -> int | None:
+def _awaited(pid: int, limit_s: float, stdout: IO[str], stderr: IO[str]) -> Ended:
+    """How a child ends. Nothing of it is there afterwards, whatever went wrong."""
     descriptor = os.pidfd_open(pid)
     try:
         in_time = bool(select.select([descriptor], [], [], limit_s)[0])
     finally:
         os.close(descriptor)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # also what it has left behind
+    at = time.time()
+    left = outliving(pid) if in_time else ()
+    end_session(pid)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code if in_time else None
+    for file in (stdout, stderr):
+        file.seek(0)
+    return Ended(code if in_time else None, stdout.read(), stderr.read(), left, at)
 
 
-def _be_command(arguments: Sequence[str], stdout: int, stderr: int) -> None:
+def outliving(leader: int) -> tuple[str, ...]:
+    """Wait for all processes of a session whose leader has ended; those that do not end are told."""
+    deadline = time.monotonic() + _GONE_S
+    while (found := session(leader)) and time.monotonic() < deadline:
+        psutil.wait_procs(found, timeout=0.5)
+    return tuple(str(process) for process in found)
+
+
+def end_session(leader: int) -> None:
+    """Leave no process of a session behind."""
+    for process in session(leader):
+        process.kill()
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """The processes of a session that live."""
+    found = []
+    for number in psutil.pids():
+        try:
+            if os.getsid(number) == leader and (process := psutil.Process(number)).status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue  # it has ended meanwhile
+    return found
+
+
+def _be_command(arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> None:
     """Be that command; never returns."""
     os.setsid()
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     code = 1
     try:
-        multiprocessing.get_context = partial(_forking, multiprocessing.get_context)  # type: ignore[assignment]
+        _begin_anew(environment)
+        multiprocessing.get_context = partial(_context, multiprocessing.get_context)  # type: ignore[assignment]
         sys.argv = ["biam-pipe", *arguments]
         import cli
 
@@ -171,5 +256,26 @@ def _be_command(arguments: Sequence[str], stdout: int, stderr: int) -> None:
         os._exit(code)
 
 
-def _forking(get_context: "partial[object]", method: str | None = None) -> object:
-    return get_context("fork" if method == "spawn" else method)
+def _begin_anew(environment: Mapping[str, str]) -> None:
+    """Do what is done where a process starts, with these variables."""
+    os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)  # torch sets it when it is imported
+    os.environ.update(environment)
+    tempfile.tempdir = None
+    runpy.run_path(str(_HOOKS / "sitecustomize.py"))
+    if (begin := getattr(ctypes.CDLL(None), "faulty_disk_begin", None)) is not None:  # of a preloaded library
+        begin()
+
+
+def _context(get_context: "partial[BaseContext]", method: str | None = None) -> BaseContext:
+    return _Forking() if method in ("spawn", "fork") else get_context(method)
+
+
+class _Forking(ForkContext):
+    """Forks where a command would start a new interpreter, which inherits nothing but the end of a pipe given to it."""
+
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - as it is called there
+        """A pipe whose first end a child does not hold: else it would never see that its parent is gone."""
+        ours, theirs = super().Pipe(duplex)
+        if duplex:
+            register_after_fork(ours, Connection.close)
+        return ours, theirs

@@ -173,6 +173,9 @@ def verification_lines(verified: "Verified") -> Iterator[str]:
     yield f"{counted}, {_number(len(files.problems), 'problem')}"
     yield from files.problems
     yield from files.outside
+    if files.uncommitted:
+        names = ", ".join(files.uncommitted)
+        yield f"no receipt names these, as after a run that was stopped; the next one makes them anew: {names}"
     if files.unhashed:
         yield f"nobody can tell whether these are as they were written: {', '.join(files.unhashed)}"
     if again is None:

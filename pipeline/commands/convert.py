@@ -19,7 +19,7 @@ from pipeline.engine.plan import not_up_to_date, plan
 from pipeline.engine.progress import ProgressView
 from pipeline.files.inputs import Inputs, shard_name
 from pipeline.files.lock import writing
-from pipeline.files.scratch import sweep_scratch
+from pipeline.files.scratch import own_temporaries
 from pipeline.files.storage import Storage, users_folder
 from pipeline.machine import stopping
 from pipeline.machine.ahead import ahead
@@ -145,11 +145,10 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
     graph = graph_of(request.store, "extract" if request.out is None else "train")
     plan(graph)
     _require_complete(graph, ("extract",) if request.out is None else ("extract", "split"), storage.name)
-    with writing(storage), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+    with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         if request.out is not None:
             return _to_files(graph, storage, request, request.out, progress)
         storage.sweep()
-        sweep_scratch()
         options = request.store.model_copy(update={"name": request.to})
         target = graph_of(options, "extract")
         plan(target)

@@ -68,7 +68,7 @@ class Verified:
         """What makes the exit code differ from 0."""
         if self.files.problems:
             return IntegrityError(
-                f"files gone, without receipt or not as theirs says: {len(self.files.problems)}",
+                f"files gone, or not as written: {len(self.files.problems)}",
                 hint="Remove what is left of them, then run with their settings:",
                 run=Command("run", dataset=self.dataset),
             )

@@ -18,7 +18,7 @@ from schemas.receipts import FileReceipt
 
 _SHARD_FILE = re.compile(r"(?:images-)?shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
 
-_MAY_BE_EMPTY = ".log"
+_MAY_BE_EMPTY = re.compile(r".*(\.log|/events\.[^/]*)")  # curves, where a kill came before the first point
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Verification:
     Attributes:
         files: files compared.
         size_bytes: of them, as their receipts say.
-        problems: one text for each file that is gone or has other bytes, for each receipt that is not in order, and for
-            each file of a shard that no receipt names.
+        problems: one text for each file that is gone or has other bytes, and for each receipt that is not in order.
+        uncommitted: paths below the data set's folder of files of shards that no receipt names: whatever stopped their
+            run, they count for nothing, and the next one makes them anew.
         unhashed: paths below the data set's folder of files of which nobody can tell whether they are as they were
             written: logs, events, and what others put there.
         outside: one text for each file from outside, such as a CSV or weights, that is not the one that a stage read.
@@ -39,6 +40,7 @@ class Verification:
     files: int
     size_bytes: int
     problems: tuple[str, ...]
+    uncommitted: tuple[str, ...] = ()
     unhashed: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
 
@@ -63,12 +65,14 @@ def verify(storage: Storage) -> Verification:
     with ThreadPoolExecutor(cores()) as threads:
         problems = [text for text in threads.map(partial(_problem, storage), files) if text is not None]
     problems += [text for audit in audits for text in audit.problems]
-    others = _others(storage, {file.path for file in named})
-    problems += [f"{storage.shown(path)}: {found}" for path, found in others.items() if found is not None]
-    unhashed = [path for path, found in others.items() if found is None]
+    names = _other_names(storage, {file.path for file in named})
+    uncommitted = tuple(path for path, name in names.items() if _SHARD_FILE.fullmatch(name))
+    own = {path: _own_problem(storage, path) for path in names if path not in set(uncommitted)}
+    problems += [f"{storage.shown(path)}: {problem}" for path, problem in own.items() if problem]
+    unhashed = tuple(path for path, problem in own.items() if problem is None)
     silent, outside = _outside(storage)
     size_bytes = sum(file.size_bytes for file in files)
-    return Verification(len(files), size_bytes, tuple(problems + silent), tuple(unhashed), tuple(outside))
+    return Verification(len(files), size_bytes, tuple(problems + silent), uncommitted, unhashed, tuple(outside))
 
 
 def _outside(storage: Storage) -> tuple[list[str], list[str]]:
@@ -90,25 +94,17 @@ def _outside(storage: Storage) -> tuple[list[str], list[str]]:
     return silent, others
 
 
-def _others(storage: Storage, named: Collection[str]) -> dict[str, str | None]:
-    """Files that no receipt names, each with what is wrong with it; None where that cannot be known."""
-    found: dict[str, str | None] = {}
-    for path in storage.files():
-        name = path.rpartition("/")[2]
-        if path in named or is_record(name):
-            continue
-        if _SHARD_FILE.fullmatch(name):
-            found[path] = "no receipt names it"
-        elif (problem := _own_problem(storage, path)) != "":
-            found[path] = problem
-    return found
+def _other_names(storage: Storage, named: Collection[str]) -> dict[str, str]:
+    """Names of the files that no receipt names and that are none, by path."""
+    names = {path: path.rpartition("/")[2] for path in storage.files() if path not in named}
+    return {path: name for path, name in names.items() if not is_record(name)}
 
 
 def _own_problem(storage: Storage, path: str) -> str | None:
     """What is wrong with a file by the hash that it carries; empty where nothing is, None where it carries none."""
     try:
         whole = storage.is_whole(path)
-        if whole is None and not storage.size_bytes(path) and not path.endswith(_MAY_BE_EMPTY):
+        if whole is None and not storage.size_bytes(path) and not _MAY_BE_EMPTY.fullmatch(path):
             return "all its bytes are lost"
     except OSError as error:
         return f"cannot be read ({error.strerror})"

@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.engine.task import Place
 from pipeline.engine.work import Hear, Told
+from pipeline.files.refusals import refusals_named
 from pipeline.files.scratch import scratch_folder
 from pipeline.machine import stopping
 from pipeline.machine.waiting import patient
@@ -259,6 +261,7 @@ def _embedded(settings: EngineConfig, places: Collection[Place]) -> Iterator["Cl
             cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
             client = Client(stack.enter_context(cluster), set_as_default=False)
         except (AssertionError, OSError, RuntimeError, TimeoutError) as error:  # which of them is chance
+            _require_writable(scratch)
             raise PipelineError(
                 f"the worker processes did not start within {_START_S:g} s ({_first_cause(error)})",
                 hint="Is the machine short of memory, processes or open files? Run the same command again:",
@@ -295,6 +298,16 @@ def require_semaphores() -> None:
             hint="Is /dev/shm there, writable and not full? Then run the same command again:",
             run=AGAIN,
         ) from error
+
+
+def _require_writable(folder: str) -> None:
+    """See that workers can write there: what the system refused to one of them is not told to this process.
+
+    Raises:
+        PipelineError: they cannot.
+    """
+    with refusals_named(folder), TemporaryFile(dir=folder) as file:
+        file.write(b"?")
 
 
 def _first_cause(error: BaseException) -> str:

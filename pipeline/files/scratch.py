@@ -1,7 +1,8 @@
 """Folders for what a process needs for a while, in the system's folder for temporary files (`TMPDIR`).
 
-Whoever uses one holds a lock on it (`flock`), which ends with the process, however that dies: a later run sees that a
-folder is nobody's any more and removes it.
+Libraries put theirs into one of them, too, so that a run leaves nothing outside of the work folder. Whoever uses one
+holds a lock on it (`flock`), which ends with the process, however that dies: a later run sees that a folder is nobody's
+any more and removes it.
 """
 
 import fcntl
@@ -14,11 +15,34 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.files.refusals import refusals_named
+from pipeline.machine.environment import environment
 from schemas.errors import PipelineError
 
 _PREFIX = "biam-pipe-scratch-"
 _KEPT_PREFIX = "biam-pipe-kept-"
 _NAME = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")  # as tempfile ends a name
+# Folders that libraries make as soon as they are imported: torch's compiler in TMPDIR, matplotlib in the home folder.
+_OF_LIBRARIES = ("TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR")
+
+
+@contextmanager
+def own_temporaries() -> Iterator[None]:
+    """In this block, what this process and those that it starts put aside lies in one folder, which is gone afterwards.
+
+    That of libraries, too, but for those whose folder the user has chosen. What killed processes left goes before.
+
+    Raises:
+        PipelineError: as `scratch_folder`.
+    """
+    sweep_scratch()
+    with scratch_folder() as folder:
+        chosen = {name: os.environ.get(name, str(folder / name.lower())) for name in _OF_LIBRARIES}
+        before, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            with environment({"TMPDIR": str(folder), **chosen}):
+                yield
+        finally:
+            tempfile.tempdir = before
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 Python announces each rename and each opening of a file to audit hooks before the system does it, in whichever process
 of the run that is. So a run can be killed exactly between a shard and its receipt, or while a checkpoint is written,
-without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `benchmarks.disturbed.Fault` and where to
-leave a mark as JSON. The run's main process must be the leader of its session.
+without a hook in the product. `BIAM_PIPE_TEST_FAULT` holds the fields of `benchmarks.disturbing.moments.Fault` and
+where to leave a mark as JSON. The run's main process must be the leader of its session.
 
 `BIAM_PIPE_TEST_KILLER` is a regular expression instead: a process dies, as of a crash in a C library, where it opens an
 image file of such a name to decode it. `BIAM_PIPE_TEST_HEADER_KILLER` is a text: a process dies where Pillow opens

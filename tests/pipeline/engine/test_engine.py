@@ -33,9 +33,10 @@ def square(task: Task) -> list[Output]:
     number = int(task.inputs.read("list", "number", task.shard))
     if number < 0:
         raise PipelineError(f"{number} is negative")
-    if number == DEADLY or (number == DEADLY_ONCE and not task.isolated):
-        os.kill(os.getpid(), signal.SIGKILL)
-    task.storage.write(task.path("square"), str(number**2).encode())
+    with task.storage.commit(task.path("square")) as temporary:
+        temporary.write_text(str(number**2))
+        if number == DEADLY or (number == DEADLY_ONCE and not task.isolated):
+            os.kill(os.getpid(), signal.SIGKILL)
     return [Output(("square",), rows=1, counts={"ok": 1})]
 
 
@@ -129,9 +130,12 @@ def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_pat
     assert plan(graph_of(tmp_path, [3, -1]))[0].up_to_date
 
 
-def test_a_task_whose_worker_died_is_tried_once_more_alone_and_isolated(tmp_path: Path) -> None:
+def test_a_task_whose_worker_died_is_tried_once_more_alone_and_isolated_and_nothing_is_left_of_it(
+    tmp_path: Path,
+) -> None:
     assert run(tmp_path, [3, DEADLY_ONCE, 4]).keys() == {"list", "square", "sum"}
     assert json.loads((tmp_path / "sum/sum.json").read_bytes()) == 9 + DEADLY_ONCE**2 + 16
+    assert list(tmp_path.rglob("*.tmp")) == []
 
 
 def test_a_task_that_kills_a_second_worker_is_an_error(tmp_path: Path) -> None:
@@ -217,10 +221,10 @@ def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path
     (tmp_path / "squares/stage.parquet").write_bytes(b"PAR1")
     receipt = tmp_path / "squares/shard-00001.json"
     receipt.write_bytes(receipt.read_bytes()[:30])
-    problems = verify(Storage(str(tmp_path))).problems
-    record, shard = tmp_path / "squares/stage.parquet", receipt.with_suffix(".txt")
-    assert [text.split(":")[0] for text in problems] == [str(receipt), str(record), str(shard)]
-    assert problems[2] == f"{shard}: no receipt names it"
+    found = verify(Storage(str(tmp_path)))
+    record = tmp_path / "squares/stage.parquet"
+    assert [text.split(":")[0] for text in found.problems] == [str(receipt), str(record)]
+    assert found.uncommitted == ("squares/shard-00001.txt",)
     assert run(tmp_path, [1, 2, 3]) == {"square": 1}
     assert verify(Storage(str(tmp_path))).problems == ()
 

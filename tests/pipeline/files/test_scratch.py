@@ -1,5 +1,6 @@
 """Scratch folders: gone after use, and after a kill with the next run."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files.scratch import kept_aside, scratch_folder, sweep_scratch
+from pipeline.files.scratch import kept_aside, own_temporaries, scratch_folder, sweep_scratch
 from schemas.errors import PipelineError
 
 _HOLD = """
@@ -52,6 +53,23 @@ def test_what_a_killed_process_left_is_swept_and_what_is_in_use_or_another_s_is_
     assert left.exists()
     sweep_scratch()
     assert sorted(temporary.iterdir()) == kept
+
+
+def test_what_libraries_and_children_put_aside_lies_in_one_folder_that_goes(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLCONFIGDIR", "/chosen")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    with own_temporaries():
+        (folder,) = temporary.iterdir()
+        told = "import os, tempfile; print(tempfile.gettempdir(), os.environ['MPLCONFIGDIR'])"
+        child = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+        assert tempfile.gettempdir() == str(folder)
+        assert child.stdout.split() == [str(folder), "/chosen"]
+        assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).parent == folder
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    assert tempfile.gettempdir() == str(temporary)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_folder_for_temporary_files_that_is_not_there_is_named(
