@@ -3,6 +3,7 @@
 Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -29,6 +30,8 @@ ENVIRONMENT_PREFIX = "BIAM_PIPE_"
 Layer = Mapping[str, Any]
 
 _DEEPEST = 8  # levels of a key below its section
+# Of a key of n parts tomllib keeps all n beginnings: 50,000 parts took 15 GB.
+_ENDLESS_KEY = re.compile(r"""(?<![\w-])(?:(?:"[^"\n]*+"|'[^'\n]*+'|[\w-]++)[ \t]*+\.[ \t]*+){64}""")
 _SHOWN = 60  # characters of what cannot be read
 _WIDTH = 100  # of a line of comment
 
@@ -189,7 +192,10 @@ def _file_layer(file: Path | None) -> dict[str, Any]:
     if file is None and not path.exists():
         return {}
     try:
-        layer = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        if _ENDLESS_KEY.search(text):
+            raise UsageError(f"{path}: a key is nested too deeply", expected="section.key = value")
+        layer = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
     except RecursionError as error:
