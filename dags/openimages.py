@@ -7,7 +7,7 @@ has all three ZSL figures of table 2 with it, and no plain mAP there reaches 73.
 
 Preset `released` (the default) is put together from several sources, since none has the authors' settings as a whole:
 - their log: 512 channels, 8 heads (their script says 256 and 16);
-- their model.py: 6 regions; one convolution for query and value of the scene block, which the log's model has not;
+- their model.py: 6 regions; one convolution for query and value of the scene block, which the log's has not;
 - their training: rate 1e-4 without a schedule, 10 epochs, images with more than 40 positives left out.
 Differs: the authors shrank images to a short side of 256, saved them again as JPEG and did not rotate them. Of the
 labels 233 seen and 22 unseen ones have no word in GloVe; they are dropped, which leaves 6,953 and 378.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 FORMS = ("huggingface", "released")  # beside the stores
 _READS = ("index", "extract", "split")
-_SUFFIXES = (".parquet", ".h5")  # of the files of all forms
+_SUFFIXES = (".parquet", ".h5", ".pkl")  # of the files of all forms
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _to_files(graph: Graph, storage: Storage, request: Conversion, out: Path, pr
     for number in features.numbers:  # what no file was made from now may have changed since
         features.inputs.path("extract", "features", number)
     opened = f'load_dataset("parquet", data_files="{out}/*.parquet")'
-    example = opened if request.to == "huggingface" else f"h5py, {out}/*.h5"
+    example = opened if request.to == "huggingface" else f"h5py, {out}/*.h5; pickle, the names in {out}/*.pkl"
     return Converted(request.to, str(out), len(jobs), made, rows, size_bytes, example)
 
 
@@ -290,11 +290,15 @@ def _huggingface(features: "FeatureShards") -> dict[str, Write]:
 
 
 def _released(features: "FeatureShards", dataset: DatasetSection) -> dict[str, Write]:
-    """One HDF5 file for training and one for testing."""
+    """One HDF5 file for training and one for testing, and for each the names of its images."""
     from pipeline.conversion import released
 
     prefix = dataset.released_name or dataset.name
-    return {f"{prefix}_{part}.h5": partial(released.write, features=features, part=part) for part in ("train", "test")}
+    jobs: dict[str, Write] = {}
+    for part, named in (("train", "img_names.pkl"), ("test", "test_img_names.pkl")):
+        jobs[f"{prefix}_{part}.h5"] = partial(released.write, features=features, part=part)
+        jobs[named] = partial(released.write_names, features=features, part=part)
+    return jobs
 
 
 def _left(graph: Graph) -> Inputs:

@@ -1,9 +1,10 @@
 """The per-image HDF5 files that the authors of BiAM shared, made of our features, so that their code runs on them.
 
 `schemas.released` says what is in them; labels stand in the order of the label space, seen ones first. Only the region
-map is in such a file.
+map is in such a file. Their code takes the names of the images from pickles, which hold a plain list each.
 """
 
+import pickle
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pipeline.files.inputs import Inputs
 from pipeline.machine.ahead import ahead
 from pipeline.machine.device import cores
 from pipeline.stores.hdf5 import sink
+from pipeline.stores.reader import Reader
 from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.features import MapSpec
@@ -117,6 +119,29 @@ def write(path: Path, features: FeatureShards, part: str) -> int:
     return written
 
 
+def write_names(path: Path, features: FeatureShards, part: str) -> int:
+    """Write the pickle of the names of the images in the file of a part; returns 0, as no image is in it.
+
+    Training images stand before validation images: the authors' code trains on the first 80 % of the list.
+    """
+    names: dict[str, list[str]] = {split: [] for split in _SPLITS[part]}
+    for position in range(len(features.numbers)):
+        with features.open(position) as reader:
+            ids = reader.image_ids()
+            for row, split in _usable(features, position, reader, part).items():
+                names[split].append(key(ids[row]))
+    document = {"img_names": [name for of_split in names.values() for name in of_split]}
+    path.write_bytes(pickle.dumps(document, protocol=2))  # their Python is an old one
+    return 0
+
+
+def _usable(features: FeatureShards, position: int, reader: Reader, part: str) -> dict[int, str]:
+    """The rows of a shard whose images are in a part and have features, with their split."""
+    splits = features.inputs.table("split", "images", features.numbers[position], ["split"])["split"].to_pylist()
+    rows = enumerate(zip(splits, reader.statuses(), strict=True))
+    return {row: split for row, (split, status) in rows if split in _SPLITS[part] and status == ImageStatus.OK}
+
+
 def _images(
     features: FeatureShards, region: MapSpec, labels: Columns, part: str
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[np.int8]]]:
@@ -124,12 +149,11 @@ def _images(
     inputs = features.inputs
     for position, number in enumerate(features.numbers):
         known = inputs.table("index", "annotations", number, ["image_id", "positive", "negative"])
-        splits = inputs.table("split", "images", number, ["split"])["split"].to_pylist()
         annotations: Annotations = from_table(known, labels.column_of, len(labels))
         with features.open(position) as reader:
-            ids, statuses = reader.image_ids(), reader.statuses()
+            ids, usable = reader.image_ids(), _usable(features, position, reader, part)
             for group in reader.row_groups:
-                rows = [row for row in group if splits[row] in _SPLITS[part] and statuses[row] == ImageStatus.OK]
+                rows = [row for row in group if row in usable]
                 if not rows:
                     continue
                 maps, codes = reader.read(group, region.column), annotations.codes(np.array(rows))

@@ -122,6 +122,8 @@ def reads_words(model: Model) -> bool:
 def in_vain(model: Model, config: Config) -> dict[str, str]:
     """Settings that are not read, given the others: the reason by dotted key."""
     found = dict(model.in_vain(config)) if hasattr(model, "in_vain") else {}
+    if not config.train.full_epochs:
+        found["train.full_lr"] = "which is of the epochs on all images, and there are none (train.full_epochs = 0)"
     if not learns_by_steps(model):
         read = {"run", "device", "max_positives"}
         reason = f"model {config.model.name} has no epochs"

@@ -76,7 +76,7 @@ class BiamConfig(ModelSection):
 
     @model_validator(mode="after")
     def _heads_share_channels(self) -> Self:
-        if self.channels % self.heads:
+        if "heads" not in self.in_vain() and self.channels % self.heads:
             fits = max(heads for heads in range(1, self.heads) if self.channels % heads == 0)
             raise UnfitError(
                 f"settings model.channels and model.heads: {self.channels} channels cannot be shared out among "
@@ -94,9 +94,9 @@ class BiamConfig(ModelSection):
         if "rcb" not in self.blocks:
             unread |= {"region_attention": of_rcb}
         if "rcb" not in self.blocks or self.region_attention != "self":
-            unread |= dict.fromkeys(("region_weighting", "region_norm", "heads"), of_rcb)
+            unread |= dict.fromkeys(("region_weighting", "region_norm", "heads", "attention_dropout"), of_rcb)
         if "scb" not in self.blocks:
-            unread |= {"scene_weighting": of_scb}
+            unread |= dict.fromkeys(("scene_weighting", "global_dropout"), of_scb)
         if self.preset == "paper":
             of_released = "which is of preset 'released', and this one is 'paper'"
             unread |= dict.fromkeys(("attention_dropout", "global_dropout", "joint_size"), of_released)

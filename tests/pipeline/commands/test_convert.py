@@ -1,6 +1,7 @@
 """Features in the forms of others: the released HDF5 files, and what `datasets` opens."""
 
 import json
+import pickle
 from pathlib import Path
 
 import h5py
@@ -48,6 +49,19 @@ def test_a_released_file_holds_what_the_authors_code_reads(work: SmallWork, tmp_
                 assert file[f"{key}-labels_3"][:].tolist() == [
                     1 if label in (work.positives[image] or []) else -1 for label in unseen
                 ]
+
+
+def test_the_names_that_the_authors_loader_opens_first_are_those_in_the_file(work: SmallWork, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write(work, tmp_path / f"{part}.h5", part)
+        released.write_names(tmp_path / f"{part}.pkl", open_features(work.left()), part)
+        told = pickle.loads((tmp_path / f"{part}.pkl").read_bytes())
+        assert list(told) == ["img_names"]
+        names = told["img_names"]
+        with h5py.File(tmp_path / f"{part}.h5") as file:
+            assert {f"{name}-features" for name in names} == {name for name in file if name.endswith("-features")}
+        splits = [work.recipe.split(int(name.rpartition("_")[2].partition(".")[0])) for name in names]
+        assert splits == sorted(splits)  # train before validation
 
 
 def test_a_damaged_shard_is_not_handed_on(work: SmallWork, tmp_path: Path) -> None:

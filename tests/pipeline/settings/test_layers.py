@@ -371,6 +371,13 @@ def test_a_value_that_cannot_work_is_refused_before_anything_runs(tmp_path: Path
         (["model.preset=paper", "model.joint_size=64"], "model.joint_size", "which is of preset 'released'"),
         (["model.classification=pooled", "model.top_k=3"], "model.top_k", "which is of single regions"),
         (["model.region_attention=criss-cross", "model.heads=4"], "model.heads", "which is of RCB"),
+        (
+            ["model.region_attention=non-local", "model.attention_dropout=0.9"],
+            "model.attention_dropout",
+            "which is of RCB",
+        ),
+        (['model.blocks=["rcb"]', "model.global_dropout=0.9"], "model.global_dropout", "which is of SCB"),
+        (["train.full_lr=0.1"], "train.full_lr", r"which is of the epochs on all images, .*train.full_epochs = 0"),
         (["model.name=ridge", "train.lr=0.1"], "train.lr", "model ridge has no epochs"),
         (["model.name=ridge", "train.epochs=3"], "train.epochs", "model ridge has no epochs"),
         (["model.name=ridge", "model.form=devise", "model.mixed_labels=3"], "model.mixed_labels", "of form 'conse'"),
