@@ -28,7 +28,7 @@ from benchmarks.planted_features import Planted
 from pipeline.machine.waiting import patient
 from pipeline.models.biam.network import build
 from pipeline.models.biam.settings import BiamConfig
-from pipeline.models.losses import ranking_loss
+from pipeline.models.shared.ranking import ranking_loss
 from pipeline.models.sizes import FeatureSizes
 
 KINDS = ("spinning", "patient", "one thread")
