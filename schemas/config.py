@@ -198,6 +198,11 @@ class TrainConfig(Section):
     """Name of the folder below runs/. null: `<model>-<preset>-<digits>`, digits of settings and data, so that runs of
     others leave it as it is. A run with a name is replaced by one of other settings or data with --replace alone.
     """
+    weights: Annotated[Recipe[str | None], Names.FILES, Older()] = None
+    """File of a model's weights, which are evaluated in place of training: `model.safetensors` of a run, or tensors as
+    `torch.save` writes them, under the model's own names or, of BiAM, those of the authors' released weights. What
+    shapes do not tell, such as `model.heads` and `model.top_k`, is as the settings say. null: the model is trained.
+    """
     seed: Recipe[Seed] = 0
     """Seed of the first weights, the order of the images and dropout."""
     device: Steers[Device] = "auto"

@@ -14,10 +14,10 @@ from safetensors.torch import save
 
 from benchmarks.fuzzed.changes import Kind, Outcome
 from benchmarks.fuzzed.files import NUMBER_WORDS, file_outcome
-from pipeline.backbones import weights_file
 from pipeline.datasets.nuswide import released
 from pipeline.files.plain_hdf5 import NotPlainError, plain_numbers
 from pipeline.files.storage import Storage
+from pipeline.files.weights_file import WeightsFile
 from pipeline.inference.model_file import load_model, save_model
 from pipeline.models import MODELS
 from pipeline.models.sizes import FeatureSizes
@@ -34,15 +34,19 @@ def models(folder: Path) -> Kind:
     return Kind(_model_seeds(folder), file_outcome(folder / "m.safetensors", load_model), words=NUMBER_WORDS)
 
 
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    return WeightsFile(path, "backbone.weights", "extract", "backbone 'tiny'").read()
+
+
 def weights(folder: Path) -> Kind:
     """Weights of a backbone as safetensors."""
     seeds = [save({"a.weight": torch.zeros(3, 2), "b": torch.ones(1, dtype=torch.float16)})]
-    return Kind(seeds, file_outcome(folder / "w.safetensors", weights_file.read))
+    return Kind(seeds, file_outcome(folder / "w.safetensors", _tensors))
 
 
 def torch_weights(folder: Path) -> Kind:
     """Weights of a backbone as torch saves them."""
-    return Kind(_torch_seeds(), file_outcome(folder / "w.pth", weights_file.read))
+    return Kind(_torch_seeds(), file_outcome(folder / "w.pth", _tensors))
 
 
 def hdf5(folder: Path) -> Kind:

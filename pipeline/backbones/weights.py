@@ -3,15 +3,15 @@
 Only `assemble` needs torch: a plan asks for the rest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.backbones.weights_file import SETTING, read, refused
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.storage import sha256_once
+from pipeline.files.weights_file import WeightsFile
 from pipeline.net.fetch import cache_folder, fetch
 from pipeline.net.look import OutsideFile
 from schemas.command import Command
@@ -19,10 +19,11 @@ from schemas.config import BackboneConfig
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 Module = TypeVar("Module", bound="nn.Module")
 
+SETTING = "backbone.weights"
 DEFAULT = "default"
 RANDOM = "random:"
 
@@ -121,8 +122,9 @@ def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: 
     path = _local(config, published)
     with torch.device("meta"):
         network = create()
-    found = read(path)
-    _require_fit(network.state_dict(), found, path, config.name)
+    file = _file(path, config)
+    found = file.read()
+    file.require_fit({key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, found)
     wide = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     network.load_state_dict(wide, assign=True)
     return network.eval()
@@ -155,10 +157,14 @@ def _local(config: BackboneConfig, published: Published | None) -> Path:
     if path is not None:
         if not Path(path).is_file():
             got = "a folder" if Path(path).is_dir() else "no file"
-            raise refused(path, got, f"a file of weights, {DEFAULT!r} or '{RANDOM}SEED'")
+            raise _file(Path(path), config).refused(got, f"a file of weights, {DEFAULT!r} or '{RANDOM}SEED'")
         return Path(path)
     known = _require(published, config)
     return _fetched_once(known, _kept(known))
+
+
+def _file(path: Path, config: BackboneConfig) -> WeightsFile:
+    return WeightsFile(path, SETTING, "extract", f"backbone {config.name!r}")
 
 
 def _kept(published: Published) -> Path:
@@ -169,17 +175,3 @@ def _kept(published: Published) -> Path:
 def _fetched_once(published: Published, target: Path) -> Path:
     """The published file, checked once in a process: `fetch` reads all of it each time."""
     return fetch(published.address, target, published.sha256, setting=SETTING)
-
-
-def _require_fit(wanted: "Mapping[str, Tensor]", found: "Mapping[str, Tensor]", path: Path, name: str) -> None:
-    """Raise for the first key that is missing, unexpected or of another shape."""
-    expected = f"the {len(wanted)} tensors of backbone {name!r}"
-    for key, tensor in wanted.items():
-        if key not in found:
-            raise refused(path, f"{len(found)} tensors ({', '.join([*found][:2])} ...) without {key!r}", expected)
-        if found[key].shape != tensor.shape:
-            shapes = f"{tuple(found[key].shape)}", f"{tuple(tensor.shape)} as in backbone {name!r}"
-            raise refused(path, f"{key!r} of shape {shapes[0]}", shapes[1])
-    for key in found:
-        if key not in wanted:
-            raise refused(path, f"{len(found)} tensors, {key!r} among them", expected)

@@ -4,6 +4,8 @@ import pickle
 import re
 import warnings
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, is_zipfile
@@ -15,8 +17,6 @@ from schemas.errors import PipelineError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SETTING = "backbone.weights"
-
 _EXPECTED = "tensors by name, as torch.save(network.state_dict(), PATH) or safetensors writes them"
 _HEAD_BYTES = 16
 _GLOBAL = re.compile(r"GLOBAL (\S+) was not")  # what torch says of a pickle that asks for something else than tensors
@@ -26,52 +26,90 @@ _NETWORKS = ("teacher", "student", "state_dict")
 _WRAPPERS = ("module.", "backbone.")
 _HEADS = ("head.",)  # of the training alone
 
-
-def refused(path: str | Path, got: str, expected: str) -> PipelineError:
-    """The error for a file that gives a backbone no weights."""
-    return PipelineError(
-        f"{SETTING} = {path}:", got=got, expected=expected, run=Command("extract", sets={SETTING: "PATH"})
-    )
+Shape = Sequence[int | None]
 
 
-def read(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a network, by the names that the network itself uses.
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights, as a setting names it.
 
-    Raises:
-        PipelineError: the file cannot be read, or holds something else.
+    Attributes:
+        path: of the file.
+        setting: that names it.
+        stage: whose command reads it.
+        network: that gets the weights, for error texts: "backbone 'vgg19'".
     """
-    import torch
 
-    if not path.stat().st_size:
-        raise refused(path, "an empty file", _EXPECTED)
-    found = _unwrapped(_safetensors(path) if path.suffix == ".safetensors" else _torch_file(path))
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        held = ", ".join(map(str, [*found][:3])) if isinstance(found, dict) else f"a {type(found).__name__}"
-        raise refused(path, held, f"tensors by name, at the top level or under {' or '.join(_NETWORKS)}")
-    return found
+    path: Path
+    setting: str
+    stage: str
+    network: str
 
+    def refused(self, got: str, expected: str) -> PipelineError:
+        """The error for a file that gives the network no weights."""
+        again = Command(self.stage, sets={self.setting: "PATH"})
+        return PipelineError(f"{self.setting} = {self.path}:", got=got, expected=expected, run=again)
 
-def _safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    def read(self) -> "dict[str, Tensor]":
+        """The tensors of a network, by the names that the network itself uses.
 
-    try:
-        return load_file(path)
-    except (*DAMAGES, SafetensorError) as error:
-        if _is_zip(path):
-            raise refused(path, "a zip archive, as torch.save writes it", "a name that ends with .pth") from error
-        raise refused(path, f"no .safetensors file, or a damaged one ({str(error).strip()})", _EXPECTED) from error
+        Raises:
+            PipelineError: the file cannot be read, or holds something else.
+        """
+        import torch
 
+        if not self.path.stat().st_size:
+            raise self.refused("an empty file", _EXPECTED)
+        found = _unwrapped(self._safetensors() if self.path.suffix == ".safetensors" else self._torch_file())
+        if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+            held = ", ".join(map(str, [*found][:3])) if isinstance(found, dict) else f"a {type(found).__name__}"
+            raise self.refused(held, f"tensors by name, at the top level or under {' or '.join(_NETWORKS)}")
+        return found
 
-def _torch_file(path: Path) -> Any:
-    import torch
+    def require_fit(self, wanted: Mapping[str, Shape], found: "Mapping[str, Tensor]") -> None:
+        """See that the tensors are those of the network.
 
-    try:
-        # DINO keeps its arguments in a Namespace beside the networks; torch warns of pickles that it then refuses.
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (*DAMAGES, pickle.UnpicklingError) as error:
-        raise refused(path, _kind(path, error), f"{_EXPECTED}; no code is run from such a file") from error
+        Args:
+            wanted: their shapes, by name; None for a length that is not known yet.
+            found: what the file holds.
+
+        Raises:
+            PipelineError: one is missing, unexpected or of another shape.
+        """
+        expected = f"the {len(wanted)} tensors of {self.network}"
+        for key, shape in wanted.items():
+            if key not in found:
+                held = f"{len(found)} tensors ({', '.join([*found][:2])} ...) without {key!r}"
+                raise self.refused(held, expected)
+            own = tuple(found[key].shape)
+            if len(own) != len(shape) or any(
+                length not in (None, other) for length, other in zip(shape, own, strict=True)
+            ):
+                raise self.refused(f"{key!r} of shape {own}", f"{tuple(shape)} as in {self.network}")
+        for key in found:
+            if key not in wanted:
+                raise self.refused(f"{len(found)} tensors, {key!r} among them", expected)
+
+    def _safetensors(self) -> Any:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(self.path)
+        except (*DAMAGES, SafetensorError) as error:
+            if _is_zip(self.path):
+                raise self.refused("a zip archive, as torch.save writes it", "a name that ends with .pth") from error
+            raise self.refused(f"no .safetensors file, or a damaged one ({str(error).strip()})", _EXPECTED) from error
+
+    def _torch_file(self) -> Any:
+        import torch
+
+        try:
+            # DINO keeps its arguments in a Namespace beside the networks; torch warns of pickles that it then refuses.
+            with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings(action="ignore"):
+                return torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
+        except (*DAMAGES, pickle.UnpicklingError) as error:
+            raise self.refused(_kind(self.path, error), f"{_EXPECTED}; no code is run from such a file") from error
 
 
 def _is_zip(path: Path) -> bool:

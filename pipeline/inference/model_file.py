@@ -98,6 +98,15 @@ def save_model(
         save_file(detached(weights), temporary, metadata={METADATA_KEY: json.dumps(document, sort_keys=True)})
 
 
+def holds_model(path: Path) -> bool:
+    """Whether a file says that `save_model`, or a checkpoint of ours, wrote it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (*DAMAGES, SafetensorError):
+        return False
+
+
 def load_model(path: Path) -> SavedModel:
     """The model of a file that `save_model` wrote.
 

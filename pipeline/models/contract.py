@@ -8,6 +8,7 @@ from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import UsageError
 from schemas.features import MapSpec
+from schemas.section import is_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,6 +72,12 @@ class ModelOptions(Protocol):
     def require(self, settings: Any, maps: Any) -> None:
         """Raises UsageError where the maps, in the order of `needs`, do not suit. Without, all do."""
 
+    def published_names(self, names: Any) -> Mapping[str, str]:
+        """What published files of weights (`train.weights`) call the tensors of the network, by its own names.
+
+        The own names are given, as a list. Without, they are the same.
+        """
+
     def loss(self, output: Any, targets: Any) -> "Tensor":
         """Of what `forward` gives in training, which may be more than scores. Without, the ranking loss of BiAM.
 
@@ -122,10 +129,13 @@ def reads_words(model: Model) -> bool:
 def in_vain(model: Model, config: Config) -> dict[str, str]:
     """Settings that are not read, given the others: the reason by dotted key."""
     found = dict(model.in_vain(config)) if hasattr(model, "in_vain") else {}
+    if config.train.weights is not None:
+        unread = (key for key in TrainConfig.model_fields if key != "weights" and is_recipe(config.train, key))
+        return found | {f"train.{key}": "which is of training, and train.weights gives the weights" for key in unread}
     if not config.train.full_epochs:
         found["train.full_lr"] = "which is of the epochs on all images, and there are none (train.full_epochs = 0)"
     if not learns_by_steps(model):
-        read = {"run", "device", "max_positives"}
+        read = {"run", "device", "max_positives", "weights"}
         reason = f"model {config.model.name} has no epochs"
         return found | {f"train.{key}": reason for key in TrainConfig.model_fields if key not in read}
     if hasattr(model, "loss"):
@@ -166,6 +176,14 @@ def require(model: Model, settings: ModelSection, maps: Sequence[MapSpec]) -> No
     """
     if hasattr(model, "require"):
         model.require(settings, maps)
+
+
+def published_names(model: Model, names: Sequence[str]) -> Mapping[str, str]:
+    """What published files of weights call the tensors of the network, by its own names."""
+    if hasattr(model, "published_names"):
+        named: Mapping[str, str] = model.published_names(names)
+        return named
+    return {name: name for name in names}
 
 
 def loss(model: Model, output: Any, targets: "Targets") -> "Tensor":

@@ -104,11 +104,13 @@ class History:
         epochs: in order.
         selected: the epoch whose weights were kept, if the history says.
         images: images used, by split.
+        given: name of the file that gave the weights, where nothing was trained.
     """
 
     epochs: tuple[Epoch, ...]
     selected: int | None
     images: Mapping[str, int]
+    given: str | None = None
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -133,7 +135,8 @@ def history(written: Mapping[str, Any]) -> History:
         Epoch(epoch["epoch"], finite(epoch.get("lr")), finite(epoch.get("train_loss")), dict(_finite_values(epoch)))
         for epoch in written["epochs"]
     )
-    return History(epochs, written.get("selected_epoch"), written.get("images") or {})
+    given = (written.get("weights") or {}).get("file")
+    return History(epochs, written.get("selected_epoch"), written.get("images") or {}, given)
 
 
 def _finite_values(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

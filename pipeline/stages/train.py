@@ -1,7 +1,8 @@
 """Train a zero-shot model on the seen labels of the training images; the validation images pick the epoch.
 
 Writes runs/<run>/: model.safetensors, history.json, config.toml, train.log, TensorBoard events, and
-checkpoint/last.safetensors. An interrupted run goes on in the middle of its epoch and ends with the same bytes.
+checkpoint/last.safetensors. An interrupted run goes on in the middle of its epoch and ends with the same bytes. Where
+`train.weights` names a file, its weights are the model, and nothing is trained.
 
 No annotation of an unseen label is read into anything here: the label space is cut to its seen columns first.
 """
@@ -11,16 +12,17 @@ import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.backbones import describe
 from pipeline.engine.fingerprint import changes
-from pipeline.engine.sources import Sources
+from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import CHECKPOINT, History, Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
-from pipeline.files.storage import Storage
+from pipeline.files.storage import Storage, sha256_once
 from pipeline.machine.device import cores, require_device
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
@@ -58,6 +60,7 @@ class Settings:
         threads: of one operation; torch's own choice where None.
         config_toml: the whole configuration as TOML, kept beside the model.
         scores_in_memory_bytes: more scores than that, of a validation, lie in a file of the run's folder meanwhile.
+        sources: sha256 of the file of weights, where one is given, by path.
     """
 
     model: ModelSection
@@ -65,6 +68,7 @@ class Settings:
     threads: int | None = None
     config_toml: str = ""
     scores_in_memory_bytes: int = 2**30
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ def stage(config: Config, sources: Sources) -> Stage:
     A run is history: its folder is named after settings and data, so that another one leaves it as it is. Before, the
     settings alone gave the name; a run that lies there stays there.
     """
-    del sources  # nothing from outside shapes it
     MODELS.require(config.model.name)
+    given = config.train.weights
+    hashes = {} if given is None else sources.hashes((given,), "train.weights")
     named = f"runs/{config.model.name}-{config.model.preset}"
     return Stage(
         name="train",
@@ -102,6 +107,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             **recipe("model", config.model),
             **recipe("train", config.train),
             **schedule.recipe(config.train),
+            **({"train.weights": hashes[given]} if given else {}),
             **MODELS.recipe(config.model.name),
         },
         settings=Settings(
@@ -110,6 +116,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             config.engine.threads,
             training_toml(config),
             config.evaluate.scores_in_memory_bytes,
+            hashes,
         ),
         run=run,
         upstream={"index": "all", "extract": "all", "embed": "all", "split": "all"},
@@ -140,6 +147,11 @@ def _require(config: Config, scheduler: str | None) -> None:
     maps = [_map(config, stored, name) for name in model.needs(config.model)]
     contract.require(model, config.model, maps)
     MODELS.tried(config.model.name, partial(trial_of_network, model, config.model, config.train, maps))
+    if config.train.weights is not None:
+        from pipeline.training.given import given_weights  # with torch, which a plan does without
+
+        given_weights(Path(config.train.weights), config.model, maps, word_size=None)
+        return
     require_device(config.train.device, "train.device", config.train.processes)
 
 
@@ -204,7 +216,7 @@ def _shaping(config: Config, text: str) -> dict[str, Any]:
 
 
 def run(task: Task) -> list[Output]:
-    """Train, or go on training; returns what lies in the run folder.
+    """Train, go on training, or take weights that are given; returns what lies in the run folder.
 
     Raises:
         PipelineError: nothing to learn from, a loss that is not finite, or a stop asked for (after saving).
@@ -213,8 +225,36 @@ def run(task: Task) -> list[Output]:
     from pipeline.training.ranks import other_ranks
 
     settings: Settings = task.settings
+    if settings.train.weights is not None:
+        return _take(task, Path(settings.train.weights))
     with other_ranks(_train, task, settings.train.processes):
         return _train(task)
+
+
+def _take(task: Task, path: Path) -> list[Output]:
+    """The model that a file gives."""
+    from pipeline.batches.label_space import read_label_space
+    from pipeline.batches.shards import open_features
+    from pipeline.models.sizes import FeatureSizes
+    from pipeline.training.given import given_weights
+    from pipeline.training.journal import log_file
+
+    settings: Settings = task.settings
+    needs = MODELS.load(settings.model.name).needs(settings.model)
+    maps = open_features(task.inputs).reading(needs).maps
+    sizes = FeatureSizes.of(needs, maps, read_label_space(task.inputs).vectors.shape[1])
+    told = {"file": path.name, "sha256": sha256_once(path)}
+    with log_file(task.storage.scratch(task.folder)):
+        weights = given_weights(path, settings.model, maps, sizes.word_size)
+        require_unchanged(settings.sources)
+        logger.info("the weights are those of %s, sha256 %s", path, told["sha256"])
+    facts = _write(task, _Learnt(weights), {"weights": told}, {}, sizes)
+    return _outputs(task, 0, facts)
+
+
+def _outputs(task: Task, rows: int, facts: Mapping[str, Any]) -> list[Output]:
+    content = task.storage.sha256(task.path("model"))
+    return [Output(("model", "history", "config"), rows=rows, content=content, facts=facts)]
 
 
 def _train(task: Task) -> list[Output]:
@@ -234,9 +274,9 @@ def _train(task: Task) -> list[Output]:
         learnt = _all_epochs(task, material, network, fabric) if _by_steps(settings) else _Learnt(network.state_dict())
         if not first:
             return []
-        facts = _write(task, learnt, fitted, material, sizes)
-    content = task.storage.sha256(task.path("model"))
-    return [Output(("model", "history", "config"), rows=len(material.train), content=content, facts=facts)]
+        images = {"train": len(material.train), "validation": len(material.validation)}
+        facts = _write(task, learnt, {"fit": dict(fitted)} if fitted else {}, images, sizes)
+    return _outputs(task, len(material.train), facts)
 
 
 def _by_steps(settings: Settings) -> bool:
@@ -383,17 +423,14 @@ def _all_epochs(task: Task, material: "Material", network: "nn.Module", fabric: 
 
 
 def _write(
-    task: Task, learnt: _Learnt, fitted: "Mapping[str, Any]", material: "Material", sizes: "FeatureSizes"
+    task: Task, learnt: _Learnt, more: Mapping[str, Any], images: Mapping[str, int], sizes: "FeatureSizes"
 ) -> dict[str, Any]:
-    """Commit the model and the history."""
+    """Commit the model and the history, with what more is to be told in it."""
     from pipeline.inference.model_file import save_model
 
     settings: Settings = task.settings
-    images = {"train": len(material.train), "validation": len(material.validation)}
     save_model(task.storage, task.path("model"), learnt.weights, settings.model, sizes)
-    history = {"epochs": learnt.history, "selected_epoch": learnt.epoch, "images": images}
-    if fitted:
-        history["fit"] = dict(fitted)
+    history = {"epochs": learnt.history, "selected_epoch": learnt.epoch, "images": images, **more}
     task.storage.write(task.path("history"), json.dumps(history, indent=2).encode())
     task.storage.write(task.path("config"), settings.config_toml.encode())
     return {"selected_epoch": learnt.epoch, "steps": learnt.steps, "score": learnt.score, "images": images}

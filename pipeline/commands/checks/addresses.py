@@ -41,7 +41,7 @@ def network_remedy(status: ImageStatus) -> str:
 
 
 def weights_and_vectors(config: Config, bases: dict[str, str]) -> Iterator[OutsideFile | Finding]:
-    """The files of section backbone and section embed, or what is wrong with their settings."""
+    """The files of the sections backbone, embed and train, or what is wrong with their settings."""
     try:
         if (file := weights.outside_file(config.backbone, describe(config.backbone).published)) is not None:
             yield file
@@ -51,6 +51,8 @@ def weights_and_vectors(config: Config, bases: dict[str, str]) -> Iterator[Outsi
         yield location.outside_file(config.embed, bases)
     except PipelineError as error:
         yield fault("embed.vectors", error)
+    if config.train.weights is not None:
+        yield OutsideFile("train.weights", config.train.weights)
 
 
 def looked_at(file: OutsideFile, clocks: list[float]) -> Iterator[Finding]:

@@ -63,6 +63,13 @@ def require(settings: BiamConfig, maps: Sequence[MapSpec]) -> None:
         raise _too_large("model.top_k", settings.top_k, f"there are {regions} regions", regions)
 
 
+def published_names(names: Sequence[str]) -> Mapping[str, str]:
+    """What the authors' released weights call ours."""
+    from pipeline.models.biam.released_keys import released_names
+
+    return released_names(names)
+
+
 def build(settings: BiamConfig, sizes: "FeatureSizes") -> "BiAM":
     """A BiAM with fresh weights, drawn from torch's global random state."""
     from pipeline.models.biam import network

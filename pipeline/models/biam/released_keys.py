@@ -1,6 +1,6 @@
 """Weights under the names that the released code of BiAM gives them: to compare with it, to load its files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -26,6 +26,15 @@ _PREFIXES = {
 }
 
 
+def released_names(names: Iterable[str]) -> dict[str, str]:
+    """What the released code calls the tensors of a BiAM, by our own names, which are given.
+
+    Raises:
+        UsageError: the model has a part that the released code does not know.
+    """
+    return {name: _released_key(name) for name in names}
+
+
 def released_state(model: nn.Module) -> dict[str, Tensor]:
     """The state dict of a BiAM under the released names, shapes unchanged.
 
@@ -34,7 +43,8 @@ def released_state(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         UsageError: the model has a part that the released code does not know.
     """
-    return {_released_key(key): value for key, value in model.state_dict().items()}
+    state = model.state_dict()
+    return {released: state[own] for own, released in released_names(state).items()}
 
 
 def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -43,7 +53,7 @@ def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         UsageError: names or shapes are not those of the model.
     """
-    ours = {_released_key(key): key for key in model.state_dict()}
+    theirs = released_names(model.state_dict())
     expected = {key: tuple(value.shape) for key, value in released_state(model).items()}
     actual = {key: tuple(value.shape) for key, value in state.items()}
     differing = sorted(key for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key))
@@ -56,7 +66,7 @@ def load_released_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             hint="Compare model.preset, model.channels and the backbone with those of the weights. Run:",
             run=Command("show", ("config",)),
         )
-    model.load_state_dict({ours[key]: value for key, value in state.items()})
+    model.load_state_dict({own: state[released] for own, released in theirs.items()})
 
 
 def _released_key(key: str) -> str:
