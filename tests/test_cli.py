@@ -406,7 +406,7 @@ def test_streams_that_are_closed_break_nothing(tmp_path: Path) -> None:
         ("status --work hdfs+x://host:80/x", 2, "--work wants a folder of this machine, got hdfs+x://host:80/x."),
         ("run --dataset dmo", 2, "unknown data set 'dmo'. Did you mean 'demo'? Known: demo, folder"),
         ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: dino"),
-        ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: biam"),
+        ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: "),
         ("run --set store.name=parket", 2, "unknown store 'parket'. Did you mean 'parquet'? Known: hdf5, parquet"),
         ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: hdf5, huggingface, parq"),
         ("convert parquet", 2, "the features are in the store parquet already (store.name). To convert from another: "),

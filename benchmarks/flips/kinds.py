@@ -49,6 +49,7 @@ KINDS = (
     Kind("examples", r"runs/.*/examples\.parquet"),
     Kind("missing", r"runs/.*/missing\.csv"),
     Kind("report", r"runs/.*/report\.html"),
+    Kind("card of a run", r"runs/.*/README\.md"),
     Kind("shard receipts", r".*/shard-\d+\.json", covered=False),
     Kind("stage receipts", r".*stage\.json", covered=False),
     Kind("stage records", r".*stage\.parquet", covered=False),

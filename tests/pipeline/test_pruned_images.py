@@ -30,7 +30,8 @@ class Folder:
     def settings(self, *more: str) -> list[str]:
         labels = self.root / "labels.csv"
         paths = ("ok/1", "ok/2", "ok/3", "mendable/4")
-        labels.write_text("image,labels\n" + "".join(f"{self.server.base}/{path},x\n" for path in paths))
+        if not labels.exists():  # written again it would be hashed again
+            labels.write_text("image,labels\n" + "".join(f"{self.server.base}/{path},x\n" for path in paths))
         usual = (
             f"dataset.labels={labels}", "dataset.shard_images=2", 'download.allowed_networks=["127.0.0.0/8"]',
             "download.attempts=1", "backbone.name=tiny", "backbone.weights=random:0", "backbone.input_px=32",

@@ -31,6 +31,12 @@ RECIPES = {
     "model (conse)": "name preset input_norm mixed_labels",
     "model (logistic)": "name preset input_norm",
     "model (warp)": "name preset input_norm",
+    "model (wsabie)": "name preset input_norm joint_size ranks",
+    "model (cnn_rnn)": "name preset input_norm label_size state_size most_labels beams steps",
+    "model (lesa)": "name preset attentions distribution_weight global_weight span_weight",
+    "model (attention_per_label)": "name preset joint_size sampled_labels",
+    "model (attention_per_cluster)": "name preset clusters",
+    "model (ml2p)": "name preset variance_weight unknown mean_negatives maps groups reading residual shrink",
     "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
     "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
     "evaluate": "protocol ks draws seed min_coverage examples examples_seed",
