@@ -43,7 +43,8 @@ _WORDS = (
     b"Connection: close\r\n", b"9" * 20, b"-1", b"ffffffffffffffff", b"0\r\n\r\n", b"Location: /good\r\n", b"302",
     b"206", b"Content-Range: bytes 0-", b"bytes */0", b"\t", b" ", b"\x1b[2J",
 )  # fmt: skip
-_HELD = 8  # one connection in so many is kept open, whatever was sent
+_HELD = 32  # one connection in so many is kept open, whatever was sent
+_LONG_S = 20.0  # two attempts of a long body; libcurl sees only after seven seconds that nothing comes any more
 
 
 @dataclass
@@ -197,7 +198,7 @@ def _kinds(player: Player, runner: asyncio.Runner, folder: Path) -> dict[str, Ca
             answer_seeds(GOOD, player.port), _Images(player, runner), 2000, _WORDS, _BUDGET_S + _MORE_S
         ),
         "answers, official files": lambda: Kind(
-            answer_seeds(BODY, player.port), _official(player, folder), 1000, _WORDS, 10.0
+            answer_seeds(BODY, player.port), _official(player, folder), 1000, _WORDS, _LONG_S
         ),
         "tar": lambda: Kind(tar_seeds(), _Archive(player, gzip.compress), 1000, (), 10.0),
         "tar.gz": lambda: Kind([gzip.compress(seed) for seed in tar_seeds()], _Archive(player, bytes), 500, (), 10.0),
@@ -237,9 +238,11 @@ class _Images:
         client = self._client = self._client or Client(CONFIG, 8)
         answer = await client.fetch(f"{self._player.base}/image", _BUDGET_S)
         neighbour = await client.fetch(f"{self._player.base}/good", _BUDGET_S)
-        assert neighbour == Answer(ImageStatus.OK, GOOD), neighbour
         assert not self._player.intruded, "an address was asked that no setting allows"
         _require_told(answer)
+        if neighbour != Answer(ImageStatus.OK, GOOD):  # HTTP/1.1 has no way to tell whose a second whole answer is
+            assert b"HTTP/" in raw[1:], neighbour
+            return "answers its next request in advance"
         if answer.status is ImageStatus.OK and answer.data != GOOD:
             assert not _breaks_off(raw), (
                 f"{len(answer.data)} bytes of an answer that breaks off are taken for the whole"
