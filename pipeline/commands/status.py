@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.engine.graph import Graph, Node, Shard
+from pipeline.engine.graph import Graph, Shard
 from pipeline.files.lock import Writer, writer
 from pipeline.files.storage import Storage
 from schemas.receipts import Receipt, status_counts, totals, under_way_s
@@ -89,7 +89,7 @@ def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkSt
         graph: in which what is up to date is marked: by that the run's folder gets its name.
         unknown: why it is not marked.
     """
-    listed = sum(shard is not None for shard in graph["index"].kept)
+    listed = len(_shards(graph, "index"))
     shards = {node.name: listed if node.stage.shard_wise else 0 for node in graph.values()}
     stages = tuple(line(node.name, node.kept.values(), shards[node.name]) for node in graph.values())
     train = graph["train"]
@@ -101,8 +101,8 @@ def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkSt
 
 
 def _totals(graph: Graph, stages: Sequence[StageStatus], expected: Mapping[str, int]) -> Totals:
-    index = status_counts(_shards(graph["index"]).values())
-    fetched, computed = _shards(graph["download"]), _shards(graph["extract"])
+    index = status_counts(_shards(graph, "index").values())
+    fetched, computed = _shards(graph, "download"), _shards(graph, "extract")
     furthest = status_counts({**fetched, **computed}.values())
     unfinished = [stage for stage in stages if stage.shards < expected[stage.name]]
     left = [stage.left_s for stage in unfinished if stage.left_s is not None]
@@ -116,8 +116,10 @@ def _totals(graph: Graph, stages: Sequence[StageStatus], expected: Mapping[str, 
     )
 
 
-def _shards(node: Node) -> dict[Shard, Receipt]:
-    return {shard: receipt for shard, receipt in node.kept.items() if shard is not None}
+def _shards(graph: Graph, stage: str) -> dict[Shard, Receipt]:
+    """Of a stage; a dag of one's own may be without it."""
+    kept = graph[stage].kept if stage in graph else {}
+    return {shard: receipt for shard, receipt in kept.items() if shard is not None}
 
 
 def line(name: str, receipts: Collection[Receipt], expected: int = 0) -> StageStatus:

@@ -32,7 +32,7 @@ class Forecast:
             that it can be (`at most`); or why there is none.
         replaced_bytes: of files that stand, and that are written anew.
         device: number of the file system that they go to.
-        free_bytes: on that.
+        free_bytes: on that; None where it does not say.
         savings: settings that make it less, in words.
     """
 
@@ -41,7 +41,7 @@ class Forecast:
     basis: Basis
     replaced_bytes: int
     device: int
-    free_bytes: int
+    free_bytes: int | None
     savings: tuple[str, ...] = ()
 
     @property
@@ -56,7 +56,7 @@ class Disk:
 
     Attributes:
         device: its number.
-        free_bytes: now.
+        free_bytes: now; None where it does not say.
         added_bytes: by which files there grow, as far as that is known; at most where `at_most` says so.
         at_most: whether it may be less.
         unknown: stages of which it is not known yet.
@@ -65,7 +65,7 @@ class Disk:
     """
 
     device: int
-    free_bytes: int
+    free_bytes: int | None
     added_bytes: int
     at_most: bool
     unknown: tuple[str, ...]
@@ -78,8 +78,13 @@ class Disk:
         text = f"to write: {'at most ' if self.at_most else ''}{size_text(self.added_bytes)}"
         if self.unknown:
             text += f", and what {listed(self.unknown)} will leave"
-        text += f"; free: {size_text(self.free_bytes)}"
+        text += f"; free: {self.free_text}"
         return text if self.verdict in ("fits", "unknown") else f"{text}. That {self.verdict}. Use {self.remedy}"
+
+    @property
+    def free_text(self) -> str:
+        """What is free, in words."""
+        return "unknown" if self.free_bytes is None else size_text(self.free_bytes)
 
     @property
     def remedy(self) -> str:
@@ -141,10 +146,10 @@ def _disk(forecasts: Mapping[str, Forecast]) -> Disk:
     added = sum(each.added_bytes for each in told)
     expected = sum(each.added_bytes for each in told if each.basis != "at most")
     unknown = tuple(name for name, each in forecasts.items() if each.basis.startswith("unknown"))
-    verdict: Verdict = "unknown" if unknown else "fits"
-    if added > free:
+    verdict: Verdict = "unknown" if unknown or free is None else "fits"
+    if free is not None and added > free:
         verdict = "may not fit"
-    if expected > free:
+    if free is not None and expected > free:
         verdict = "cannot fit" if _SURELY * expected > free else "will not fit"
     return Disk(
         device=told[0].device,

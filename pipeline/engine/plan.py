@@ -108,7 +108,7 @@ def require_room(plan: Sequence[StagePlan]) -> None:
         if disk.verdict == "cannot fit":
             raise PipelineError(
                 "the disk cannot hold what this run will write",
-                found=f"{size_text(disk.free_bytes)} free",
+                found=f"{disk.free_text} free",
                 expected=f"about {size_text(disk.added_bytes)}",
                 hint=f"Use {disk.remedy}. See:",
                 run=Command("plan"),

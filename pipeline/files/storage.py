@@ -33,11 +33,11 @@ class FileSystem:
 
     Attributes:
         device: number by which the system tells it from others.
-        free_bytes: that this user may fill.
+        free_bytes: that this user may fill; None where it does not say, as some that are mounted from elsewhere.
     """
 
     device: int
-    free_bytes: int
+    free_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class Storage:
         with refusals_named(place, "look at"):
             while not place.exists():
                 place = place.parent
-            return FileSystem(place.stat().st_dev, shutil.disk_usage(place).free)
+            usage = shutil.disk_usage(place)
+            return FileSystem(place.stat().st_dev, usage.free if usage.total else None)
 
     def stands(self) -> bool:
         """Whether there is such a folder."""

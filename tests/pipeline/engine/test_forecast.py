@@ -145,7 +145,7 @@ def test_time_is_that_of_earlier_shards_in_proportion_to_their_rows(tmp_path: Pa
     assert expected_s(graph["sum"], graph) == 7.0
 
 
-def disk(free_bytes: int, *sizes: tuple[int | None, Basis]) -> Disk:
+def disk(free_bytes: int | None, *sizes: tuple[int | None, Basis]) -> Disk:
     forecasts = {
         f"stage {number}": Forecast(1, size, basis, 0, 7, free_bytes, ("less",))
         for number, (size, basis) in enumerate(sizes)
@@ -161,6 +161,7 @@ def test_whether_it_fits_is_said_as_surely_as_it_is_known() -> None:
     assert disk(100, (101, "earlier shards")).verdict == "will not fit"
     assert disk(100, (201, "earlier shards")).verdict == "cannot fit"
     assert disk(100, (10**9, "at most")).verdict == "may not fit"
+    assert disk(None, (10**9, "settings")).text == "to write: 1.0 GB; free: unknown"
     assert disk(1_500, (2_000, "at most"), (None, "unknown until the first shard")).text == (
         "to write: at most 2.0 kB, and what stage 1 will leave; free: 1.5 kB. That may not fit. "
         "Use less, or another --work"
