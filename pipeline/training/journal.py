@@ -1,14 +1,20 @@
 """What a training run tells people while it goes on: train.log, TensorBoard events, progress for the terminal."""
 
 import logging
+import os
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from pipeline.files.refusals import refusals_named
 from pipeline.machine.telling import counted, tell
 from pipeline.training.checkpoint import Progress
 
@@ -19,14 +25,34 @@ logger = logging.getLogger("biam_pipe.train")
 _LINE_EVERY_S = 10.0  # so that the log of a long run stays readable
 
 LOG_FILE = "train.log"
-EVENTS = "events.out.tfevents.*"
+_EVENTS = "events.out.tfevents."
+
+_EVENTS_VERSION = "brain.Event:2"
+
+
+class _LogFile(logging.FileHandler):
+    """A disk that fails is an error here, too; usually a handler prints a traceback and goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Raise what the system refused."""
+        del record
+        error = sys.exception()
+        assert error is not None, "called where one is handled"
+        with refusals_named(self.baseFilename):
+            raise error
 
 
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
-    """Inside, what training says is also appended to train.log."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / LOG_FILE, encoding="utf-8")
+    """Inside, what training says is also appended to train.log.
+
+    Raises:
+        PipelineError: the system refuses to write it; also where something is said.
+    """
+    path = folder / LOG_FILE
+    with refusals_named(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = logger.level
     logger.addHandler(handler)
@@ -36,26 +62,45 @@ def log_file(folder: Path) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
-        handler.close()
+        with refusals_named(path):
+            handler.close()
 
 
 @contextmanager
 def curves(folder: Path, step: int) -> Iterator[Record]:
     """Keeps points of curves as TensorBoard events.
 
+    They are written as they come, by this thread: that of TensorBoard's own writer prints what the system refuses.
+
     Args:
         folder: where the events lie.
         step: the last step that counts. 0 removes older events; otherwise those after it are marked as void, because
             the steps after a checkpoint are done again.
+
+    Raises:
+        PipelineError: the system refuses to write them; also where a point is kept.
     """
     if step == 0:
-        for old in folder.glob(EVENTS):
-            old.unlink()
-    writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-    try:
-        yield writer.add_scalar
-    finally:
-        writer.close()
+        for old in folder.glob(f"{_EVENTS}*"):
+            with refusals_named(old, "remove"):
+                old.unlink()
+    path = folder / f"{_EVENTS}{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"  # read in the order of names
+    with refusals_named(path):
+        file = path.open("xb", buffering=0)
+
+    def add(event: Event) -> None:
+        event.wall_time = time.time()
+        with refusals_named(path):
+            RecordWriter(file).write(event.SerializeToString())
+
+    def record(name: str, value: float, at: int) -> None:
+        add(Event(step=at, summary=Summary(value=[Summary.Value(tag=name, simple_value=value)])))
+
+    with file:
+        add(Event(file_version=_EVENTS_VERSION))
+        if step:
+            add(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+        yield record
 
 
 class TrainingLog:
