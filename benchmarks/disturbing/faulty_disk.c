@@ -1,7 +1,7 @@
 /* A disk that fails, or a kill, at chosen calls on chosen files. Preloaded into the processes of a run (LD_PRELOAD).
 
    FAULTY_DISK_PATH    extended regular expression for the path of the file; without it nothing happens
-   FAULTY_DISK_CALL    write, fsync, or name (to create, open for writing, rename or remove)
+   FAULTY_DISK_CALL    write, fsync, or name (to create, open for writing, rename, or remove what is there)
    FAULTY_DISK_NTH     which of these calls is the first one struck, counted over all processes
    FAULTY_DISK_TIMES   so many calls from there on; 0 is all of them
    FAULTY_DISK_ACTION  a number of errno, or `main`, `all`, `self`: these processes are killed half-way through the write
@@ -170,6 +170,6 @@ int rename(const char *path, const char *to) {
 }
 
 int unlink(const char *path) {
-    if (struck("name", path) && strike()) return -1;
+    if (!access(path, F_OK) && struck("name", path) && strike()) return -1;
     return REAL(unlink)(path);
 }

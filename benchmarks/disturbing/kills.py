@@ -83,7 +83,7 @@ TARGETS = {
     "the training": Target(_training, _training, False, (1,)),
     _START: Target(_starting, session, False, (*_CODES["main"], 0, 1)),
 }
-FEW = 5
+FEW = 4
 
 
 @dataclass(frozen=True)
