@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 
 # Several threads work on one operation of torch, and those that are through wait for the last. By default they spin,
-# for up to 8 ms: where other work holds the core that the last one needs, they burn what it is waiting for. A training
-# step that took 60 ms alone took 1,000 ms and more beside ten other processes, nearly all of it spinning. Threads that
-# sleep at once pay for it on a machine that is free, where waking up takes longer than most of these waits; spinning
-# for some 30 us first, as libgomp counts it, costs next to nothing beside other work. OpenMP of another make (macOS)
-# knows the first variable alone. See benchmarks/beside.py.
+# for up to 8 ms: where other work holds the core that the last one needs, they burn what it is waiting for. Beside ten
+# other processes a small training step took 1,120 ms of CPU where one on a single thread took 96. Threads that sleep at
+# once pay for it on a machine that is free, since waking up takes longer than most of these waits; 1,000 turns, some 30
+# us, cost little beside other work, and win part of that back. OpenMP of another make (macOS) knows the first variable
+# alone. Figures: benchmarks/README.md, beside.py.
 _PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 _SAME_MATTER = (*_PATIENT, "KMP_BLOCKTIME")
 
