@@ -106,7 +106,7 @@ def test_a_copy_keeps_features_training_and_report_and_one_photo_more_is_another
 
     copy.add("red", 9)
     assert copy.run(moved, last="embed").ran == {"index": 1, "download": 1, "split": 1}
-    assert copy.run(moved, last="extract").ran == {"download": 1, "extract": 1}
+    assert copy.run(moved, last="extract").ran == {"extract": 1}
     line = flow.plan(copy.config(moved), copy.folder / "work", flow.Request("train"))[-1]
     (run,) = (copy.folder / "work/folder/runs").iterdir()
     assert line.reasons == ("input changed",)
