@@ -38,6 +38,7 @@ class Registry(Generic[Contract]):
         optional: a Protocol of what a module may have, too; what is there has to be like it.
         trial: dotted path of the module whose `trial` runs a thing that is not ours on a made-up sample, and says what
             is wrong with it, or None: a contract says nothing of what functions give back.
+        families: of `modules`, those that stand for many things: what a name says behind `module:`, for lists.
     """
 
     def __init__(
@@ -49,20 +50,27 @@ class Registry(Generic[Contract]):
         *,
         optional: type | None = None,
         trial: str | None = None,
+        families: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.room = room
         self.contract = contract
         self.optional = optional
         self.ours = dict(modules)
+        self.families = dict(families or {})
         self._trial = trial
         self._checked = cache(self._load)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted((*self.ours, *self._theirs)))
+        listed = (f"{name}:{self.families[name]}" if name in self.families else name for name in self.ours)
+        return iter(sorted((*listed, *self._theirs)))
 
     def __contains__(self, name: str) -> bool:
-        return name in self.ours or name in self._theirs
+        return self._is_ours(name) or name in self._theirs
+
+    def _is_ours(self, name: str) -> bool:
+        family, _, member = name.partition(":")
+        return bool(member) if family in self.families else name in self.ours
 
     def require(self, name: str) -> None:
         """Do nothing where the name is known; its module is not imported.
@@ -92,7 +100,7 @@ class Registry(Generic[Contract]):
         Raises:
             UsageError: as `load`.
         """
-        if name in self.ours:
+        if self._is_ours(name):
             return {}
         self.load(name)
         (point,) = self._theirs[name]
@@ -113,13 +121,14 @@ class Registry(Generic[Contract]):
         return found
 
     def _load(self, name: str) -> Contract:
-        thing = import_module(self.ours[name]) if name in self.ours else self._load_theirs(name)
+        ours = self._is_ours(name)
+        thing = import_module(self.ours[name.partition(":")[0]]) if ours else self._load_theirs(name)
         problem = unfulfilled(thing, self.contract)
         if problem is None and self.optional is not None:
             problem = unfulfilled(thing, self.optional, only_there=True)
         if problem is not None:
             raise self.refusal(name, f"it {problem}")
-        if name in self.ours:
+        if ours:
             return cast("Contract", thing)
         guarded = Guarded(thing, partial(self.refusal, name))
         if self._trial is not None:
@@ -132,7 +141,7 @@ class Registry(Generic[Contract]):
         Raises:
             UsageError: it says that something is wrong, or raises anything else than such an error.
         """
-        if name in self.ours:
+        if self._is_ours(name):
             return
         try:
             problem = trial()
@@ -150,7 +159,7 @@ class Registry(Generic[Contract]):
 
     def whose(self, name: str) -> str:
         """The distribution that a name comes with, with its version."""
-        return "biam-pipe" if name in self.ours else _offered_by(self._theirs[name][0])
+        return "biam-pipe" if self._is_ours(name) else _offered_by(self._theirs[name][0])
 
     def _load_theirs(self, name: str) -> ModuleType:
         point, *others = self._theirs[name]

@@ -106,7 +106,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         reads={"index": "labelled" if config.extract.only_labelled else "places"},
         outputs=outputs(config.store),
         place=place_of(config.extract.device),
-        folder=f"features/{config.backbone.name}-{{fp8}}/{config.store.name}",
+        folder=f"features/{config.backbone.name.replace(':', '-')}-{{fp8}}/{config.store.name}",
         consumes={"download": "images"},
         prunes=not config.images.keep,
         page=card_page(config.backbone, config.store.name),

@@ -59,3 +59,15 @@ def test_a_function_with_other_arguments_is_refused() -> None:
     told = r"it has build\(config\), expected the arguments of build\(settings, sizes\)"
     with pytest.raises(UsageError, match=told):
         copied(MODELS, "ridge", build=lambda config: config).load("theirs")
+
+
+def test_names_of_a_family_are_all_of_one_module() -> None:
+    room: Registry[Any] = Registry(
+        "backbone", {"tiny": "pipeline.backbones.tiny"}, BACKBONES.contract, "backbones", families={"tiny": "<size>"}
+    )
+    assert list(room) == ["tiny:<size>"]
+    assert room.load("tiny:large") is BACKBONES.load("tiny")
+    assert room.recipe("tiny:large") == {}
+    for alone in ("tiny", "tiny:", "large"):
+        with pytest.raises(UsageError, match="tiny:<size>"):
+            room.load(alone)
