@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from pipeline.models.conse import ConseConfig
 from pipeline.models.shared.label_head import LabelHead
+from pipeline.models.shared.precision import long_type
 
 _LEAST_SUM = 1e-10  # of the probabilities: with less an image is not placed among the words, and all scores are 0
 
@@ -52,7 +53,7 @@ def conse_scores(
 
     Source: Norouzi et al., ICLR 2014. Differs: a probability is a label's own, not one among all labels.
     """
-    exact = torch.float32 if logits.device.type == "mps" else torch.float64
+    exact = long_type(logits.device)
     best = logits.sort(dim=1, descending=True, stable=True).indices[:, :mixed_labels]
     probabilities = logits.to(exact).sigmoid()
     weights = torch.zeros_like(probabilities).scatter_(1, best, probabilities.gather(1, best))

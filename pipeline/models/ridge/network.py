@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from pipeline.machine.device import one_thread
 from pipeline.models.ridge.settings import RidgeConfig
+from pipeline.models.shared.precision import long_type
 from pipeline.models.sizes import FeatureSizes
 
 _POOLED = 8  # images
@@ -55,7 +56,7 @@ class Ridge(nn.Module):
             feature: [image, feature], or [image, height, width, feature], of which the mean counts.
             words: l2-normalised.
         """
-        wide = torch.float32 if feature.device.type == "mps" else torch.float64
+        wide = long_type(feature.device)
         standardised = (pooled(feature).to(wide) - self.mean.to(wide)) / self.deviation.to(wide)
         regressed = standardised @ self.weights.to(wide) + self.offset.to(wide)
         return scores(self.form, regressed, self.seen_words.to(wide), words.to(wide), self.mixed_labels).float()

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from pipeline.models.fitting import Fitting
 from pipeline.models.shared.input_settings import Norm
-from pipeline.models.shared.precision import wide
+from pipeline.models.shared.precision import long_type, wide
 
 _LEAST_NORM = 1e-12  # what a feature with a smaller norm is divided by: zeros stay zeros
 
@@ -54,7 +54,7 @@ def training_mean(features: Iterable[Float[Tensor, "image ..."]]) -> Float[Tenso
     sums, images = [], 0
     for feature in features:
         values = of_regions(feature)
-        sums.append(values.sum(dim=0, dtype=torch.float64))
+        sums.append(values.sum(dim=0, dtype=long_type(values.device)))
         images += len(values)
     return (torch.stack(sums).sum(dim=0) / images).float()
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from pipeline.models.fitting import Fitting
 from pipeline.models.shared.input_norm import InputNorm, fitted_mean
 from pipeline.models.shared.input_settings import Norm
-from pipeline.models.shared.precision import wide
+from pipeline.models.shared.precision import long_type, wide
 from schemas.status import LabelCode
 
 
@@ -62,4 +62,4 @@ def logistic_loss(
     """
     scores = wide(scores)
     each = functional.softplus(-codes * scores).masked_fill(codes == LabelCode.UNKNOWN, 0)
-    return (each.sum(dtype=torch.float64) / (batch_images or len(scores))).to(scores.dtype)
+    return (each.sum(dtype=long_type(each.device)) / (batch_images or len(scores))).to(scores.dtype)

@@ -7,14 +7,14 @@ stays of it is the slope of the sum in each cell. softplus(t) = log(1 + e^t) ove
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int8
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipeline.models.shared import cells
 from pipeline.models.shared.diversity import DiversityConfig
-from pipeline.models.shared.precision import wide
+from pipeline.models.shared.precision import long, long_type, wide
 from pipeline.models.shared.processes import summed
 from schemas.status import LabelCode
 
@@ -82,7 +82,7 @@ def sdl_loss(
 
 def pair_sums(
     scores: Float[Tensor, "image label"], present: Bool[Tensor, "image label"], others: Bool[Tensor, "image label"]
-) -> Float64[Tensor, " image"]:
+) -> Float[Tensor, " image"]:
     """Of each image: the sum over its present labels p and its other ones n of softplus(s_n - s_p).
 
     Time grows with present cells x labels; memory does not.
@@ -98,8 +98,8 @@ class _PairSums(torch.autograd.Function):
         scores: Float[Tensor, "image label"],
         present: Bool[Tensor, "image label"],
         others: Bool[Tensor, "image label"],
-    ) -> Float64[Tensor, " image"]:
-        sums = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
+    ) -> Float[Tensor, " image"]:
+        sums = torch.zeros(len(scores), dtype=long_type(scores.device), device=scores.device)
         slopes = torch.zeros_like(scores)
         compared = scores.masked_fill(~others, -torch.inf)  # softplus and its slope are 0 there
         for image, label in cells.blocks(present):
@@ -113,14 +113,14 @@ class _PairSums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Float64[Tensor, " image"]) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Float[Tensor, " image"]) -> tuple[Tensor, None, None]:
         (slopes,) = ctx.saved_tensors
         return slopes * gradient.to(slopes.dtype).unsqueeze(1), None, None
 
 
-def _diversity(present: Bool[Tensor, "image label"], words: Float[Tensor, "label word"]) -> Float64[Tensor, " image"]:
+def _diversity(present: Bool[Tensor, "image label"], words: Float[Tensor, "label word"]) -> Float[Tensor, " image"]:
     """1 + the sum over elements of the variance among the words of an image's labels."""
-    bearing, exact = present.double(), words.double()
+    bearing, exact = long(present), long(words)
     labels = bearing.sum(dim=1)
     squares = bearing @ exact.square().sum(dim=1) - (bearing @ exact).square().sum(dim=1) / labels.clamp(min=1)
     return 1 + (squares / (labels - 1).clamp(min=1)).clamp(min=0)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int8
 from torch import Tensor
 
 from pipeline.models.shared import cells
-from pipeline.models.shared.precision import wide
+from pipeline.models.shared.precision import long, long_type, wide
 from schemas.status import LabelCode
 
 Weighting = Literal["harmonic", "mean-harmonic", "uniform"]
@@ -44,7 +44,7 @@ def rank_weighted_loss(
     """
     counts = _weighted_violations(scores.detach(), codes, weighting)
     margins = counts.clamp(min=0).sum(dim=1)
-    sums = margins + (counts * scores.double()).sum(dim=1)
+    sums = margins + (counts * long(scores)).sum(dim=1)
     loss = sums.sum() / (batch_images or len(scores))
     return loss.to(wide(scores).dtype)
 
@@ -57,13 +57,13 @@ def harmonic_numbers(most: int) -> Float64[Tensor, " number"]:
 
 def _weighted_violations(
     scores: Float[Tensor, "image label"], codes: Int8[Tensor, "image label"], weighting: Weighting
-) -> Float64[Tensor, "image label"]:
+) -> Float[Tensor, "image label"]:
     """The sum of the weights of the violating pairs of each cell: positive for absent labels, negated for present ones.
 
     Time grows with present cells x labels; memory does not.
     """
-    counts = torch.zeros(scores.shape, dtype=torch.float64, device=scores.device)
-    weights = _weights(weighting, scores.shape[1]).to(scores.device)
+    counts = torch.zeros(scores.shape, dtype=long_type(scores.device), device=scores.device)
+    weights = _weights(weighting, scores.shape[1]).to(counts)
     raised = (1 + scores).masked_fill(codes != LabelCode.ABSENT, -torch.inf)
     for image, label in cells.blocks(codes == LabelCode.PRESENT):
         violating = raised[image] > scores[image, label].unsqueeze(1)

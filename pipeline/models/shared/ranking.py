@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
 from pipeline.models.shared import cells
+from pipeline.models.shared.precision import long
 from schemas.status import LabelCode
 
 Form = Literal["paper", "released"]
@@ -44,9 +45,9 @@ def ranking_loss(
     Differs from the paper: labels of unknown state are not counted as absent. (The released form looks only at columns
         with a known cell in the batch, which gives the same pairs, however the batch is shared out among processes.)
     """
-    counts = _violations(scores.detach(), codes).double()
+    counts = long(_violations(scores.detach(), codes))
     pairs = counts.clamp(min=0).sum(dim=1)
-    sums = pairs + (counts * scores.double()).sum(dim=1)
+    sums = pairs + (counts * long(scores)).sum(dim=1)
     loss = sums.sum() if form == "paper" else (sums / (pairs + _EPSILON)).sum() / (batch_images or len(scores))
     return loss.to(scores.dtype)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipeline.models.shared import cells
 from pipeline.models.shared.input_norm import InputNorm
-from pipeline.models.shared.precision import wide
+from pipeline.models.shared.precision import long, wide
 from pipeline.models.shared.rank_weighted import harmonic_numbers
 from pipeline.models.wsabie import WsabieConfig
 from schemas.config import TrainConfig
@@ -82,8 +82,8 @@ def sampled_rank_loss(
     Source: Weston, Bengio and Usunier, "WSABIE", IJCAI 2011, algorithm 1.
     """
     num_labels = scores.shape[1]
-    total = scores.double().sum() * 0  # a batch without a hinge has a gradient, too: zeros
-    harmonic = harmonic_numbers(num_labels).to(scores.device)
+    total = long(scores).sum() * 0  # a batch without a hinge has a gradient, too: zeros
+    harmonic = harmonic_numbers(num_labels).to(total)
     absent = codes == LabelCode.ABSENT
     for image, label in cells.blocks(codes == LabelCode.PRESENT):
         own, others = scores[image, label], scores.detach()[image]
@@ -92,5 +92,5 @@ def sampled_rank_loss(
         first, drawn = turns.masked_fill(~violating, torch.inf).min(dim=1)
         tries = (turns <= first.unsqueeze(1)).sum(dim=1).clamp(min=1)
         weights = harmonic[(num_labels - 1) // tries] * violating.any(dim=1)
-        total = total + (weights * (1 + scores[image, drawn] - own).double()).sum()
+        total = total + (weights * long(1 + scores[image, drawn] - own)).sum()
     return (total / batch_images).to(wide(scores).dtype)
