@@ -47,6 +47,7 @@ PACKAGED: Mapping[str, tuple[PackagedFile, PackagedFile]] = {
 }
 
 _SETTING = "embed.vectors"
+_LISTED = "embed.vectors (words)"  # of an array, as `check` tells it
 _SERVED = re.compile(r"([a-z][a-z0-9_]+):([^/\\].*)")
 _SUFFIXES = (".gz", ".txt", ".bin", ".vec", array.SUFFIX)
 
@@ -206,13 +207,12 @@ def outside_files(config: EmbedConfig, bases: Mapping[str, str]) -> tuple[Outsid
     vectors = config.vectors
     if (packaged := PACKAGED.get(vectors)) is not None:
         return tuple(
-            OutsideFile(_SETTING, str(file.located(_shown(config))), sha256=file.sha256, size_bytes=file.size_bytes)
-            for file in packaged
+            OutsideFile(told, str(file.located(_shown(config))), sha256=file.sha256, size_bytes=file.size_bytes)
+            for told, file in zip((_SETTING, _LISTED), packaged, strict=True)
         )
     if paths := local_files(config):
-        return OutsideFile(_SETTING, paths[0], sha256=config.sha256), *(
-            OutsideFile(_SETTING, path) for path in paths[1:]
-        )
+        file, *listed = paths
+        return OutsideFile(_SETTING, file, sha256=config.sha256), *(OutsideFile(_LISTED, path) for path in listed)
     if (served := _SERVED.fullmatch(vectors)) and not is_web_address(vectors):
         return (OutsideFile(_SETTING, _served_address(served[1], served[2], bases), sha256=config.sha256),)
     address = PUBLISHED.get(vectors, vectors)
