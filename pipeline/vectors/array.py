@@ -6,6 +6,8 @@ second for the 400,000 words of GloVe. An array of Python objects, which would b
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
+from warnings import catch_warnings
 
 import numpy as np
 import pyarrow as pa
@@ -73,8 +75,9 @@ def without_listed(listed: Path, words: Sequence[Collection[str]]) -> list[int]:
 def _opened(path: Path) -> NDArray[np.float32]:
     """The array [word, dimension], of which nothing is read yet."""
     try:
-        rows = np.lib.format.open_memmap(path, mode="r")
-    except DAMAGES as error:
+        with catch_warnings(action="ignore"):  # numpy tells of headers by Python 2, which it reads
+            rows = np.lib.format.open_memmap(path, mode="r")
+    except (*DAMAGES, TokenError) as error:
         first = str(error).strip().partition("\n")[0]
         raise _refused(path, f"no .npy file of numbers, or a damaged one ({first})") from error
     if rows.dtype != np.float32 or rows.ndim != 2 or not 1 <= rows.shape[1] <= MOST_DIMENSIONS:
