@@ -1,13 +1,18 @@
-# Two commands on a machine with Python >= 3.11 and make: `make demo` and `make test`. Each makes .venv if it is not there.
+# On a machine with Python >= 3.11 and make: `make demo`, `make demo-real`, `make test`. Each makes .venv if it is not there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+REAL := $(VENV)/ready-real
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo demo-real test lint format docs clean
 
 demo: $(READY)
 	$(BIN)/biam-pipe run --dataset demo
+
+demo-real: $(REAL)
+	@echo "drawn pictures; weights trained on ImageNet (EfficientNet-Lite0), words of GloVe 6B (50 dimensions)"
+	$(BIN)/biam-pipe run --config docs/demo-real.toml
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
@@ -33,4 +38,8 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(REAL): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[real]'
 	touch $@

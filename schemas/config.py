@@ -156,11 +156,12 @@ class EmbedConfig(Section):
     """Which word vectors, and what to do with a label that has none."""
 
     vectors: Annotated[Recipe[str], Names.FILES] = "glove-wiki-gigaword-300"
-    """Word vectors: glove-wiki-gigaword-300, a path or an http(s) address of word2vec or GloVe vectors, as text or
-    binary, plain or .gz.
+    """Word vectors: glove-wiki-gigaword-300 (fetched), glove-6b-50d (of the extra `real`), a path or an http(s) address
+    of word2vec or GloVe vectors, as text or binary, plain or .gz; or the path of an array of float32 [word, dimension],
+    X.npy, with a word a row in X.words.txt or X.parquet beside it.
     """
     sha256: Steers[str | None] = None
-    """Hash that the file of word vectors must have, in hex. null: any."""
+    """Hash that the file of word vectors must have (of an array: that of X.npy), in hex. null: any."""
     missing: Recipe[Literal["error", "drop", "unseen-excluded"]] = "error"
     """What to do about labels without any known word: stop with an `error`, `drop` them, or leave them out where they
     are unseen (`unseen-excluded`) and stop where they are seen.

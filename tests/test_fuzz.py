@@ -7,7 +7,17 @@ import pytest
 from benchmarks.fuzz import fuzz, kinds
 
 MOST = {"images": 150, "answers, images": 60, "answers, official files": 40, "tar": 100, "tar.gz": 100}
-OTHERS = ["CSV", "TOML", "lists", "vectors, text", "vectors, binary", "pickled lists", "hdf5"]
+OTHERS = [
+    "CSV",
+    "TOML",
+    "lists",
+    "vectors, text",
+    "vectors, binary",
+    "vectors, array",
+    "vectors, listed",
+    "pickled lists",
+    "hdf5",
+]
 OF_TORCH = ["safetensors, models", "safetensors, weights", "torch, weights"]
 
 

@@ -10,6 +10,8 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image, features
 
 from benchmarks.fuzzed.changes import Kind, Outcome
@@ -23,6 +25,7 @@ from pipeline.images.decode import decode
 from pipeline.images.header import inspect
 from pipeline.images.problem import ImageProblem
 from pipeline.settings.layers import configuration
+from pipeline.vectors.array import read_array
 from pipeline.vectors.parser import read_vectors
 from schemas.errors import PipelineError
 
@@ -124,6 +127,10 @@ def file_kinds(folder: Path) -> dict[str, Callable[[], Kind]]:
         "lists": lambda: Kind(_list_seeds(), _list_outcome(folder / "list"), words=_LIST_WORDS),
         "vectors, text": lambda: Kind(vector_seeds(binary=False), read("w.txt", vectors), words=NUMBER_WORDS),
         "vectors, binary": lambda: Kind(vector_seeds(binary=True), read("w.bin", vectors)),
+        "vectors, array": lambda: Kind(
+            array_seeds(), read("w.npy", partial(_array_read, folder, "npy")), words=NUMBER_WORDS
+        ),
+        "vectors, listed": lambda: Kind(listed_seeds(), read("w.parquet", partial(_array_read, folder, "parquet"))),
         "pickled lists": lambda: Kind(pickle_seeds(), read("l.pkl", read_mids), words=_PICKLE_WORDS),
         "safetensors, models": lambda: Kind(
             _model_seeds(folder), read("m.safetensors", load_model), words=NUMBER_WORDS
@@ -172,6 +179,36 @@ def vector_seeds(binary: bool) -> list[bytes]:
     lines = [f"{word} {' '.join(f'{x:.4f}' for x in row)}\n" for word, row in zip(_WORDS, values, strict=True)]
     text = "".join(lines).encode()
     return [text, head + text]
+
+
+def array_seeds() -> list[bytes]:
+    """A small array of word vectors in both orders, and arrays of other kinds."""
+    rows = np.random.default_rng(0).normal(size=(len(_WORDS), 4)).astype("<f4")
+    found = []
+    for array in (rows, np.asfortranarray(rows), rows.astype(">f8"), np.array([{"a": 1}], dtype=object)):
+        buffer = BytesIO()
+        np.save(buffer, array)
+        found.append(buffer.getvalue())
+    return found
+
+
+def listed_seeds() -> list[bytes]:
+    """The words of its rows as Parquet, with and without a dictionary."""
+    found = []
+    for packed in (True, False):
+        buffer = BytesIO()
+        pq.write_table(pa.table({"word": _WORDS}), buffer, use_dictionary=packed)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _array_read(folder: Path, changed: str, path: Path) -> object:
+    """The vectors, of an array and a list of which one is changed."""
+    array, listed = folder / "sound.npy", folder / "sound.parquet"
+    if not array.exists():
+        array.write_bytes(array_seeds()[0])
+        listed.write_bytes(listed_seeds()[0])
+    return read_array(path, listed, _WORDS) if changed == "npy" else read_array(array, path, _WORDS)
 
 
 def pickle_seeds() -> list[bytes]:

@@ -14,6 +14,7 @@ BACKBONES: Registry[Backbone] = Registry(
     "backbone",
     {
         "dino_resnet50": "pipeline.backbones.dino_resnet50",
+        "efficientnet_lite0": "pipeline.backbones.efficientnet_lite0",
         "tiny": "pipeline.backbones.tiny",
         "vgg19": "pipeline.backbones.vgg19",
         "vgg19_bn": "pipeline.backbones.vgg19_bn",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.engine.fingerprint import fingerprint
+from pipeline.files.packaged import PackagedFile
 from pipeline.files.storage import sha256_once
 from pipeline.files.weights_file import WeightsFile
 from pipeline.net.fetch import cache_folder, fetch
@@ -37,10 +38,11 @@ class Published:
 
     Attributes:
         name: as their publisher calls them.
-        address: of the file; its last segment names the file in the cache.
+        address: of the file; its last segment names the file in the cache. Of a packaged one: of the package.
         sha256: the hash, or as much of it as the publisher tells; None where it tells nothing: recorded at first use.
         licence: what the publisher says about using them.
         size_bytes: of the file; None where it is not known.
+        packaged: the file inside a package that pip installs, from which it is read; None where it is fetched.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Published:
     sha256: str | None
     licence: str
     size_bytes: int | None = None
+    packaged: PackagedFile | None = None
 
 
 def source(config: BackboneConfig) -> str | None:
@@ -99,7 +102,20 @@ def outside_file(config: BackboneConfig, published: Published | None) -> Outside
     if (path := source(config)) is not None:
         return OutsideFile(SETTING, path, begins=() if path.endswith(".safetensors") else _BEGINS)
     known = _require(published, config)
+    if known.packaged is not None:
+        path = str(known.packaged.located(_shown(config)))
+        return OutsideFile(SETTING, path, sha256=known.sha256, size_bytes=known.size_bytes, begins=_BEGINS)
     return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, _BEGINS)
+
+
+def require_installed(config: BackboneConfig, published: Published | None) -> None:
+    """See that weights which come in a package are here.
+
+    Raises:
+        UsageError: they are not, or as `label`.
+    """
+    if published is not None and published.packaged is not None and config.weights == DEFAULT:
+        published.packaged.located(_shown(config))
 
 
 def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: Published | None) -> "Module":
@@ -152,6 +168,10 @@ def _require(published: Published | None, config: BackboneConfig) -> Published:
     return published
 
 
+def _shown(config: BackboneConfig) -> str:
+    return f"{SETTING} = {config.weights!r} of backbone {config.name!r}"
+
+
 def _local(config: BackboneConfig, published: Published | None) -> Path:
     path = source(config)
     if path is not None:
@@ -160,6 +180,8 @@ def _local(config: BackboneConfig, published: Published | None) -> Path:
             raise _file(Path(path), config).refused(got, f"a file of weights, {DEFAULT!r} or '{RANDOM}SEED'")
         return Path(path)
     known = _require(published, config)
+    if known.packaged is not None:
+        return known.packaged.checked(_shown(config))
     return _fetched_once(known, _kept(known))
 
 

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +17,10 @@ from pipeline.datasets import DATASETS
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
-from pipeline.files.storage import sha256_once
 from pipeline.files.tables import content_hash, write_table
 from pipeline.net.fetch import fetching
 from pipeline.vectors.embedding import Embedding, embedding
-from pipeline.vectors.location import local_file, slug, vectors_file
-from pipeline.vectors.parser import is_quickly_scanned, read_vectors, without_words
+from pipeline.vectors.location import expected_files, file_here, joint_hash, local_files, slug, vectors_file
 from pipeline.vectors.rule import alternatives, choose
 from schemas.command import Command
 from schemas.config import Config, DownloadConfig, EmbedConfig
@@ -45,7 +42,8 @@ class Settings:
     """What `run` needs.
 
     Attributes:
-        sources: sha256 of the user's file of vectors, by path; empty where they are fetched.
+        sources: sha256 of the user's file of vectors, and of the list of its words where it is an array, by path; empty
+            where they are fetched.
     """
 
     embed: EmbedConfig
@@ -55,13 +53,13 @@ class Settings:
 
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A file of vectors counts by its hash, whatever its path."""
-    path = local_file(config.embed)
-    hashes = {} if path is None else sources.hashes((path,), "embed.vectors")
+    hashes = sources.hashes(local_files(config.embed), expected_files(config.embed))
     stem = slug(config.embed.vectors) + "-{fp8}"
     return Stage(
         name="embed",
         version=VERSION,
-        recipe=recipe("embed", config.embed) | {"embed.vectors": hashes.get(path or "", config.embed.vectors)},
+        recipe=recipe("embed", config.embed)
+        | {"embed.vectors": joint_hash(hashes.values()) if hashes else config.embed.vectors},
         settings=Settings(config.embed, config.download, hashes),
         run=run,
         upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
@@ -83,17 +81,17 @@ def _require(config: Config, scheduler: str | None) -> None:
         PipelineError: a label that needs a vector has none.
     """
     del scheduler  # the file is one of this machine
-    path = local_file(config.embed)
-    if path is None or not config.dataset.labels_here or not is_quickly_scanned(Path(path)):
+    file = file_here(config.embed)
+    if file is None or not config.dataset.labels_here or not file.quickly_scanned:
         return
     labels = DATASETS.load(config.dataset.name).labels(config.dataset)
     groups = [alternatives(label.name, config.embed.overrides) for label in labels]
     words = [{word for group in of_label for word in group} for of_label in groups]
-    without = [labels[number] for number in without_words(Path(path), words)]
+    without = [labels[number] for number in file.without(words)]
     _refuse_missing(config.embed, [(label.name, label.role) for label in without], len(labels))
     if without:
         names = _named([label.name for label in without])
-        _log.warning("embed: %d of %d labels have no word in %s: %s", len(without), len(labels), path, names)
+        _log.warning("embed: %d of %d labels have no word in %s: %s", len(without), len(labels), file.path, names)
 
 
 def run(task: Task) -> list[Output]:
@@ -106,10 +104,10 @@ def run(task: Task) -> list[Output]:
     config: EmbedConfig = task.settings.embed
     labels = task.inputs.table("index", "labels").to_pylist()
     groups = [alternatives(label["name"], config.overrides) for label in labels]
-    with fetching(task.settings.download), vectors_file(config, task.bases) as path:
-        known = read_vectors(path, {word for group in groups for words in group for word in words})
+    with fetching(task.settings.download), vectors_file(config, task.bases) as file:
+        known = file.read({word for group in groups for words in group for word in words})
         require_unchanged(task.settings.sources)
-        vectors_sha256 = sha256_once(path)
+        vectors_sha256 = file.sha256
     rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]
     roles = _roles(task)
     listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]

@@ -116,12 +116,12 @@ def stage(config: Config, sources: Sources) -> Stage:
 
 
 def _require(config: Config, scheduler: str | None) -> None:
-    """See that a backbone which is not ours gives what it describes, and that the device of the settings is here.
+    """See that a backbone that is not ours gives what it describes, and that weights and device are here.
 
     The workers of a user's cluster may have what this machine has not.
 
     Raises:
-        PipelineError: the device is not here.
+        PipelineError: the device is not here, or the package.
         UsageError: it has a number, but each worker has one GPU; or the backbone is not what it says.
     """
     from pipeline.backbones.trial import trial
@@ -129,6 +129,7 @@ def _require(config: Config, scheduler: str | None) -> None:
     name = config.backbone.name
     BACKBONES.tried(name, partial(trial, BACKBONES.load(name), config.backbone))
     if scheduler is None:
+        weights.require_installed(config.backbone, describe(config.backbone).published)
         _require_device(config.extract.device)
 
 

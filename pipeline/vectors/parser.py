@@ -10,7 +10,7 @@ import codecs
 import gzip
 import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from pipeline.files.scratch import scratch_folder
 from schemas.errors import PipelineError
 
+MARK = codecs.BOM_UTF8
+LONGEST_WORD_BYTES = 1 << 16
+MOST_DIMENSIONS = 100_000
+
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_MARK = codecs.BOM_UTF8
 _BLOCK_BYTES = 1 << 20
 _LONGEST_LINE_BYTES = 1 << 22  # 40 characters for each number of the longest vector
-_LONGEST_WORD_BYTES = 1 << 16
-_MOST_DIMENSIONS = 100_000
 _MOST_DIGITS = 18  # of a count
 _FLOAT_BYTES = 4
 _SCANNED_BYTES = 1_500_000_000
@@ -67,8 +68,8 @@ def read_vectors(path: Path, words: Collection[str]) -> WordVectors:
 
 
 def is_quickly_scanned(path: Path) -> bool:
-    """Whether `without_words` takes 3 s at most, as it does for 1.5 GB of text."""
-    packed = path.name.lower().endswith(".gz")
+    """Whether to look for words in a file of vectors, or of words, takes 3 s at most, as it does in 1.5 GB of text."""
+    packed = path.name.lower().endswith((".gz", ".parquet"))
     return path.stat().st_size <= _SCANNED_BYTES // (_PACKED if packed or _is_binary(path) else 1)
 
 
@@ -80,17 +81,27 @@ def without_words(path: Path, words: Sequence[Collection[str]]) -> list[int]:
     Raises:
         PipelineError: the file is torn.
     """
+    with _opened(path) as file, _torn_named(path):
+        return groups_without(_Records(path, file).words() if _is_binary(path) else _line_words(file), words)
+
+
+def groups_without(known: Iterable[bytes], words: Sequence[Collection[str]]) -> list[int]:
+    """Positions of the groups of which no word is known."""
     groups: dict[bytes, list[int]] = {}
     for number, group in enumerate(words):
         for text in group:
             groups.setdefault(text.encode(), []).append(number)
     missing = set(range(len(words)))
-    with _opened(path) as file, _torn_named(path):
-        for word in _Records(path, file).words() if _is_binary(path) else _line_words(file):
-            missing.difference_update(groups.get(word, ()))
-            if not missing:
-                break
+    for word in known:
+        missing.difference_update(groups.get(word, ()))
+        if not missing:
+            break
     return sorted(missing)
+
+
+def with_usable(vectors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Those that `WordVectors` takes for vectors."""
+    return {word: vector for word, vector in vectors.items() if np.isfinite(vector).all() and vector.any()}
 
 
 def _is_binary(path: Path) -> bool:
@@ -100,7 +111,7 @@ def _is_binary(path: Path) -> bool:
 def _line_words(file: BufferedIOBase) -> Iterator[bytes]:
     """The first word of each line, also of one that says how many there are."""
     while line := file.readline(_LONGEST_LINE_BYTES):
-        yield from line.removeprefix(_MARK).split(None, 1)[:1]
+        yield from line.removeprefix(MARK).split(None, 1)[:1]
 
 
 @contextmanager
@@ -121,8 +132,7 @@ def _read(path: Path, binary: bool) -> dict[str, NDArray[np.float32]]:
     from gensim.models import KeyedVectors
 
     read = KeyedVectors.load_word2vec_format(str(path), binary=binary)
-    vectors = {word: np.array(read[word], dtype=np.float32) for word in read.index_to_key}
-    return {word: vector for word, vector in vectors.items() if np.isfinite(vector).all() and vector.any()}
+    return with_usable({word: np.array(read[word], dtype=np.float32) for word in read.index_to_key})
 
 
 @contextmanager
@@ -150,7 +160,7 @@ class _Lines:
 
     def copy(self, file: BufferedIOBase, wanted: set[bytes], kept: Path) -> _Copy:
         """Write the lines of the wanted words to `kept`, in the word2vec form."""
-        first = self._line(file, 1).removeprefix(_MARK)
+        first = self._line(file, 1).removeprefix(MARK)
         announced = _counts(first)
         dimensions = announced[1] if announced else len(first.split()) - 1
         if dimensions < 1 or not (announced or _numeric(first.split()[1:])):
@@ -232,7 +242,7 @@ class _Records:
         return (word for word, _ in self._records(num_words, dimensions * _FLOAT_BYTES))
 
     def _announced(self) -> tuple[int, int]:
-        announced = _counts(self.file.readline(_LONGEST_WORD_BYTES).removeprefix(_MARK))
+        announced = _counts(self.file.readline(LONGEST_WORD_BYTES).removeprefix(MARK))
         if announced is None or announced[1] < 1:
             raise PipelineError(
                 f"{self.path}: no counts of words and dimensions in line 1, as a word2vec .bin file has"
@@ -249,7 +259,7 @@ class _Records:
                 buffer, start = buffer[start:] + block, 0
                 if not block and not buffer.strip(b"\r\n") and number >= num_words:
                     return
-                if not block or (space < 0 and len(buffer) > _LONGEST_WORD_BYTES + _BLOCK_BYTES + size_bytes):
+                if not block or (space < 0 and len(buffer) > LONGEST_WORD_BYTES + _BLOCK_BYTES + size_bytes):
                     raise self._broken(number + 1, f"the file is torn there; line 1 says {num_words} words")
             # Some writers end each record with a newline, which then stands before the next word.
             word, numbers = buffer[start:space].lstrip(b"\r\n"), buffer[space + 1 : space + 1 + size_bytes]
@@ -267,9 +277,9 @@ class _Records:
 
 
 def _require_few(path: Path, dimensions: int) -> None:
-    if dimensions > _MOST_DIMENSIONS:
+    if dimensions > MOST_DIMENSIONS:
         raise PipelineError(
-            f"{path}, line 1: vectors of {dimensions:,} dimensions, expected at most {_MOST_DIMENSIONS:,}. "
+            f"{path}, line 1: vectors of {dimensions:,} dimensions, expected at most {MOST_DIMENSIONS:,}. "
             "Set embed.vectors to another file"
         )
 

@@ -4,11 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from pipeline.files.storage import sha256_file
 from pipeline.vectors.cache import cached_vectors
 from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.location import vectors_file
-from pipeline.vectors.parser import WordVectors, read_vectors
+from pipeline.vectors.parser import WordVectors
 from pipeline.vectors.rule import alternatives, choose
 from schemas.command import Command
 from schemas.config import EmbedConfig
@@ -37,13 +36,13 @@ def embed_labels(names: Sequence[str], config: EmbedConfig, sha256: str, bases: 
 
 
 def _read(config: EmbedConfig, sha256: str, bases: Bases, words: Collection[str]) -> WordVectors:
-    with bases() as addresses, vectors_file(config, addresses) as path:
-        if (actual := sha256_file(path)) != sha256:
-            got, before = hashes_apart(actual, sha256)
+    with bases() as addresses, vectors_file(config, addresses) as file:
+        if file.sha256 != sha256:
+            got, before = hashes_apart(file.sha256, sha256)
             raise PipelineError(
-                f"embed.vectors: {path} has sha256 {got}, the label matrix was made from {before};",
+                f"embed.vectors: {file.path} has sha256 {got}, the label matrix was made from {before};",
                 expected="the same",
                 hint="Set embed.vectors to that file, or run:",
                 run=Command("train"),
             )
-        return read_vectors(path, words)
+        return file.read(words)

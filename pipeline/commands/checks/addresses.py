@@ -48,7 +48,7 @@ def weights_and_vectors(config: Config, bases: dict[str, str]) -> Iterator[Outsi
     except PipelineError as error:
         yield fault("backbone.weights", error)
     try:
-        yield location.outside_file(config.embed, bases)
+        yield from location.outside_files(config.embed, bases)
     except PipelineError as error:
         yield fault("embed.vectors", error)
     if config.train.weights is not None:

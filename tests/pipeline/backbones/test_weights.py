@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.backbones import tiny, weights
 from pipeline.backbones.weights import Published
+from pipeline.files.packaged import PackagedFile
 from schemas.config import BackboneConfig
 from schemas.errors import IntegrityError, PipelineError, UsageError
 
@@ -228,6 +229,30 @@ def test_published_weights_are_found_in_the_cache_and_checked_against_a_prefix(c
 def test_published_weights_with_another_hash_are_refused(cached: Path) -> None:
     with pytest.raises(IntegrityError, match="expected 00000000"):
         weights.assemble(lambda: nn.Linear(2, 1), BackboneConfig(name="linear"), published("0" * 8))
+
+
+def test_weights_of_a_package_are_read_where_it_is_installed(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linear-1.0.dist-info").mkdir()
+    (tmp_path / "linear-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: linear\n")
+    packaged = PackagedFile("linear", "real", cached.name, digest(cached), cached.stat().st_size)
+    known = Published("linear V1", "http://127.0.0.1:9/", packaged.sha256, "free", packaged=packaged)
+    config = BackboneConfig(name="linear")
+    with pytest.raises(
+        UsageError, match="'default' of backbone 'linear' is a file of the package linear, which is not"
+    ):
+        weights.require_installed(config, known)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    weights.require_installed(config, known)
+    found = weights.assemble(lambda: nn.Linear(2, 1), config, known)
+
+    assert torch.equal(found.weight, torch.ones(1, 2))
+    assert weights.sha256(config, known) == digest(cached)
+    told = weights.outside_file(config, known)
+    assert told is not None
+    assert (told.here, told.sha256) == (cached, digest(cached))
 
 
 def test_the_file_of_weights_is_told_before_it_is_read(cached: Path) -> None:

@@ -175,6 +175,25 @@ def test_text_binary_and_gzip_give_equal_bytes(tmp_path: Path) -> None:
     assert len(written) == len(contents) == 1
 
 
+def test_an_array_gives_the_same_and_counts_by_both_its_files(tmp_path: Path, vectors: Path) -> None:
+    array, listed = tmp_path / "glove.npy", tmp_path / "glove.parquet"
+    np.save(array, np.array(list(VECTORS.values()), dtype=np.float32))
+    pq.write_table(pa.table({"word": list(VECTORS)}), listed)
+    names, config = ["red circle", "up"], EmbedConfig(vectors=str(array))
+
+    output, table = embedded(task_for(tmp_path, names, config))
+    of_text, expected = embedded(task_for(tmp_path, names, EmbedConfig(vectors=str(vectors))))
+
+    assert table.equals(expected)
+    recipe = described(config).recipe["embed.vectors"]
+    assert recipe == output.facts["vectors_sha256"] != of_text.facts["vectors_sha256"]
+    pq.write_table(pa.table({"word": [*reversed(VECTORS)]}), listed)
+    assert described(config).recipe["embed.vectors"] != recipe
+    listed.unlink()
+    with pytest.raises(PipelineError, match=r"glove\.words\.txt: No such file.*in glove\.words\.txt or glove\.parquet"):
+        described(config)
+
+
 def test_a_data_set_may_serve_the_vectors(tmp_path: Path) -> None:
     with serving() as server:
         config = EmbedConfig(vectors="demo:vectors/words.txt")

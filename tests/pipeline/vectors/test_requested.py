@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.files.storage import sha256_file
 from pipeline.net.fetch import CACHE_VARIABLE
+from pipeline.vectors.location import VectorsFile
 from pipeline.vectors.requested import embed_labels
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
@@ -53,3 +54,21 @@ def test_vectors_other_than_those_behind_the_label_matrix_are_refused(vectors: P
         PipelineError, match=r"words\.txt has sha256 .*label matrix was made from 0{16}.*biam-pipe train"
     ):
         requested(vectors, "zebra", sha256="0" * 64)
+
+
+def test_words_of_an_array_are_looked_up_as_those_of_a_text_file(vectors: Path):
+    rows = [line.split() for line in TEXT.splitlines()]
+    array = vectors.with_name("words.npy")
+    np.save(array, np.array([row[1:] for row in rows], dtype=np.float32))
+    listed = vectors.with_name("words.words.txt")
+    listed.write_text("\n".join(row[0] for row in rows))
+    sha256 = VectorsFile(array, listed).sha256
+
+    found = requested(array, "street protest", "xyzzy", sha256=sha256)
+
+    expected = requested(vectors, "street protest", "xyzzy")
+    np.testing.assert_array_equal(found["street protest"].vector, expected["street protest"].vector)
+    assert found["xyzzy"].vector is None
+    listed.write_text("\n".join(row[0] for row in reversed(rows)))
+    with pytest.raises(PipelineError, match=r"words\.npy has sha256 .*label matrix was made from"):
+        requested(array, "zebra", sha256=sha256)
