@@ -307,6 +307,10 @@ class EvaluateConfig(Section):
     """Test images that the report shows, with the model's predictions and response maps."""
     examples_seed: Recipe[Seed] = 0
     """Seed of the draw of the test images that the report shows. Those with an unseen label come first."""
+    standardise: Annotated[Recipe[bool], Older()] = False
+    """Whether each image's scores are set on one scale: minus their mean over the seen labels, divided by their
+    deviation there. Average precision compares images, F1@K does not. Published figures are without.
+    """
 
 
 class EngineConfig(Section):

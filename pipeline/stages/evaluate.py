@@ -164,7 +164,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     from pipeline.batches.selection import select
     from pipeline.batches.shards import open_features
     from pipeline.inference.model_file import trained_model
-    from pipeline.inference.scoring import Scorer
+    from pipeline.inference.scoring import Scorer, standardised
 
     space, saved = read_label_space(task.inputs), trained_model(task.inputs)
     features = open_features(task.inputs).reading(saved.needs)
@@ -191,7 +191,8 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     with _table(task, len(test), len(space)) as table:
         with closing(scorer.stream(test)) as stream:
             for batch, scores in stream:
-                table.append(scores, batch.codes)
+                scaled = standardised(scores, space.num_seen) if task.settings.evaluate.standardise else scores
+                table.append(scaled, batch.codes)
         yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, table)
 
 
@@ -252,7 +253,9 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluat
         },
     }
     shown = {name: section.as_json() for name, section in sections.items() if name in done.saved.tasks}
-    document |= shown | {"remarks": {name: _remarks(done.space, name, section) for name, section in shown.items()}}
+    own = ["each image's scores are standardised over its seen labels"] if task.settings.evaluate.standardise else []
+    remarked = {name: [*_remarks(done.space, name, section), *own] for name, section in shown.items()}
+    document |= shown | {"remarks": remarked}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     task.storage.write(task.path("metrics"), text.encode())
 

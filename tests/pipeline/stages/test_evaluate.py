@@ -14,6 +14,7 @@ import torch
 from small_work import Recipe, SmallWork, image_id, make
 
 from pipeline.inference.model_file import load_model
+from pipeline.inference.scoring import standardised
 from pipeline.machine.telling import heard_by
 from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import evaluate, train
@@ -124,6 +125,30 @@ def test_both_sections_agree_with_slow_loops(work: SmallWork):
         for control in controls:
             assert set(told[name][control]) == set(told[name]) - controls - said
             assert all(0 <= value <= 1 for value in told[name][control].values())
+
+
+def test_scores_on_one_scale_change_what_compares_images_and_nothing_else(work: SmallWork):
+    before, files = metrics(work), {name: work.path("evaluate", name).read_bytes() for name in FILES}
+    try:
+        evaluate.run(work.task("evaluate", settings(standardise=True)))
+        told = metrics(work)
+    finally:
+        for name, data in files.items():
+            work.path("evaluate", name).write_bytes(data)
+    seen, truth = work.recipe.seen, slow_truth(work)
+    rows = [(row - np.mean(row[:seen])) / np.std(row[:seen]) for row in slow_scores(work).astype(np.float64)]
+    scores = np.array(rows)
+    for name, first in (("zsl", seen), ("gzsl", 0)):
+        each = [slow_average_precision(scores[:, c], truth[:, c]) for c in range(first, work.recipe.labels)]
+        assert told[name]["map"] == pytest.approx(np.mean(each), abs=1e-6)
+        assert told[name]["map"] != before[name]["map"]
+        assert told[name]["f1@3"] == before[name]["f1@3"]
+        assert told["remarks"][name][-1] == "each image's scores are standardised over its seen labels"
+
+
+def test_scores_that_are_all_alike_stay_finite():
+    alike = np.full((1, 4), 3, np.float32)
+    assert standardised(alike, 3).tolist() == [[0, 0, 0, 0]]
 
 
 def test_the_generalised_map_is_the_mean_of_its_parts(work: SmallWork):
