@@ -21,6 +21,7 @@ from schemas.values import (
     Networks,
     NotNegative,
     Positive,
+    Prompts,
     Rate,
     Seconds,
     Seed,
@@ -157,16 +158,21 @@ class EmbedConfig(Section):
 
     vectors: Annotated[Recipe[str], Names.FILES] = "glove-wiki-gigaword-300"
     """Word vectors: glove-wiki-gigaword-300, a path or an http(s) address of word2vec or GloVe vectors, as text or
-    binary, plain or .gz.
+    binary, plain or .gz; or a text tower of open_clip, as open_clip:MODEL:TAG for published weights,
+    open_clip:MODEL:PATH or open_clip:MODEL:random:SEED.
     """
     sha256: Steers[str | None] = None
-    """Hash that the file of word vectors must have, in hex. null: any."""
+    """Hash that the file of word vectors, or of a tower's weights, must have, in hex. null: any."""
     missing: Recipe[Literal["error", "drop", "unseen-excluded"]] = "error"
     """What to do about labels without any known word: stop with an `error`, `drop` them, or leave them out where they
     are unseen (`unseen-excluded`) and stop where they are seen.
     """
     overrides: Recipe[dict[str, str]] = Field(default={})
     """Words to look up in place of a label's name, by that name."""
+    prompts: Annotated[Recipe[Prompts], Older()] = ("a photo of a {}.",)
+    """Texts into which a text tower's labels are put, each in the place of {}; a label's vector is the mean over them.
+    "ensemble": the 80 of CLIP for ImageNet.
+    """
 
 
 class SplitConfig(Section):

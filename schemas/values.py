@@ -17,6 +17,18 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _templates(prompts: tuple[str, ...] | str) -> tuple[str, ...] | str:
+    """A word is the name of a list, and a text with a place for the label a list of one."""
+    if isinstance(prompts, str):
+        prompts = prompts if prompts == "ensemble" else (prompts,)
+    if not prompts:
+        raise ValueError("got no prompt, expected at least one, such as 'a photo of a {}.'")
+    for text in () if prompts == "ensemble" else prompts:
+        if text.count("{}") != 1:
+            raise ValueError(f"{text!r}: expected one {{}} in the label's place, or the name 'ensemble' alone")
+    return prompts
+
+
 def _different(ks: tuple[int, ...]) -> tuple[int, ...]:
     """In ascending order, so that equal questions have equal recipes."""
     if not ks:
@@ -34,6 +46,7 @@ SomeWorkers = Annotated[int, Field(ge=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Ks = Annotated[tuple[Positive, ...], AfterValidator(_different)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Prompts = Annotated[tuple[str, ...] | str, AfterValidator(_templates)]
 Networks = Annotated[Texts, AfterValidator(_networks)]
 FolderName = Annotated[
     str,
