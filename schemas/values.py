@@ -17,15 +17,12 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-def _templates(prompts: tuple[str, ...] | str) -> tuple[str, ...] | str:
-    """A word is the name of a list, and a text with a place for the label a list of one."""
-    if isinstance(prompts, str):
-        prompts = prompts if prompts == "ensemble" else (prompts,)
+def _templates(prompts: tuple[str, ...]) -> tuple[str, ...]:
     if not prompts:
         raise ValueError("got no prompt, expected at least one, such as 'a photo of a {}.'")
-    for text in () if prompts == "ensemble" else prompts:
+    for text in () if prompts == ("ensemble",) else prompts:
         if text.count("{}") != 1:
-            raise ValueError(f"{text!r}: expected one {{}} in the label's place, or the name 'ensemble' alone")
+            raise ValueError(f"got {text!r}, expected one {{}} in the label's place, or 'ensemble' alone")
     return prompts
 
 
@@ -46,7 +43,7 @@ SomeWorkers = Annotated[int, Field(ge=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Ks = Annotated[tuple[Positive, ...], AfterValidator(_different)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-Prompts = Annotated[tuple[str, ...] | str, AfterValidator(_templates)]
+Prompts = Annotated[Texts, AfterValidator(_templates)]
 Networks = Annotated[Texts, AfterValidator(_networks)]
 FolderName = Annotated[
     str,

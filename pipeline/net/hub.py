@@ -12,6 +12,8 @@ from pipeline.net.fetch import cache_folder, fetch
 from schemas.errors import PipelineError
 from schemas.status import ImageStatus
 
+_HUB = "https://huggingface.co"
+_MIRROR_VARIABLE = "HF_ENDPOINT"  # by which the hub's client, too, knows a mirror
 _BRANCH = "main"
 
 
@@ -29,7 +31,8 @@ class HubFile:
 
     def address(self, name: str | None = None) -> str:
         """Where the file is fetched from, by its best name if none is given."""
-        return f"https://huggingface.co/{self.repository}/resolve/{_BRANCH}/{name or self.names[0]}"
+        hub = os.environ.get(_MIRROR_VARIABLE, _HUB).rstrip("/")
+        return f"{hub}/{self.repository}/resolve/{_BRANCH}/{name or self.names[0]}"
 
     def kept(self, name: str | None = None) -> Path:
         """Where it lies once it was fetched: names repeat from repository to repository."""

@@ -21,7 +21,7 @@ from schemas.errors import PipelineError, UsageError
 
 FAMILY = "open_clip"
 RANDOM = "random:"
-ENSEMBLE = "ensemble"
+ENSEMBLE = ("ensemble",)
 
 _SEED_LIMIT = 2**63  # torch takes no larger seed
 _NEAR = 5
@@ -173,10 +173,10 @@ def tokenizer_sha256() -> str:
 
 
 @lru_cache
-def prompts(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
+def prompts(chosen: tuple[str, ...]) -> tuple[str, ...]:
     """The templates of a setting, written out, each with one `{}` for the name of a label."""
     if chosen != ENSEMBLE:
-        return (chosen,) if isinstance(chosen, str) else chosen
+        return chosen
     templates = runpy.run_path(str(_folder() / "zero_shot_metadata.py"))["OPENAI_IMAGENET_TEMPLATES"]
     return tuple(template("{}") for template in templates)
 

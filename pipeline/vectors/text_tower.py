@@ -140,11 +140,13 @@ class TextTower:
         from pipeline.towers.networks import text_vectors
 
         self.tower.require_text()
-        file, seed = self._file(), self.tower.seed
-        weights = seed if file is None else WeightsFile(file, SETTING, "embed", f"open_clip's {self.tower.model}")
+        model, file, seed = self.tower.model, self._file(), self.tower.seed
+        weights: int | WeightsFile | None = seed
+        if file is not None:
+            weights = WeightsFile(file, SETTING, "embed", f"open_clip's {model}", f"{FAMILY}:{model}:PATH")
         assert weights is not None, "one of them is there"
         ordered, where = sorted(set(texts)), resolve_device(device, "extract.device")
-        rows = text_vectors(self.tower.model, weights, ordered, prompts(self.config.prompts), where).numpy()
+        rows = text_vectors(model, weights, ordered, prompts(self.config.prompts), where).numpy()
         if not np.isfinite(rows).all():
             raise PipelineError(f"{SETTING} = {self.config.vectors}: vectors are not finite numbers. Use other weights")
         vectors: dict[str, NDArray[np.float32]] = dict(zip(ordered, rows, strict=True))
