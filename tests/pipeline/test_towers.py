@@ -21,6 +21,7 @@ backbone = {{name = "open_clip:{MODEL}", weights = "random:{SEED}"}}
 embed = {{vectors = "open_clip:{MODEL}:random:{SEED}", prompts = ["a photo of a {{}}.", "{{}}"]}}
 split = {{test_fraction = 0.4, validation_fraction = 0.4}}
 model = {{name = "topk_patches", top_k = 4}}
+evaluate = {{draws = 2, examples = 2}}
 engine = {{threads = 1}}
 """
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
@@ -52,6 +53,7 @@ def test_photos_become_figures_by_one_tower(tmp_path: Path) -> None:
         assert {"zsl", "gzsl"} <= done.metrics.keys()
         assert "pretraining" not in str(done.metrics["remarks"])  # random weights have met no words
         assert Path(str(done.report)).is_file()
-        assert not run().ran
-        with pytest.raises(UsageError, match=f"model cosine compares .*random:{SEED}, and open_clip:{MODEL}:random:4"):
-            run("model.name=cosine", f"embed.vectors=open_clip:{MODEL}:random:4")
+        with pytest.raises(
+            UsageError, match=f"model topk_patches compares .*random:{SEED}, and open_clip:{MODEL}:random:4"
+        ):
+            run("model.top_k=3", f"embed.vectors=open_clip:{MODEL}:random:4")
