@@ -21,6 +21,7 @@ from schemas.values import (
     Networks,
     NotNegative,
     Positive,
+    Prompts,
     Rate,
     Seconds,
     Seed,
@@ -157,17 +158,22 @@ class EmbedConfig(Section):
 
     vectors: Annotated[Recipe[str], Names.FILES] = "glove-wiki-gigaword-300"
     """Word vectors: glove-wiki-gigaword-300 (fetched), glove-6b-50d (of the extra `real`), a path or an http(s) address
-    of word2vec or GloVe vectors, as text or binary, plain or .gz; or the path of an array of float32 [word, dimension],
-    X.npy, with a word a row in X.words.txt or X.parquet beside it.
+    of word2vec or GloVe vectors, as text or binary, plain or .gz; the path of an array of float32 [word, dimension],
+    X.npy, with a word a row in X.words.txt or X.parquet beside it; or a text tower of open_clip, as
+    open_clip:MODEL:TAG for published weights, open_clip:MODEL:PATH or open_clip:MODEL:random:SEED.
     """
     sha256: Steers[str | None] = None
-    """Hash that the file of word vectors must have (of an array: that of X.npy), in hex. null: any."""
+    """Hash, in hex, that the file of word vectors (of an array: X.npy) or of a tower's weights must have. null: any."""
     missing: Recipe[Literal["error", "drop", "unseen-excluded"]] = "error"
     """What to do about labels without any known word: stop with an `error`, `drop` them, or leave them out where they
     are unseen (`unseen-excluded`) and stop where they are seen.
     """
     overrides: Recipe[dict[str, str]] = Field(default={})
     """Words to look up in place of a label's name, by that name."""
+    prompts: Annotated[Recipe[Prompts], Older()] = ("a photo of a {}.",)
+    """Texts into which a text tower's labels are put, each in the place of {}; a label's vector is the mean over them.
+    "ensemble": the 80 of CLIP for ImageNet.
+    """
 
 
 class SplitConfig(Section):

@@ -17,6 +17,15 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _templates(prompts: tuple[str, ...]) -> tuple[str, ...]:
+    if not prompts:
+        raise ValueError("got no prompt, expected at least one, such as 'a photo of a {}.'")
+    for text in () if prompts == ("ensemble",) else prompts:
+        if text.count("{}") != 1:
+            raise ValueError(f"got {text!r}, expected one {{}} in the label's place, or 'ensemble' alone")
+    return prompts
+
+
 def _different(ks: tuple[int, ...]) -> tuple[int, ...]:
     """In ascending order, so that equal questions have equal recipes."""
     if not ks:
@@ -34,6 +43,7 @@ SomeWorkers = Annotated[int, Field(ge=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Ks = Annotated[tuple[Positive, ...], AfterValidator(_different)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Prompts = Annotated[Texts, AfterValidator(_templates)]
 Networks = Annotated[Texts, AfterValidator(_networks)]
 FolderName = Annotated[
     str,

@@ -15,12 +15,14 @@ BACKBONES: Registry[Backbone] = Registry(
     {
         "dino_resnet50": "pipeline.backbones.dino_resnet50",
         "efficientnet_lite0": "pipeline.backbones.efficientnet_lite0",
+        "open_clip": "pipeline.backbones.open_clip",
         "tiny": "pipeline.backbones.tiny",
         "vgg19": "pipeline.backbones.vgg19",
         "vgg19_bn": "pipeline.backbones.vgg19_bn",
     },
     Backbone,
     "backbones",
+    families={"open_clip": "<model>:<tag>"},
 )
 
 

@@ -14,6 +14,7 @@ from pipeline.files.packaged import PackagedFile
 from pipeline.files.storage import sha256_once
 from pipeline.files.weights_file import WeightsFile
 from pipeline.net.fetch import cache_folder, fetch
+from pipeline.net.hub import HubFile
 from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.config import BackboneConfig
@@ -43,6 +44,7 @@ class Published:
         licence: what the publisher says about using them.
         size_bytes: of the file; None where it is not known.
         packaged: the file inside a package that pip installs, from which it is read; None where it is fetched.
+        hub: the file, where a hub has it at that address.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Published:
     licence: str
     size_bytes: int | None = None
     packaged: PackagedFile | None = None
+    hub: HubFile | None = None
 
 
 def source(config: BackboneConfig) -> str | None:
@@ -105,7 +108,19 @@ def outside_file(config: BackboneConfig, published: Published | None) -> Outside
     if known.packaged is not None:
         path = str(known.packaged.located(_shown(config)))
         return OutsideFile(SETTING, path, sha256=known.sha256, size_bytes=known.size_bytes, begins=_BEGINS)
-    return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, _BEGINS)
+    begins = () if _kept(known).suffix == ".safetensors" else _BEGINS
+    return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, begins)
+
+
+def chosen(config: BackboneConfig, published: Published | None) -> int | WeightsFile:
+    """The seed of random weights, else their file, for a network whose files know its tensors by other names, too.
+
+    Raises:
+        PipelineError: the file cannot be had.
+        IntegrityError: it is not the published one.
+    """
+    seed = _seed(config)
+    return _file(_local(config, published), config) if seed is None else seed
 
 
 def require_installed(config: BackboneConfig, published: Published | None) -> None:
@@ -190,10 +205,14 @@ def _file(path: Path, config: BackboneConfig) -> WeightsFile:
 
 
 def _kept(published: Published) -> Path:
+    if published.hub is not None:
+        return published.hub.here() or published.hub.kept()
     return cache_folder() / published.address.rsplit("/", 1)[-1]
 
 
 @lru_cache(maxsize=4)
 def _fetched_once(published: Published, target: Path) -> Path:
     """The published file, checked once in a process: `fetch` reads all of it each time."""
+    if published.hub is not None:
+        return published.hub.local(published.sha256, setting=SETTING)
     return fetch(published.address, target, published.sha256, setting=SETTING)

@@ -205,7 +205,7 @@ def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
 def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | None) -> _Labels:
     """What is asked for: labels of the data set have their row of the label matrix, other words are looked up."""
     from pipeline.batches.label_space import read_label_space
-    from pipeline.vectors.requested import embed_labels
+    from pipeline.vectors.source import source_of
 
     space = read_label_space(left)
     if asked is None:
@@ -216,11 +216,11 @@ def _labels(config: Config, left: Inputs, graph: Graph, asked: Sequence[str] | N
     known = dict(zip(space.name, space.vectors, strict=True))
     embed = graph["embed"]
     assert embed.stage.service is not None, "vectors may lie on a data set's own server"
-    others = embed_labels(
+    others = source_of(config.embed).requested(
         [name for name in names if name not in known],
-        config.embed,
         embed.kept[None].facts["vectors_sha256"],
         embed.stage.service,
+        config.extract.device,
     )
     if without := [name for name, one in others.items() if one.vector is None]:
         raise UsageError(

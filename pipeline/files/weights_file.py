@@ -38,16 +38,18 @@ class WeightsFile:
         setting: that names it.
         stage: whose command reads it.
         network: that gets the weights, for error texts: "backbone 'vgg19'".
+        spelling: of a path in that setting.
     """
 
     path: Path
     setting: str
     stage: str
     network: str
+    spelling: str = "PATH"
 
     def refused(self, got: str, expected: str) -> PipelineError:
         """The error for a file that gives the network no weights."""
-        again = Command(self.stage, sets={self.setting: "PATH"})
+        again = Command(self.stage, sets={self.setting: self.spelling})
         return PipelineError(f"{self.setting} = {self.path}:", got=got, expected=expected, run=again)
 
     def read(self) -> "dict[str, Tensor]":

@@ -58,6 +58,8 @@ class ModelOptions(Protocol):
             words.
         READS_CODES: whether its `forward` in training takes the codes, int8 [image, label], after the words. Without,
             it does not.
+        IN_WORD_SPACE: whether it compares its maps with words as they are, so that both have to be of one tower.
+            Without, features and words may come from anywhere.
     """
 
     PRESETS: Mapping[str, Mapping[str, Any]]
@@ -65,6 +67,7 @@ class ModelOptions(Protocol):
     RESPONSE_MAPS: bool
     LABEL_WEIGHTS: bool
     READS_CODES: bool
+    IN_WORD_SPACE: bool
 
     def in_vain(self, config: Any) -> Mapping[str, str]:
         """Settings that are not read, given the others, by dotted key: each with the reason. Without, all are read."""
@@ -119,6 +122,11 @@ def has_label_weights(model: Model) -> bool:
 def reads_codes(model: Model) -> bool:
     """Whether its network takes the codes in training."""
     return getattr(model, "READS_CODES", False)
+
+
+def is_in_word_space(model: Model) -> bool:
+    """Whether it compares its maps with words as they are."""
+    return getattr(model, "IN_WORD_SPACE", False)
 
 
 def reads_words(model: Model) -> bool:

@@ -116,6 +116,8 @@ def _body(run: RunCard) -> Iterator[str]:
     yield from ("", "## Figures")
     for section in run.sections.values():
         yield from ("", f"{section.title}: {section.note}; {section.labels} labels.", "", *_figures(section))
+        for remark in section.remarks:
+            yield from ("", f"{remark}.")
     yield from (
         "",
         "Chance: random scores. Constant: one ranking for all images. Permuted: each label with the scores of another.",

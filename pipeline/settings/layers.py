@@ -20,6 +20,7 @@ from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.settings.mistakes import explain
 from pipeline.settings.paths import located
+from pipeline.vectors import source
 from schemas.command import Command
 from schemas.config import Config, ModelSection
 from schemas.errors import UsageError
@@ -105,7 +106,7 @@ def _refuse_in_vain(config: Config, user: Layer, without: Config) -> None:
     Raises:
         UsageError: a setting is not read, and has another value.
     """
-    for key, reason in in_vain(MODELS.load(config.model.name), config).items():
+    for key, reason in (in_vain(MODELS.load(config.model.name), config) | source.in_vain(config.embed)).items():
         section, _, name = key.partition(".")
         got, usual = (getattr(getattr(one, section), name) for one in (config, without))
         if name in user.get(section, {}) and got != usual:

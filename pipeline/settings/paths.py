@@ -1,6 +1,7 @@
 """Paths that a TOML file names: they count from its folder, wherever the command runs."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.section import Names
+
+# Of a folder that its ids begin with, or of weights the tower of open_clip that they are for.
+_PREFIXED = re.compile(r"(.*=|open_clip:[^:]*:)?(.*)", re.DOTALL)
 
 
 def located(layer: Mapping[str, Any], shape: type[Config], file: Path) -> dict[str, Any]:
@@ -45,12 +49,14 @@ def _each(key: str, value: Any, file: Path) -> Any:
 
 
 def _from_here(key: str, text: str, file: Path) -> str:
-    prefix, equals, path = text.rpartition("=")  # of a folder, that its ids begin with
+    found = _PREFIXED.fullmatch(text)
+    assert found is not None, "every text has a path at its end"
+    prefix, path = found[1] or "", found[2]
     if "://" in path or Path(path).expanduser().is_absolute():
         return text
     beside = file.parent / path
     if beside.exists():
-        return f"{prefix}{equals}{os.path.relpath(beside)}"
+        return f"{prefix}{os.path.relpath(beside)}"
     if Path(path).exists():
         raise UsageError(
             f"setting {key} in {file}: there is no {beside}, but a {Path(path).resolve()}; paths in a TOML file count "

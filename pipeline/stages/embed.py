@@ -1,8 +1,7 @@
-"""One word vector a label, by the rule of `pipeline.vectors.rule`: stage `embed`.
+"""One l2-normalised vector a label, from a file of word vectors or a text tower (`pipeline.vectors`): stage `embed`.
 
-The vector of a label is the l2-normalised mean of the raw vectors of its words. A label of which no word is known has
-no vector, never a row of zeros; `embed.missing` says what to make of it. A label that the data set lists no more keeps
-its row, with a vector or without one: nobody reads it.
+A label of which no word is known has no vector, never a row of zeros; `embed.missing` says what to make of it. A label
+that the data set lists no more keeps its row, with a vector or without one: nobody reads it.
 """
 
 import logging
@@ -15,13 +14,12 @@ import pyarrow as pa
 
 from pipeline.datasets import DATASETS
 from pipeline.engine.sources import Sources, require_unchanged
-from pipeline.engine.task import Output, Stage, Task
+from pipeline.engine.task import Output, Stage, Task, place_of
 from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import content_hash, write_table
 from pipeline.net.fetch import fetching
-from pipeline.vectors.embedding import Embedding, embedding
-from pipeline.vectors.location import expected_files, file_here, joint_hash, local_files, slug, vectors_file
-from pipeline.vectors.rule import alternatives, choose
+from pipeline.vectors.embedding import Embedding
+from pipeline.vectors.source import source_of
 from schemas.command import Command
 from schemas.config import Config, DownloadConfig, EmbedConfig
 from schemas.errors import PipelineError
@@ -42,29 +40,31 @@ class Settings:
     """What `run` needs.
 
     Attributes:
-        sources: sha256 of the user's file of vectors, and of the list of its words where it is an array, by path; empty
+        sources: sha256 of the user's file of vectors or weights, and of the list of an array's words, by path; empty
             where they are fetched.
+        device: where a text tower computes.
     """
 
     embed: EmbedConfig
     download: DownloadConfig = field(default_factory=DownloadConfig)
     sources: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def stage(config: Config, sources: Sources) -> Stage:
-    """The stage of these settings. A file of vectors counts by its hash, whatever its path."""
-    hashes = sources.hashes(local_files(config.embed), expected_files(config.embed))
-    stem = slug(config.embed.vectors) + "-{fp8}"
+    """The stage of these settings. A file of vectors or of a tower's weights counts by its hash, whatever its path."""
+    vectors = source_of(config.embed)
+    hashes = sources.hashes(vectors.paths, vectors.expected)
+    stem = vectors.stem + "-{fp8}"
     return Stage(
         name="embed",
         version=VERSION,
-        recipe=recipe("embed", config.embed)
-        | {"embed.vectors": joint_hash(hashes.values()) if hashes else config.embed.vectors},
-        settings=Settings(config.embed, config.download, hashes),
+        recipe={**recipe("embed", config.embed), **vectors.recipe(tuple(hashes.values()))},
+        settings=Settings(config.embed, config.download, hashes, config.extract.device),
         run=run,
         upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
         outputs={"embeddings": OutputFile(f"{{folder}}/{stem}.parquet", EMBEDDINGS)},
-        place="compute",
+        place=place_of(config.extract.device) if vectors.computes else "compute",
         folder="embeddings",
         record=f"{stem}.stage",
         service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
@@ -73,25 +73,22 @@ def stage(config: Config, sources: Sources) -> Stage:
 
 
 def _require(config: Config, scheduler: str | None) -> None:
-    """See that labels have words in the file of vectors, where both are told in seconds: else the stage itself says so.
+    """See that labels have vectors, where that is told in seconds: else the stage itself says so.
 
     It comes right after the index, before the first shard of features.
 
     Raises:
-        PipelineError: a label that needs a vector has none.
+        PipelineError: a label that needs a vector has none, or no vector can be had at all.
     """
     del scheduler  # the file is one of this machine
-    file = file_here(config.embed)
-    if file is None or not config.dataset.labels_here or not file.quickly_scanned:
-        return
-    labels = DATASETS.load(config.dataset.name).labels(config.dataset)
-    groups = [alternatives(label.name, config.embed.overrides) for label in labels]
-    words = [{word for group in of_label for word in group} for of_label in groups]
-    without = [labels[number] for number in file.without(words)]
+    labels = DATASETS.load(config.dataset.name).labels(config.dataset) if config.dataset.labels_here else []
+    without = [labels[number] for number in source_of(config.embed).without([label.name for label in labels])]
     _refuse_missing(config.embed, [(label.name, label.role) for label in without], len(labels))
     if without:
         names = _named([label.name for label in without])
-        _log.warning("embed: %d of %d labels have no word in %s: %s", len(without), len(labels), file.path, names)
+        _log.warning(
+            "embed: %d of %d labels have no word in %s: %s", len(without), len(labels), config.embed.vectors, names
+        )
 
 
 def run(task: Task) -> list[Output]:
@@ -103,19 +100,19 @@ def run(task: Task) -> list[Output]:
     """
     config: EmbedConfig = task.settings.embed
     labels = task.inputs.table("index", "labels").to_pylist()
-    groups = [alternatives(label["name"], config.overrides) for label in labels]
-    with fetching(task.settings.download), vectors_file(config, task.bases) as file:
-        known = file.read({word for group in groups for words in group for word in words})
+    names = [label["name"] for label in labels]
+    with fetching(task.settings.download):
+        found = source_of(config).embed(names, task.bases, task.settings.device)
         require_unchanged(task.settings.sources)
-        vectors_sha256 = file.sha256
-    rows = [embedding(choose(group, known.vectors), known.vectors) for group in groups]
+    rows = found.rows
     roles = _roles(task)
     listed = [(label, row) for label, row in zip(labels, rows, strict=True) if label["label_index"] in roles]
     without = [(label["name"], roles[label["label_index"]]) for label, row in listed if row.vector is None]
     _refuse_missing(config, without, len(listed))
-    table = _table(labels, rows, known.dimensions)
+    table = _table(labels, rows, found.dimensions)
     write_table(task.storage, task.path("embeddings"), table)
-    facts = {**_coverage([row for _, row in listed]), "dimensions": known.dimensions, "vectors_sha256": vectors_sha256}
+    told = {"dimensions": found.dimensions, "vectors_sha256": found.sha256, **found.facts}
+    facts = {**_coverage([row for _, row in listed]), **told}
     return [Output(("embeddings",), len(rows), content=content_hash(table), facts=facts)]
 
 

@@ -20,6 +20,7 @@ from pipeline.machine import stopping
 from pipeline.machine.device import require_device
 from pipeline.machine.telling import counted, tell
 from pipeline.metrics import PROTOCOLS
+from pipeline.towers.space import pretraining_remark
 from schemas.command import Command
 from schemas.config import Config, EvaluateConfig
 from schemas.errors import PipelineError
@@ -253,20 +254,25 @@ def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluat
         },
     }
     shown = {name: section.as_json() for name, section in sections.items() if name in done.saved.tasks}
-    own = ["each image's scores are standardised over its seen labels"] if task.settings.evaluate.standardise else []
-    remarked = {name: [*_remarks(done.space, name, section), *own] for name, section in shown.items()}
+    seen = pretraining_remark(spec, task.inputs.receipt("embed").facts)
+    scale = ["each image's scores are standardised over its seen labels"] if task.settings.evaluate.standardise else []
+    remarked = {name: [*_remarks(done.space, name, section, seen), *scale] for name, section in shown.items()}
     document |= shown | {"remarks": remarked}
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     task.storage.write(task.path("metrics"), text.encode())
 
 
-def _remarks(space: "LabelSpace", name: str, section: Mapping[str, Any]) -> list[str]:
-    """What to say beside the figures of a section."""
+def _remarks(space: "LabelSpace", name: str, section: Mapping[str, Any], seen: str | None) -> list[str]:
+    """What to say beside the figures of a section.
+
+    Args:
+        seen: that unseen labels were met before, where that is so.
+    """
     bare = space.unseen_without_vector
     said = list(remarks(name, section, bare if name == "zsl" else space.without_vector))
     if name == "standard" and bare:
         said.insert(0, "these figures stand in place of ZSL and GZSL, since no unseen label has a word vector")
-    return said
+    return [f"{name.upper()}: {seen}", *said] if seen is not None and name != "standard" else said
 
 
 def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluation]") -> None:

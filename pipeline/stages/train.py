@@ -26,6 +26,7 @@ from pipeline.files.storage import Storage, sha256_once
 from pipeline.machine.device import cores, require_device
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
+from pipeline.towers import space
 from pipeline.training import schedule
 from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
@@ -146,6 +147,8 @@ def _require(config: Config, scheduler: str | None) -> None:
     stored = describe(config.backbone).maps
     maps = [_map(config, stored, name) for name in model.needs(config.model)]
     contract.require(model, config.model, maps)
+    if contract.is_in_word_space(model):
+        space.require_planned(config.model.name, config.backbone, config.embed.vectors, maps)
     MODELS.tried(config.model.name, partial(trial_of_network, model, config.model, config.train, maps))
     if config.train.weights is not None:
         from pipeline.training.given import given_weights  # with torch, which a plan does without
@@ -301,14 +304,17 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     from pipeline.models.sizes import FeatureSizes
     from pipeline.training.loop import Material
 
-    space = read_label_space(task.inputs).seen_only()
+    labels = read_label_space(task.inputs).seen_only()
     model = MODELS.load(settings.model.name)
     needs = model.needs(settings.model)
     features = open_features(task.inputs).reading(needs)
-    selections = select(features, space, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
+    if contract.is_in_word_space(model):
+        embedded = task.inputs.receipt("embed").facts
+        space.require_one_space(settings.model.name, features.maps, labels.vectors.shape[1], features.spec, embedded)
+    selections = select(features, labels, [ImageSplit.TRAIN, ImageSplit.VALIDATION])
     limit, full = settings.train.max_positives, settings.train.full_epochs > 0
     train, validation = selections[ImageSplit.TRAIN].trainable(limit), selections[ImageSplit.VALIDATION]
-    _describe(space, train, validation)
+    _describe(labels, train, validation)
     everything = train.with_others(validation.trainable(limit)) if full else None
     config = settings.train
     candidates = {"train and validation": train.with_others(validation), "train": everything or train}
@@ -320,9 +326,9 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     def images(selection: Selection) -> ImageSet:
         return cache.image_set(selection) if cache else ImageSet(selection)
 
-    vectors = torch.from_numpy(space.vectors).to(device)
-    labels = len(space) if contract.has_label_weights(model) else 0
-    sizes = FeatureSizes.of(needs, features.maps, vectors.shape[1], labels)
+    vectors = torch.from_numpy(labels.vectors).to(device)
+    learnt = len(labels) if contract.has_label_weights(model) else 0
+    sizes = FeatureSizes.of(needs, features.maps, vectors.shape[1], learnt)
     all_images = images(everything) if everything else None
     return Material(features, images(train), images(validation), all_images, vectors), sizes
 

@@ -29,9 +29,9 @@ def alternatives(name: str, overrides: Mapping[str, str]) -> tuple[tuple[str, ..
     Args:
         overrides: what the user set; goes before the shipped table. Names are compared after normalisation.
     """
-    table = {_normalised(key): words for key, words in {**OVERRIDES, **overrides}.items()}
-    whole = _normalised(name)
-    whole = _normalised(table.get(whole, whole))
+    table = {normalised(key): words for key, words in {**OVERRIDES, **overrides}.items()}
+    whole = normalised(name)
+    whole = normalised(table.get(whole, whole))
     words = tuple(word for word in _SEPARATORS.split(whole) if word)
     return ((whole,), (whole.replace(" ", "-"),), words) if whole else (words,)
 
@@ -46,6 +46,7 @@ def choose(groups: tuple[tuple[str, ...], ...], vocabulary: Container[str]) -> W
     return Words(found, tuple(word for word in last if word not in vocabulary))
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """The name as names are compared: lower-case, without what stands in parentheses."""
     text = _PARENTHESES.sub(" ", unicodedata.normalize("NFKC", name).lower())
     return " ".join(text.split())

@@ -28,6 +28,8 @@ RECIPES = {
     "model (fast0tag)": "name preset input_norm hidden_sizes dropout",
     "model (labelem)": "name preset input_norm weights",
     "model (sdl)": "name preset input_norm variance_weight unknown mean_negatives feature rows",
+    "model (cosine)": "name preset",
+    "model (topk_patches)": "name preset top_k global_share",
     "model (conse)": "name preset input_norm mixed_labels",
     "model (logistic)": "name preset input_norm",
     "model (warp)": "name preset input_norm",

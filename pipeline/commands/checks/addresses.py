@@ -12,7 +12,7 @@ from pipeline.datasets.contract import DataSet
 from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import sha256_file
 from pipeline.net.look import Beginning, OutsideFile, beginning, plain
-from pipeline.vectors import location
+from pipeline.vectors.source import source_of
 from schemas.config import Config
 from schemas.errors import PipelineError
 from schemas.readable import duration_text, printable, size_text
@@ -48,7 +48,7 @@ def weights_and_vectors(config: Config, bases: dict[str, str]) -> Iterator[Outsi
     except PipelineError as error:
         yield fault("backbone.weights", error)
     try:
-        yield from location.outside_files(config.embed, bases)
+        yield from source_of(config.embed).outside_files(bases)
     except PipelineError as error:
         yield fault("embed.vectors", error)
     if config.train.weights is not None:
