@@ -16,7 +16,7 @@ from torch import nn
 
 from pipeline.backbones import BACKBONES, describe, weights
 from pipeline.backbones.contract import Backbone
-from pipeline.backbones.on_cpu import on_cpu
+from pipeline.backbones.on_cpu import on_cpu, pieces
 from pipeline.machine.device import cores, first_line, is_out_of_memory, one_thread, resolve_device
 from pipeline.machine.memory import keep_freed_memory
 from schemas.command import Command
@@ -203,10 +203,11 @@ def network(config: BackboneConfig, extract: ExtractConfig, threads: int | None 
 
 def _module(room: Backbone, config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
     module = room.build(config).to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
-    parts = on_cpu(module) if device.type == "cpu" else [module]
+    if device.type == "cpu":
+        module = on_cpu(module)
     if extract.compile:  # frozen: weights become constants in the order in which the device wants them
-        for part in parts:
-            part.compile(dynamic=False, options={"freezing": True})
+        for piece in pieces(module):
+            piece.compile(dynamic=False, options={"freezing": True})
     return module
 
 
