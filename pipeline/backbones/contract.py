@@ -12,7 +12,7 @@ class Backbone(Protocol):
     """A network that turns an image into named maps. Its module loads without torch; `build` imports what it needs."""
 
     def describe(self, config: Any) -> Description:
-        """Maps, resize, normalisation and published weights, where `config` is section `backbone` of the settings.
+        """Maps, resize, normalisation and published weights, where `config` is section `backbone` with its `input_px`.
 
         Raises:
             UsageError: the settings name an unknown layer, or an input too small.
@@ -24,3 +24,10 @@ class Backbone(Protocol):
         It takes normalised images, [image, 3, height, width]. A region map is [image, height, width, channel], a global
         one [image, channel]; no image's numbers depend on the others.
         """
+
+
+class BackboneOptions(Protocol):
+    """What a backbone may have, too."""
+
+    def input_px(self, config: Any) -> int:
+        """Side of the input where the settings name none; without this it is 224."""
