@@ -46,10 +46,10 @@ What is named here and where it is explained: settings and their marks (`Recipe`
 `schemas/section.py`, their docstrings are what `show config` prints; `DatasetSection` (with `own_protocol` and
 `split_by_content`) in `schemas/datasets.py`; `Label` and `Listing` in `label.py` and `listing.py` of
 `pipeline/datasets`; `RECORDS` in `schemas/tables.py`; `MapSpec` and `FeatureSpec` in `schemas/features.py`;
-`Description` in `pipeline/backbones/description.py`; `TappedNetwork` in `pipeline/backbones/tapped.py`;
-`FeatureBatch` in `pipeline/stores/batch.py`; `Reader` and `damage_named`, which makes an IntegrityError of what a
-library raises on broken bytes, in `pipeline/stores/reader.py`; `FeatureSizes` in `pipeline/models/sizes.py`; `Counts`
-in `pipeline/metrics/measurement.py`; `Hits` in `pipeline/metrics/topk.py`.
+`Description` in `pipeline/backbones/description.py`; `TappedNetwork`, for layers one after the other, in
+`pipeline/backbones/tapped.py`; `FeatureBatch` in `pipeline/stores/batch.py`; `Reader` and `damage_named`, which makes
+an IntegrityError of what a library raises on broken bytes, in `pipeline/stores/reader.py`; `FeatureSizes` in
+`pipeline/models/sizes.py`; `Counts` in `pipeline/metrics/measurement.py`; `Hits` in `pipeline/metrics/topk.py`.
 
 **In biam-pipe itself**: the module in its room, and a line in the registry, as the table says.
 

@@ -89,10 +89,16 @@ class BackboneConfig(Section):
     weights: Annotated[Recipe[str], Names.FILES] = "default"
     """Weights of the network: "default" for the published ones, the path of a file, or "random:SEED"."""
     # At 4,096 px a row of VGG's conv1 is too long for Parquet (2 GiB).
-    input_px: Recipe[Annotated[int, Field(ge=1, le=2048)]] = 224
-    """Side, in pixels, of the square that every image is squeezed into before the network sees it; at most 2048."""
+    input_px: Recipe[Annotated[int, Field(ge=1, le=2048)] | None] = None
+    """Side, in pixels, of the square that every image becomes before the network sees it; at most 2048. null: the
+    backbone's own, which is 224 unless `show backbones` says otherwise.
+    """
     layers: Recipe[Texts] = ()
     """Maps to store, by column, in this order. An empty list stores the backbone's usual ones."""
+    fit: Annotated[Recipe[Literal["squeeze", "crop"]], Older()] = "squeeze"
+    """How an image becomes that square: the whole of it, `squeeze`d, so that regions cover all of it; or as the
+    backbone was trained to see it (`crop`): the shorter side resized to somewhat more, and the middle cut out.
+    """
 
 
 class ExtractConfig(Section):

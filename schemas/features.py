@@ -46,11 +46,12 @@ class _Told(BaseModel):
 class PreprocessSpec(_Told):
     """How bytes became the backbone's input."""
 
-    UNSAID = frozenset({"pixel_scale"})
+    UNSAID = frozenset({"pixel_scale", "cover"})
 
     decoder: str
     orientation: Literal["exif", "dataset", "none"]
     resize: tuple[int, int]
+    cover: tuple[int, int] | None = None  # what the image covers before its middle is cut out; null: it is squeezed
     interpolation: str
     antialias: bool
     pixel_scale: float | None = None  # by which pixels are divided before all else; null: by 255

@@ -19,6 +19,7 @@ from pipeline.inference.predictor import Predictor
 from pipeline.settings.layers import as_toml
 from schemas.config import BackboneConfig, Config, ExtractConfig
 from schemas.features import FeatureSpec
+from schemas.fit import Fit
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Config(
@@ -49,7 +50,7 @@ def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_de
     photo = tmp_path / "photos/00000.jpg"
     row = ImageRow("0", "ok", None, ImageSource(photo.read_bytes()), None)
     by_device, by_pillow = (
-        ready(row, PixelOptions("exif", 10**7, (32, 32), device)).pixels for device in ("cpu", None)
+        ready(row, PixelOptions("exif", 10**7, Fit((32, 32)), device)).pixels for device in ("cpu", None)
     )
 
     predictor = Predictor(CONFIG, spec, spec.maps, torch.nn.Identity(), torch.zeros(1, 1), has_response_maps=False)

@@ -4,11 +4,16 @@ What a backbone's module has to have stands in `contract.Backbone`.
 """
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-from pipeline.backbones.contract import Backbone
+from pipeline.backbones.contract import Backbone, BackboneOptions
 from pipeline.backbones.description import Description, flaw
+from pipeline.backbones.offer import USUAL_PX
 from pipeline.engine.registry import Registry
 from schemas.config import BackboneConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BACKBONES: Registry[Backbone] = Registry(
     "backbone",
@@ -23,7 +28,21 @@ BACKBONES: Registry[Backbone] = Registry(
     Backbone,
     "backbones",
     families={"open_clip": "<model>:<tag>"},
+    optional=BackboneOptions,
 )
+
+
+def settled(config: BackboneConfig) -> BackboneConfig:
+    """The same settings, with the backbone's own input size where they name none.
+
+    Raises:
+        UsageError: no such backbone.
+    """
+    if config.input_px is not None:
+        return config
+    room = BACKBONES.load(config.name)
+    own_px = room.input_px(config) if hasattr(room, "input_px") else USUAL_PX
+    return config.model_copy(update={"input_px": own_px})
 
 
 def describe(config: BackboneConfig) -> Description:
@@ -32,6 +51,15 @@ def describe(config: BackboneConfig) -> Description:
     Raises:
         UsageError: no such backbone, settings that do not suit it, or no description.
     """
-    described = BACKBONES.load(config.name).describe(config)
+    described = BACKBONES.load(config.name).describe(settled(config))
     BACKBONES.tried(config.name, partial(flaw, described))
     return described
+
+
+def build(config: BackboneConfig) -> "nn.Module":
+    """The network of these settings, in evaluation mode.
+
+    Raises:
+        PipelineError: its weights cannot be had, or are another network's.
+    """
+    return BACKBONES.load(config.name).build(settled(config))

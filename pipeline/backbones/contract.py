@@ -5,22 +5,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.backbones.description import Description
 
 if TYPE_CHECKING:
-    from pipeline.backbones.tapped import TappedNetwork
+    from torch import nn
 
 
 class Backbone(Protocol):
     """A network that turns an image into named maps. Its module loads without torch; `build` imports what it needs."""
 
     def describe(self, config: Any) -> Description:
-        """Maps, resize, normalisation and published weights, where `config` is section `backbone` of the settings.
+        """Maps, resize, normalisation and published weights, where `config` is section `backbone` with its `input_px`.
 
         Raises:
             UsageError: the settings name an unknown layer, or an input too small.
         """
 
-    def build(self, config: Any) -> "TappedNetwork":
-        """The network, in evaluation mode: steps by column, each from the map before it, or the image, to its own.
+    def build(self, config: Any) -> "nn.Module":
+        """The network, in evaluation mode: from images to the maps that are described, by column.
 
-        It takes normalised images, [image, 3, height, width]; a region map is [image, channel, height, width] between
-        the steps, and comes out as [image, height, width, channel].
+        It takes normalised images, [image, 3, height, width]. A region map is [image, height, width, channel], a global
+        one [image, channel]; no image's numbers depend on the others.
         """
+
+
+class BackboneOptions(Protocol):
+    """What a backbone may have, too."""
+
+    def input_px(self, config: Any) -> int:
+        """Side of the input where the settings name none; without this it is 224."""

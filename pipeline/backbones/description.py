@@ -1,9 +1,13 @@
 """What a backbone says of itself once its settings are known. Needs no torch."""
 
 from dataclasses import dataclass
+from math import floor
+from typing import get_args
 
 from pipeline.backbones.weights import Published
+from schemas.config import BackboneConfig
 from schemas.features import MapSpec
+from schemas.fit import Fit, Interpolation
 
 Channels = tuple[float, float, float]
 
@@ -35,21 +39,34 @@ class Description:
     Attributes:
         maps: that it gives, in the order of `backbone.layers`, or its usual ones. The first region map and the first
             global one are those that a model of one of each reads.
-        resize: height and width, in pixels, to which the whole image is squeezed.
+        resize: height and width, in pixels, of what the network takes.
         normalisation: of the pixels.
         published: weights that anyone can fetch, or None.
+        interpolation: by which images are resized.
+        crop_fraction: with `backbone.fit = "crop"`, how much of an image's shorter side is seen.
     """
 
     maps: tuple[MapSpec, ...]
     resize: tuple[int, int]
     normalisation: Normalisation
     published: Published | None
+    interpolation: Interpolation = "bilinear"
+    crop_fraction: float = 0.875
 
-    def recipe(self, input_px: int) -> dict[str, float | list[int]]:
-        """What is not as with most backbones: squares of `input_px`, and pixels divided by 255."""
+    def fit(self, config: BackboneConfig) -> Fit:
+        """What brings an image to the network's size."""
+        if config.fit == "squeeze":
+            return Fit(self.resize, self.interpolation)
+        height, width = (floor(side / self.crop_fraction) for side in self.resize)
+        return Fit(self.resize, self.interpolation, (height, width))
+
+    def recipe(self, config: BackboneConfig) -> dict[str, float | list[int]]:
+        """What is not as with most backbones: squares of `input_px`, squeezed, and pixels divided by 255."""
         found: dict[str, float | list[int]] = {}
-        if self.resize != (input_px, input_px):
+        if self.resize != (config.input_px, config.input_px):
             found["backbone.resize"] = [*self.resize]
+        if (cover := self.fit(config).cover_px) is not None:
+            found["backbone.cover"] = [*cover]
         if self.normalisation.pixel_scale != PIXEL_MAX:
             found["backbone.pixel_scale"] = self.normalisation.pixel_scale
         return found
@@ -72,6 +89,9 @@ def flaw(described: object) -> str | None:
     seen = described.normalisation
     if not isinstance(seen, Normalisation) or not all(len(one) == 3 for one in (seen.mean, seen.std)) or 0 in seen.std:
         return f"gives normalisation = {seen!r}, expected a Normalisation of three channels that divides by no 0"
+    if described.interpolation not in get_args(Interpolation) or not 0 < described.crop_fraction <= 1:
+        told = f"{described.interpolation!r} and {described.crop_fraction!r}"
+        return f"gives interpolation and crop_fraction {told}, expected bilinear or bicubic, and above 0 up to 1"
     if not (described.published is None or isinstance(described.published, Published)):
         return f"gives published = {described.published!r}, expected a Published or None"
     return None

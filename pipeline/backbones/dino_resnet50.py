@@ -1,7 +1,7 @@
 """ResNet-50 trained by DINO without labels: the regions of its third stage, and the pooled fourth.
 
 The whole picture is squeezed into a square, so that the regions cover all of it. DINO's own evaluation cuts a square
-out of the middle (shorter side 256, bicubic, crop 224): features made that way differ from these.
+out of the middle (shorter side 256, bicubic, crop 224): `backbone.fit = "crop"` does that, with the bilinear filter.
 
 Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021); He et al., "Deep
 Residual Learning for Image Recognition", table 1.
@@ -40,7 +40,7 @@ def describe(config: BackboneConfig) -> Description:
     Raises:
         UsageError: as `Offer.maps`.
     """
-    return Description(OFFER.maps(config), (config.input_px, config.input_px), IMAGENET, PUBLISHED)
+    return Description(OFFER.maps(config), OFFER.resize(config), IMAGENET, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "nn.Module":

@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.backbones import BACKBONES, describe, weights
-from pipeline.backbones.contract import Backbone
-from pipeline.backbones.on_cpu import on_cpu
+from pipeline.backbones import build, describe, weights
+from pipeline.backbones.on_cpu import on_cpu, pieces
 from pipeline.machine.device import cores, first_line, is_out_of_memory, one_thread, resolve_device
 from pipeline.machine.memory import keep_freed_memory
 from schemas.command import Command
@@ -35,7 +34,7 @@ class Network:
 
     Attributes:
         maps: what it gives.
-        size_px: height and width of the images that it takes.
+        fit: size of the images that it takes, and what brings them to it.
         device: where it runs.
         lanes: batches that run at once, each in a caller's thread of its own. On a GPU each has a stream, so that
             copies and computing overlap; on a CPU each has a core.
@@ -44,10 +43,9 @@ class Network:
     """
 
     def __init__(self, config: BackboneConfig, extract: ExtractConfig, threads: int | None = None) -> None:
-        room = BACKBONES.load(config.name)
-        described = room.describe(config)
+        described = describe(config)
         self.maps: tuple[MapSpec, ...] = described.maps
-        self.size_px = described.resize
+        self.fit = described.fit(config)
         self.device = resolve_device(extract.device, "extract.device")
         self.batch_images = extract.batch_images
         cuda = self.device.type == "cuda"
@@ -59,11 +57,11 @@ class Network:
             keep_freed_memory()
         self._compiled = extract.compile
         self._dtype = _PRECISIONS[extract.precision]
-        self._module = _module(room, config, extract, self.device)
+        self._module = _module(config, extract, self.device)
         seen = described.normalisation
         mean, std = (torch.tensor(one, device=self.device) for one in (seen.mean, seen.std))
         # As long as a row of pixels: one of three numbers is too short for the vector units of a CPU.
-        width = self.size_px[1]
+        width = self.fit.size_px[1]
         self._offset, self._scale = (one.repeat(width) for one in (-mean / std, 1 / (seen.pixel_scale * std)))
         self._streams: queue.SimpleQueue[torch.cuda.Stream | None] = queue.SimpleQueue()
         for _ in range(self.lanes):
@@ -201,12 +199,13 @@ def network(config: BackboneConfig, extract: ExtractConfig, threads: int | None 
         return _held.network
 
 
-def _module(room: Backbone, config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
-    module = room.build(config).to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
-    parts = on_cpu(module) if device.type == "cpu" else [module]
+def _module(config: BackboneConfig, extract: ExtractConfig, device: torch.device) -> nn.Module:
+    module = build(config).to(device, _PRECISIONS[extract.precision]).to(memory_format=torch.channels_last)
+    if device.type == "cpu":
+        module = on_cpu(module)
     if extract.compile:  # frozen: weights become constants in the order in which the device wants them
-        for part in parts:
-            part.compile(dynamic=False, options={"freezing": True})
+        for piece in pieces(module):
+            piece.compile(dynamic=False, options={"freezing": True})
     return module
 
 

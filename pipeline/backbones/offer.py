@@ -9,6 +9,8 @@ from schemas.config import BackboneConfig
 from schemas.errors import UsageError, unknown_name
 from schemas.features import MapSpec
 
+USUAL_PX = 224  # side of an input where neither the settings nor the backbone say one
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -63,13 +65,19 @@ class Offer:
         Raises:
             UsageError: as `columns`, or the input is too small for the network.
         """
-        if config.input_px < self.smallest_px:
+        side_px, _ = self.resize(config)
+        if side_px < self.smallest_px:
             raise UsageError(
-                f"backbone.input_px = {config.input_px}: {self.backbone} needs at least {self.smallest_px}",
+                f"backbone.input_px = {side_px}: {self.backbone} needs at least {self.smallest_px}",
                 hint="Use:",
                 run=Command(sets={"backbone.input_px": self.smallest_px}),
             )
-        return tuple(self._map(column, config.input_px) for column in self.columns(config))
+        return tuple(self._map(column, side_px) for column in self.columns(config))
+
+    def resize(self, config: BackboneConfig) -> tuple[int, int]:
+        """Height and width of what the network takes."""
+        side_px = config.input_px or USUAL_PX
+        return side_px, side_px
 
     def _map(self, column: str, input_px: int) -> MapSpec:
         layer = self.layers[column]

@@ -1,5 +1,7 @@
 """A network in the form that runs fastest on a CPU: few images at a time, 3x3 convolutions by Winograd in float32."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -25,11 +27,14 @@ class InParts(nn.Module):
         self.layers = layers
         self.images = images
 
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """What the layers give for [image, ...]."""
-        return torch.cat([self._part(part) for part in batch.split(self.images)])
+    def forward(self, batch: torch.Tensor) -> Any:
+        """What the layers give for [image, ...]: a tensor, or several by name."""
+        found = [self._part(part) for part in batch.split(self.images)]
+        if isinstance(found[0], dict):
+            return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+        return torch.cat(found)
 
-    def _part(self, part: torch.Tensor) -> torch.Tensor:
+    def _part(self, part: torch.Tensor) -> Any:
         count = len(part)
         if count == self.images:
             return self.layers(part)
@@ -37,24 +42,33 @@ class InParts(nn.Module):
         if part.ndim == 4:
             filled = filled.to(memory_format=torch.channels_last)
         filled[:count] = part
-        return self.layers(filled)[:count]
+        given = self.layers(filled)
+        return {name: values[:count] for name, values in given.items()} if isinstance(given, dict) else given[:count]
 
 
-def on_cpu(network: TappedNetwork) -> list[nn.Module]:
-    """Change a network in place; gives its pieces, each of which always sees tensors of one shape.
+def on_cpu(network: nn.Module) -> nn.Module:
+    """The network, changed in place, so that its layers always see tensors of one shape.
 
     Args:
         network: on a CPU, in the precision in which it computes.
     """
     _by_winograd(network)
+    if not isinstance(network, TappedNetwork):
+        return InParts(network, _MAPS)
     for column, step in network.steps.items():
         network.steps[column] = _in_parts(step)
-    return [one.layers for one in network.modules() if isinstance(one, InParts)]
+    return network
+
+
+def pieces(network: nn.Module) -> list[nn.Module]:
+    """What always sees tensors of one shape: the layers of each part, else the whole network."""
+    return [one.layers for one in network.modules() if isinstance(one, InParts)] or [network]
 
 
 def _by_winograd(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, nn.Conv2d) and suits(child):
+        # That class itself: one below it may pad or scale weights in a way of its own.
+        if type(child) is nn.Conv2d and suits(child):
             setattr(module, name, Winograd(child))
         else:
             _by_winograd(child)

@@ -1,16 +1,16 @@
 """A backbone tried without numbers: whether its network gives the maps that it describes."""
 
-from pipeline.backbones.contract import Backbone
+from pipeline.backbones import build, describe
 from schemas.config import BackboneConfig
 
 
-def trial(room: Backbone, config: BackboneConfig) -> str | None:
+def trial(config: BackboneConfig) -> str | None:
     """What is wrong with a backbone of these settings, in words; None where its maps have the shapes it describes."""
     import torch
 
-    described = room.describe(config)
+    described = describe(config)
     with torch.device("meta"), torch.inference_mode():  # shapes without numbers
-        network = room.build(config.model_copy(update={"weights": "random:0"}))
+        network = build(config.model_copy(update={"weights": "random:0"}))
         found = network(torch.empty(2, 3, *described.resize))
     for one in described.maps:
         if one.column not in found:

@@ -1,8 +1,8 @@
 """What VGG-19 with and without batch normalisation share: layers, their columns, and torchvision's network.
 
 `conv<k>` is the output of the last convolution of block k behind its ReLU, `pool<k>` that of the max-pool after it;
-`fc6` and `fc7` are the fully connected layers behind their ReLUs. The whole picture is squeezed into a square, no crop,
-so that the regions cover all of it.
+`fc6` and `fc7` are the fully connected layers behind their ReLUs. The whole picture is squeezed into a square, so that
+the regions cover all of it, unless `backbone.fit` says otherwise.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", table 1, column E.
 """

@@ -12,7 +12,7 @@ from pipeline.backbones.weights import Published, assemble
 from schemas.config import BackboneConfig
 
 if TYPE_CHECKING:
-    from torch import nn
+    from pipeline.backbones.tapped import TappedNetwork
 
 PUBLISHED = Published(
     name="torchvision IMAGENET1K_V1",
@@ -30,10 +30,10 @@ def describe(config: BackboneConfig) -> Description:
     Raises:
         UsageError: as `Offer.maps`.
     """
-    return Description(OFFER.maps(config), (config.input_px, config.input_px), IMAGENET, PUBLISHED)
+    return Description(OFFER.maps(config), OFFER.resize(config), IMAGENET, PUBLISHED)
 
 
-def build(config: BackboneConfig) -> "nn.Module":
+def build(config: BackboneConfig) -> "TappedNetwork":
     """The network, in evaluation mode, with the weights that the settings name.
 
     Raises:

@@ -27,7 +27,7 @@ def describe(config: BackboneConfig) -> Description:
     Raises:
         UsageError: as `Offer.maps`.
     """
-    return Description(OFFER.maps(config), (config.input_px, config.input_px), IMAGENET, PUBLISHED)
+    return Description(OFFER.maps(config), OFFER.resize(config), IMAGENET, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "nn.Module":

@@ -11,11 +11,11 @@ from pipeline.files.damages import DAMAGES
 from pipeline.images.header import Opened, opened, reason
 from pipeline.images.jpeg import has_all_scans
 from pipeline.images.problem import ImageProblem
+from schemas.fit import Fit
 from schemas.status import ImageStatus
 
 # For the feature spec: whoever changes how pixels come about changes these, and with them every recipe.
 DECODER = "pillow"
-INTERPOLATION = "bilinear"
 ANTIALIAS = True  # Pillow widens its filter by the scale when it shrinks; tensors of torch do so only on request
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -25,6 +25,7 @@ _FILLING = b"\xaa\x55" * 32
 _WHITE = 0xFFFF
 _WHITE_IS_ZERO = 0
 _SCALED_BY_READER = ("PNG", "PPM")  # to 16 bits
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -80,10 +81,11 @@ def has_deep_pixels(data: bytes, max_pixels: int) -> bool:
         return _is_deep(file.image)
 
 
-def resize(image: Image.Image, size_px: tuple[int, int]) -> NDArray[np.uint8]:
-    """The whole picture, its proportions not kept, as [height, width, channel] of that height and width."""
-    height, width = size_px
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+def resize(image: Image.Image, fit: Fit) -> NDArray[np.uint8]:
+    """The whole picture, or the middle of it, as [height, width, channel]."""
+    height, width = fit.size_px
+    # Not the whole picture, cut afterwards: a strip of 1 x 50,000 pixels would need a gigabyte.
+    return np.asarray(image.resize((width, height), _FILTERS[fit.interpolation], fit.box(*image.size)))
 
 
 def _loaded(file: Opened) -> Image.Image:

@@ -8,6 +8,7 @@ does a file that this decoder refuses: statuses are Pillow's.
 from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,12 @@ from pipeline.images.header import opened
 from pipeline.machine.device import first_line, is_out_of_memory
 from schemas.command import Command
 from schemas.errors import PipelineError
+from schemas.fit import Fit, Interpolation
 
+if TYPE_CHECKING:
+    import torch
+
+_WHITE = 255
 _RGB_COMPONENTS = [*b"RGB"]  # libjpeg takes these identifiers for colours, other decoders may not
 
 
@@ -30,9 +36,9 @@ def decoder(device: str | None) -> str:
     )
 
 
-def interpolation(device: str | None) -> str:
-    """Name of what resizes what `decoder` decodes."""
-    return decode.INTERPOLATION if device is None else f"{decode.INTERPOLATION}, torch float32 (upright JPEGs)"
+def interpolation(name: Interpolation, device: str | None) -> str:
+    """What resizes what `decoder` decodes, by this filter."""
+    return name if device is None else f"{name}, torch float32 (upright JPEGs)"
 
 
 def suits_device(data: bytes, orientation: Orientation, rotation: int | None, max_pixels: int) -> bool:
@@ -61,10 +67,11 @@ def _colours_are_usual(image: JpegImagePlugin.JpegImageFile) -> bool:
     return image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
 
 
-def decode_on_device(jpegs: Sequence[bytes], size_px: tuple[int, int], device: str) -> list[NDArray[np.uint8] | None]:
-    """Each JPEG as [height, width, channel] of that height and width; None for one that the decoder refuses.
+def decode_on_device(jpegs: Sequence[bytes], fit: Fit, device: str) -> list[NDArray[np.uint8] | None]:
+    """Each JPEG as [height, width, channel] of the size of `fit`; None for one that the decoder refuses.
 
-    Resized by torch's bilinear filter with antialias in float32, then rounded to the nearest integer, halves to even.
+    Resized by torch's filter with antialias in float32, then rounded to the nearest integer, halves to even. Where the
+    middle is cut out, it begins and ends at whole pixels of the JPEG.
 
     Args:
         device: "cpu", "cuda" or "cuda:N".
@@ -76,16 +83,14 @@ def decode_on_device(jpegs: Sequence[bytes], size_px: tuple[int, int], device: s
 
     require_decoder(device)
     try:
-        return [*_squeezed(jpegs, size_px, device)]
+        return [*_resized(jpegs, fit, device)]
     except torch.AcceleratorError:  # the device is lost, not an image
         raise
     except (RuntimeError, MemoryError) as error:  # of one image, which is not named
         if len(jpegs) > 1:
             middle = len(jpegs) // 2
             return [
-                pixels
-                for half in (jpegs[:middle], jpegs[middle:])
-                for pixels in decode_on_device(half, size_px, device)
+                pixels for half in (jpegs[:middle], jpegs[middle:]) for pixels in decode_on_device(half, fit, device)
             ]
         if is_out_of_memory(error):
             raise PipelineError(
@@ -96,18 +101,25 @@ def decode_on_device(jpegs: Sequence[bytes], size_px: tuple[int, int], device: s
         return [None]
 
 
-def _squeezed(jpegs: Sequence[bytes], size_px: tuple[int, int], device: str) -> NDArray[np.uint8]:
+def _resized(jpegs: Sequence[bytes], fit: Fit, device: str) -> NDArray[np.uint8]:
     import torch
     from torch.nn.functional import interpolate
     from torchvision.io import ImageReadMode, decode_jpeg
 
     encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in jpegs]
     small = [
-        interpolate(image[None].float(), size_px, mode="bilinear", antialias=True).round()
+        interpolate(_seen(image, fit)[None].float(), fit.size_px, mode=fit.interpolation, antialias=True)
+        .round()
+        .clamp(0, _WHITE)  # bicubic swings beyond
         for image in decode_jpeg(encoded, ImageReadMode.RGB, device=device)
     ]
     pixels: NDArray[np.uint8] = torch.cat(small).permute(0, 2, 3, 1).to(torch.uint8).contiguous().cpu().numpy()
     return pixels
+
+
+def _seen(image: "torch.Tensor", fit: Fit) -> "torch.Tensor":
+    left, top, right, bottom = map(round, fit.box(image.shape[2], image.shape[1]))
+    return image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 @cache
@@ -120,7 +132,7 @@ def require_decoder(device: str) -> None:
     buffer = BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG")
     try:
-        _squeezed([buffer.getvalue()], (8, 8), device)
+        _resized([buffer.getvalue()], Fit((8, 8)), device)
     except RuntimeError as error:
         raise PipelineError(
             f"extract.decoder: torchvision decodes no JPEG on {device} here ({first_line(error)})",

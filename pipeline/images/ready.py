@@ -12,6 +12,7 @@ from pipeline.images.local import LocalFile
 from pipeline.images.on_device import decode_on_device, suits_device
 from pipeline.images.problem import ImageProblem
 from pipeline.images.source import ImageSource
+from schemas.fit import Fit
 from schemas.status import ImageStatus
 
 
@@ -52,14 +53,14 @@ class PixelOptions:
     """How bytes become pixels; `decode` and `resize` say what each means.
 
     Attributes:
-        size_px: height and width of the pixels.
+        fit: size of the pixels, and what brings an image to it.
         jpeg_device: where ordinary JPEGs are decoded, as `decode_on_device` does it; None: Pillow decodes all.
         keep_picture: whether the whole image stays beside its pixels; Pillow decodes it, whatever decodes the pixels.
     """
 
     orientation: Orientation
     max_pixels: int
-    size_px: tuple[int, int]
+    fit: Fit
     jpeg_device: str | None = None
     keep_picture: bool = False
 
@@ -94,7 +95,7 @@ def finish(images: Sequence[ReadyImage], options: PixelOptions) -> list[ReadyIma
     if not waiting:
         return list(images)
     assert options.jpeg_device is not None, "they wait for a device"
-    found = iter(decode_on_device(waiting, options.size_px, options.jpeg_device))
+    found = iter(decode_on_device(waiting, options.fit, options.jpeg_device))
     return [image if image.jpeg is None else _finished(image, image.jpeg, next(found), options) for image in images]
 
 
@@ -110,4 +111,4 @@ def _by_pillow(image_id: str, data: bytes, rotation: int | None, options: PixelO
     except ImageProblem as problem:
         return ReadyImage(image_id, problem.status, str(problem), None)
     kept = picture if options.keep_picture else None
-    return ReadyImage(image_id, ImageStatus.OK, None, resize(picture, options.size_px), picture=kept)
+    return ReadyImage(image_id, ImageStatus.OK, None, resize(picture, options.fit), picture=kept)

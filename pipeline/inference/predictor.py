@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.backbones import describe
 from pipeline.backbones.network import network
 from pipeline.images.local import LocalFile
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage
@@ -94,7 +95,7 @@ class Predictor:
         return PixelOptions(
             preprocess.orientation,
             self.config.download.max_pixels,
-            preprocess.resize,
+            describe(self.config.backbone).fit(self.config.backbone),
             self.config.extract.jpeg_device,
             keep_picture=True,
         )

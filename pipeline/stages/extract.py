@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from pipeline.backbones import BACKBONES, describe, weights
+from pipeline.backbones import BACKBONES, describe, settled, weights
 from pipeline.backbones.description import PIXEL_MAX
 from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
 from pipeline.engine.cluster import require_gpu, visible_gpus
@@ -81,35 +81,37 @@ class _Tally:
 
 def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. A weights file counts by its name and its hash, whatever its path."""
-    described = describe(config.backbone)
-    jpeg_device, path = config.extract.jpeg_device, weights.source(config.backbone)
+    backbone = settled(config.backbone)
+    described = describe(backbone)
+    jpeg_device, path = config.extract.jpeg_device, weights.source(backbone)
     hashes = {} if path is None else sources.hashes((path,), "backbone.weights")
-    shaping = recipe("backbone", config.backbone) | recipe("extract", config.extract)
+    shaping = recipe("backbone", backbone) | recipe("extract", config.extract)
     del shaping["extract.decoder"]  # told by what it stands for
     shaping |= {
-        "backbone.weights": weights.label(config.backbone, described.published),
+        "backbone.weights": weights.label(backbone, described.published),
         "backbone.weights_file": hashes.get(path or ""),
         "backbone.layers": [one.column for one in described.maps],
         "images.decoder": decoder(jpeg_device),
-        "images.resize": [interpolation(jpeg_device), "antialias" if ANTIALIAS else "no antialias"],
+        "images.resize": [
+            interpolation(described.interpolation, jpeg_device),
+            "antialias" if ANTIALIAS else "no antialias",
+        ],
     }
-    shaping |= described.recipe(config.backbone.input_px) | BACKBONES.recipe(config.backbone.name)
+    shaping |= described.recipe(backbone) | BACKBONES.recipe(backbone.name)
     return Stage(
         name="extract",
         version=VERSION,
         recipe=shaping,
-        settings=Settings(
-            config.backbone, config.extract, config.store, config.download, config.engine.threads, hashes
-        ),
+        settings=Settings(backbone, config.extract, config.store, config.download, config.engine.threads, hashes),
         run=run,
         upstream={"index": "shard", "download": "shard"},
         reads={"index": "labelled" if config.extract.only_labelled else "places"},
         outputs=outputs(config.store),
         place=place_of(config.extract.device),
-        folder=f"features/{config.backbone.name.replace(':', '-')}-{{fp8}}/{config.store.name}",
+        folder=f"features/{backbone.name.replace(':', '-')}-{{fp8}}/{config.store.name}",
         consumes={"download": "images"},
         prunes=not config.images.keep,
-        page=card_page(config.backbone, config.store.name),
+        page=card_page(backbone, config.store.name),
         estimate=partial(estimate, described.maps, config.store),
         require=partial(_require, config),
     )
@@ -127,7 +129,7 @@ def _require(config: Config, scheduler: str | None) -> None:
     from pipeline.backbones.trial import trial
 
     name = config.backbone.name
-    BACKBONES.tried(name, partial(trial, BACKBONES.load(name), config.backbone))
+    BACKBONES.tried(name, partial(trial, config.backbone))
     if scheduler is None:
         weights.require_installed(config.backbone, describe(config.backbone).published)
         _require_device(config.extract.device)
@@ -165,7 +167,8 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         decoder=decoder(settings.extract.jpeg_device),
         orientation=settings.extract.orientation,
         resize=described.resize,
-        interpolation=interpolation(settings.extract.jpeg_device),
+        cover=described.fit(config).cover_px,
+        interpolation=interpolation(described.interpolation, settings.extract.jpeg_device),
         antialias=ANTIALIAS,
         pixel_scale=None if seen.pixel_scale == PIXEL_MAX else seen.pixel_scale,
         mean=seen.mean,
@@ -228,7 +231,7 @@ def _mapped(task: Task, network: "Network") -> AbstractContextManager[Iterator[M
     """The shard's images with their maps, in order."""
     settings: Settings = task.settings
     config = settings.extract
-    pixels = PixelOptions(config.orientation, settings.download.max_pixels, network.size_px, config.jpeg_device)
+    pixels = PixelOptions(config.orientation, settings.download.max_pixels, network.fit, config.jpeg_device)
     assert task.shard is not None, "images come by shards"
     rows = image_rows(task.inputs, task.shard, only_labelled=config.only_labelled)
     return mapped(rows, network, pixels, config.decode_threads, isolated=task.isolated, deadline=task.deadline)

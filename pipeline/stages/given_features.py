@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.backbones import BACKBONES, describe, weights
+from pipeline.backbones import describe, settled, vgg19, weights
 from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
 from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources, require_unchanged
@@ -120,7 +120,7 @@ def _settings(config: Config, sources: Sources) -> Settings:
         UsageError: the settings name another backbone than that of the files.
     """
     assert isinstance(config.dataset, NusWideDataset), "the one data set that takes features in"
-    if config.backbone.name != _BACKBONE or config.backbone.layers or config.backbone.input_px != 224:
+    if settled(config.backbone) != settled(BackboneConfig(name=_BACKBONE, weights=config.backbone.weights)):
         raise UsageError(
             f"dataset.features: got files of {_REGION} of {_BACKBONE} at 224 px, expected the name = {_BACKBONE} "
             "at that size with its usual layers. Leave section [backbone] out but for weights"
@@ -247,7 +247,7 @@ def _read(file: "h5py.File | None", image_id: str, target: NDArray[np.float32]) 
 @lru_cache(maxsize=1)
 def _tail(config: BackboneConfig) -> "nn.Module":
     """The layers from the region map to the global feature; half a gigabyte, loaded once in a process."""
-    return BACKBONES.load(_BACKBONE).build(config).steps[_GLOBAL]
+    return vgg19.build(config).steps[_GLOBAL]
 
 
 def _global(tail: "nn.Module", regions: NDArray[np.float32], settings: Settings) -> NDArray[Any]:

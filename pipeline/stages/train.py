@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.backbones import describe
+from pipeline.backbones import describe, settled
 from pipeline.engine.fingerprint import changes
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import CHECKPOINT, History, Output, Stage, Task
@@ -181,7 +181,8 @@ def training_toml(config: Config) -> str:
     import tomli_w
 
     sections = {"dataset", "download", "backbone", "extract", "store", "embed", "split", "model", "train"}
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, include=sections))
+    whole = config.model_copy(update={"backbone": settled(config.backbone)})
+    return tomli_w.dumps(whole.model_dump(mode="json", exclude_none=True, include=sections))
 
 
 def _stopped(storage: Storage, path: str) -> str | None:

@@ -78,10 +78,16 @@ def _input(seen: PreprocessSpec | None) -> str:
         return "unknown"
     return (
         f"{seen.decoder} to RGB, orientation {seen.orientation}, resized to {seen.resize[0]} x {seen.resize[1]} "
-        f"({seen.interpolation}, {'with' if seen.antialias else 'without'} antialias, no crop), "
+        f"({seen.interpolation}, {'with' if seen.antialias else 'without'} antialias, {_cut(seen)}), "
         f"{'' if seen.pixel_scale is None else f'pixels divided by {seen.pixel_scale:g}, '}mean {seen.mean}, "
         f"std {seen.std}"
     )
+
+
+def _cut(seen: PreprocessSpec) -> str:
+    if seen.cover is None:
+        return "no crop"
+    return f"the middle of an image that covers {seen.cover[0]} x {seen.cover[1]} with its proportions kept"
 
 
 def _what(spec: FeatureSpec) -> str:

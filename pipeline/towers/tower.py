@@ -18,6 +18,7 @@ from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.storage import sha256_once
 from pipeline.net.hub import HubFile
 from schemas.errors import PipelineError, UsageError
+from schemas.fit import Interpolation
 
 FAMILY = "open_clip"
 RANDOM = "random:"
@@ -119,7 +120,10 @@ class Tower:
             )
         repository, _, file = found["hf_hub"].rpartition("/")
         return Pretrained(
-            HubFile(repository, (file,) if file else _USUAL_FILES), tuple(found["mean"]), tuple(found["std"])
+            HubFile(repository, (file,) if file else _USUAL_FILES),
+            tuple(found["mean"]),
+            tuple(found["std"]),
+            found["interpolation"],
         )
 
     def require_text(self) -> None:
@@ -143,11 +147,13 @@ class Pretrained:
     Attributes:
         file: of the weights.
         mean: of pixels from 0 to 1, per channel, as std.
+        interpolation: by which images were resized.
     """
 
     file: HubFile
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: Interpolation
 
 
 def is_tower(name: str) -> bool:

@@ -58,7 +58,7 @@ def describe(config: BackboneConfig) -> Description:
     Raises:
         UsageError: as `Offer.maps`.
     """
-    return Description(OFFER.maps(config), (config.input_px, config.input_px), _NORMALISATION, PUBLISHED)
+    return Description(OFFER.maps(config), OFFER.resize(config), _NORMALISATION, PUBLISHED)
 
 
 def build(config: BackboneConfig) -> "TappedNetwork":

@@ -5,8 +5,8 @@ tower's last normalisation and its projection, as they make the image's vector o
 each patch. Only open_clip's own vision transformers without attention pooling have them: ResNets and towers that pool
 by attention (SigLIP, CoCa) project no single token, and for trunks of timm open_clip defines none.
 
-The whole picture is squeezed into the square that the tower was built for. open_clip cuts most towers' square out of
-the middle (shorter side, bicubic): features made that way differ from these.
+The whole picture is squeezed into the square that the tower was built for, so that the regions cover all of it.
+open_clip cuts most towers' square out of the middle, as `backbone.fit = "crop"` does here: other features.
 """
 
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ def describe(config: BackboneConfig) -> Description:
     tower, size_px = _tower(config), _size_px(config)
     known = tower.published if tower.weights else None
     if known is None:
-        return Description(_maps(config), size_px, _USUAL, None)
+        return Description(_maps(config), size_px, _USUAL, None, "bicubic", crop_fraction=1.0)
     published = Published(
         name=f"{tower.model} {tower.weights}",
         address=known.file.address(),
@@ -49,7 +49,18 @@ def describe(config: BackboneConfig) -> Description:
         licence=f"as their publisher says: https://huggingface.co/{known.file.repository}",
         hub=known.file,
     )
-    return Description(_maps(config), size_px, Normalisation(known.mean, known.std), published)
+    seen = Normalisation(known.mean, known.std)
+    return Description(_maps(config), size_px, seen, published, known.interpolation, crop_fraction=1.0)
+
+
+def input_px(config: BackboneConfig) -> int:
+    """Height of the input that the tower was built for.
+
+    Raises:
+        PipelineError: open_clip is not installed.
+        UsageError: no such model.
+    """
+    return _built_for(_tower(config))[0]
 
 
 def build(config: BackboneConfig) -> "ImageTower":
@@ -85,14 +96,18 @@ def _size_px(config: BackboneConfig) -> tuple[int, int]:
     Raises:
         UsageError: the settings ask for another.
     """
-    size_px = _pair(_tower(config).config["vision_cfg"].get("image_size", _USUAL_PX))
-    if config.input_px != BackboneConfig().input_px and size_px != (config.input_px, config.input_px):
+    size_px = _built_for(_tower(config))
+    if config.input_px not in (None, size_px[0]):
         raise UsageError(
             f"backbone.input_px = {config.input_px}: {config.name} takes {size_px[0]} x {size_px[1]} alone",
             hint="Use:",
-            run=Command(sets={"backbone.input_px": BackboneConfig().input_px}),
+            run=Command(sets={"backbone.input_px": size_px[0]}),
         )
     return size_px
+
+
+def _built_for(tower: Tower) -> tuple[int, int]:
+    return _pair(tower.config["vision_cfg"].get("image_size", _USUAL_PX))
 
 
 def _grid(config: BackboneConfig) -> tuple[int, int]:

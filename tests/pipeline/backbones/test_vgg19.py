@@ -13,6 +13,7 @@ from pipeline.backbones import vgg19_bn as room_bn
 from pipeline.backbones.network import Network, network
 from pipeline.images.decode import resize
 from schemas.config import BackboneConfig, ExtractConfig
+from schemas.fit import Fit
 
 CONFIG = BackboneConfig(name="vgg19", weights="random:0")
 
@@ -39,7 +40,7 @@ def plain() -> VGG:
 
 
 def test_features_equal_a_plain_float32_forward_pass_of_torchvision(loaded: Network, plain: VGG) -> None:
-    pixels = np.stack([resize(picture, (CONFIG.input_px, CONFIG.input_px)) for picture in pictures()])
+    pixels = np.stack([resize(picture, Fit((224, 224))) for picture in pictures()])
     found = loaded.run(pixels)
     mean, std = (torch.tensor(one)[:, None, None] for one in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 

@@ -15,9 +15,10 @@ from pipeline.images.header import Header
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
+from schemas.fit import Fit
 from schemas.status import ImageStatus
 
-OPTIONS = PixelOptions("exif", 100_000, (16, 16))
+OPTIONS = PixelOptions("exif", 100_000, Fit((16, 16)))
 FAULTS = Path(__file__).resolve().parents[2] / "faults"
 
 

@@ -17,11 +17,12 @@ from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage, begin, finish, ready
 from pipeline.images.source import ImageSource
 from schemas.errors import PipelineError
+from schemas.fit import Fit
 from schemas.status import ImageStatus
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*decoding and encoding:DeprecationWarning")  # torchvision 0.29's
 
-BY_PILLOW = PixelOptions("exif", 2_000_000, (64, 64))
+BY_PILLOW = PixelOptions("exif", 2_000_000, Fit((64, 64)))
 ON_DEVICE = replace(BY_PILLOW, jpeg_device="cpu")
 ORIENTATION = 0x0112
 
@@ -114,6 +115,15 @@ def test_photographs_lie_within_1_of_255_of_pillows_pixels() -> None:
         assert difference.mean() < 0.2
 
 
+def test_the_middle_of_a_photograph_lies_near_pillows() -> None:
+    fit = Fit((64, 64), "bicubic", (73, 73))
+    found, expected = (
+        ready(row(photograph(0)), replace(how, fit=fit)).pixels.astype(int) for how in (ON_DEVICE, BY_PILLOW)
+    )
+
+    assert np.abs(found - expected).mean() < 1.5  # it begins at a whole pixel of the JPEG
+
+
 def test_broken_files_have_pillows_status_and_cost_no_neighbour_its_pixels() -> None:
     rng = random.Random(0)
     plain = [encoded(), encoded("L"), encoded(progressive=True), encoded("CMYK"), encoded(restart_marker_blocks=4)]
@@ -138,7 +148,7 @@ def test_broken_files_have_pillows_status_and_cost_no_neighbour_its_pixels() -> 
 def test_what_the_decoder_refuses_is_named_by_its_place_alone() -> None:
     good = encoded()
 
-    found = decode_on_device([good, b"\xff\xd8no", good, good[:20], good], 8, "cpu")
+    found = decode_on_device([good, b"\xff\xd8no", good, good[:20], good], Fit((8, 8)), "cpu")
 
     assert [pixels is None for pixels in found] == [False, True, False, True, False]
 
@@ -146,7 +156,7 @@ def test_what_the_decoder_refuses_is_named_by_its_place_alone() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it decodes there")
 def test_a_device_where_nothing_is_decoded_is_an_error_and_not_pillows_pixels_in_silence() -> None:
     with pytest.raises(PipelineError, match=r"torchvision decodes no JPEG on cuda here .* extract.decoder=pillow"):
-        decode_on_device([encoded()], 8, "cuda")
+        decode_on_device([encoded()], Fit((8, 8)), "cuda")
 
 
 def test_each_device_has_a_name_of_its_own() -> None:

@@ -10,9 +10,10 @@ from PIL import Image
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
 from schemas.errors import IntegrityError
+from schemas.fit import Fit
 from schemas.status import ImageStatus
 
-OPTIONS = PixelOptions("exif", 100_000, (16, 16))
+OPTIONS = PixelOptions("exif", 100_000, Fit((16, 16)))
 
 
 def jpeg() -> bytes:

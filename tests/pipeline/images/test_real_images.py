@@ -17,6 +17,7 @@ from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
 from pipeline.stages import download
 from schemas.config import DownloadConfig
+from schemas.fit import Fit
 from schemas.status import ImageStatus
 
 LIMIT = 100_000_000
@@ -25,7 +26,10 @@ IMAGES = {".jpg", ".jpeg", ".png"}
 
 def outcome(path: Path) -> str:
     try:
-        return resize(decode(path.read_bytes(), "exif", None, LIMIT), (64, 64)).shape == (64, 64, 3) and ImageStatus.OK
+        return (
+            resize(decode(path.read_bytes(), "exif", None, LIMIT), Fit((64, 64))).shape == (64, 64, 3)
+            and ImageStatus.OK
+        )
     except ImageProblem as problem:
         return problem.status if str(problem) else "no text"
 
@@ -74,7 +78,7 @@ def status_by_pillow(path: Path) -> ImageStatus:
 def test_download_and_extraction_give_an_odd_file_the_status_that_pillow_leads_to(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits, pixels = DownloadConfig(max_pixels=LIMIT), PixelOptions("exif", LIMIT, (64, 64))
+    limits, pixels = DownloadConfig(max_pixels=LIMIT), PixelOptions("exif", LIMIT, Fit((64, 64)))
     found = {}
     for path in sorted((shared / "data/odd").rglob("*")):
         if path.is_file():
@@ -106,7 +110,7 @@ def test_an_odd_file_gives_the_pixels_of_pillows_conversion_of_its_first_frame_o
             assert ours != ImageStatus.OK or path.name == "chunk_no_fctl.png", path
             continue
         assert ours == ImageStatus.OK, path
-        found = resize(decode(path.read_bytes(), "none", None, LIMIT), (64, 64))
+        found = resize(decode(path.read_bytes(), "none", None, LIMIT), Fit((64, 64)))
         assert np.abs(found.astype(int) - expected).max() <= 1, path
 
 
@@ -128,7 +132,7 @@ def test_photographs_equal_pillows_own_conversion(shared: Path) -> None:
 
 def test_one_photograph_in_four_orientations_comes_out_alike(shared: Path) -> None:
     files = sorted((shared / "data/photos/exif_orientation").glob("Landscape_*"))
-    small = [resize(decode(path.read_bytes(), "exif", None, LIMIT), (16, 16)).astype(float) for path in files]
+    small = [resize(decode(path.read_bytes(), "exif", None, LIMIT), Fit((16, 16))).astype(float) for path in files]
 
     assert len(files) == 4
     for other in small[1:]:

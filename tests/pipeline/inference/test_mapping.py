@@ -16,8 +16,9 @@ from pipeline.images.source import ImageSource
 from pipeline.inference.mapping import Mapped, mapped
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import TimeBudgetError
+from schemas.fit import Fit
 
-PIXELS = PixelOptions("exif", 100_000, (32, 32))
+PIXELS = PixelOptions("exif", 100_000, Fit((32, 32)))
 BATCH_IMAGES = 3
 
 

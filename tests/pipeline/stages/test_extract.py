@@ -37,6 +37,7 @@ from pipeline.stores import STORES
 from schemas.config import BackboneConfig, Config, DownloadConfig, EngineConfig, ExtractConfig, StoreConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 from schemas.features import FeatureSpec
+from schemas.fit import Fit
 from schemas.receipts import Receipt
 from schemas.status import FAILURES, ImageStatus
 from schemas.tables import ANNOTATIONS, DOWNLOADS, IMAGES, INDEX
@@ -159,7 +160,7 @@ def run(task: Task) -> Output:
 
 def by_hand(data: bytes, column: str) -> np.ndarray:
     """Maps of one image, alone, straight through torch."""
-    pixels = torch.tensor(resize(decode(data, "exif", None, 100_000), (INPUT_PX, INPUT_PX))).float()
+    pixels = torch.tensor(resize(decode(data, "exif", None, 100_000), Fit((INPUT_PX, INPUT_PX)))).float()
     images = ((pixels / 255 - 0.5) / 0.25).permute(2, 0, 1)[None]
     with torch.inference_mode():
         return tiny.build(settings().backbone)(images)[column][0].numpy()
@@ -489,6 +490,21 @@ def test_the_recipe_names_what_shapes_the_numbers_and_nothing_else(tmp_path: Pat
     assert len({json.dumps(settled) for settled in [recipe(), *others]}) == 6
     assert [settled["backbone.weights_file"] for settled in others] == [*[None] * 4, sha256_file(tmp_path / "w.pth")]
     assert str(tmp_path) not in json.dumps(others[-1])
+
+
+def test_what_a_backbone_takes_by_itself_is_the_same_recipe_as_naming_it() -> None:
+    by_itself, named = (BackboneConfig(name="tiny", weights="random:0", input_px=side) for side in (None, 224))
+
+    assert recipe(backbone=by_itself) == recipe(backbone=named)
+
+
+def test_a_crop_is_another_recipe_and_the_spec_tells_what_is_cut_out() -> None:
+    cropped = BackboneConfig(name="tiny", weights="random:0", input_px=INPUT_PX, fit="crop")
+    cover = (INPUT_PX * 8 // 7,) * 2
+
+    assert recipe(backbone=cropped) == recipe() | {"backbone.fit": "crop", "backbone.cover": [*cover]}
+    assert extract.spec(replace(settings(), backbone=cropped), RECIPE).preprocess.cover == cover
+    assert "cover" not in extract.spec(settings(), RECIPE).preprocess.model_dump()
 
 
 def test_a_time_budget_that_is_used_up_leaves_nothing(tmp_path: Path) -> None:
