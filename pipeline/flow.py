@@ -136,13 +136,7 @@ def status(config: Config, work: Path) -> WorkStatus:
     Raises:
         PipelineError: there is none.
     """
-    storage = _storage(config, work)
-    if not storage.stands():
-        raise PipelineError(
-            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
-            hint="Is --work the right one? Else:",
-            run=Command("run", dataset=config.dataset.name),
-        )
+    storage = _standing(config, work)
     try:
         graph, _ = _graph(config, storage, "report")
         plan_graph(graph)  # marks what is up to date
@@ -153,8 +147,12 @@ def status(config: Config, work: Path) -> WorkStatus:
 
 
 def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Iterator[Failure]:
-    """The images that failed with some of these statuses, row by row."""
-    graph, _ = _graph(config, _storage(config, work), "extract", needs_sources=False)
+    """The images that failed with some of these statuses, row by row.
+
+    Raises:
+        PipelineError: there is no work folder.
+    """
+    graph, _ = _graph(config, _standing(config, work), "extract", needs_sources=False)
     return failures(graph, statuses)
 
 
@@ -220,6 +218,18 @@ def _storage(config: Config, work: Path) -> Storage:
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work wants a folder, and {work} is a file")
     return Storage(str(work.resolve() / config.dataset.name))
+
+
+def _standing(config: Config, work: Path) -> Storage:
+    """The same for what looks at it alone: an absent folder is no empty one."""
+    storage = _storage(config, work)
+    if not storage.stands():
+        raise PipelineError(
+            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
+            hint="Is --work the right one? Else:",
+            run=Command("run", dataset=config.dataset.name),
+        )
+    return storage
 
 
 def _graph(

@@ -176,9 +176,10 @@ def test_train_alone_brings_up_to_date_what_it_needs_and_stops_after_itself(tmp_
 
 def test_status_says_that_there_is_no_work_folder(tmp_path: Path) -> None:
     (tmp_path / "biam-pipe.toml").write_text(SMALL)
-    told = Shell(tmp_path)("status", code=1).stderr
     folder = Path(tmp_path, "work", "demo")
-    assert f"status: there is no folder {folder}, so nothing was run there yet" in told
+    for command in ("status", "status --failed"):  # no failure is another answer
+        told = Shell(tmp_path)(command, code=1).stderr
+        assert f"status: there is no folder {folder}, so nothing was run there yet" in told
 
 
 def test_status_needs_none_of_the_files_that_the_work_was_made_of(tmp_path: Path) -> None:
@@ -397,6 +398,21 @@ def test_streams_that_are_closed_break_nothing(tmp_path: Path) -> None:
         ["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
     )
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("show models --json >/dev/full", 1), ("run --dataset dmo --json 2>/dev/full", 2)]
+)
+def test_a_full_disk_below_what_is_printed_is_one_line_and_an_exit_code(
+    tmp_path: Path, command: str, code: int
+) -> None:
+    command = f'"{sys.executable}" -m cli {command}'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert code == 2 or done.stderr.startswith("biam-pipe: the disk is full: ")
 
 
 @pytest.mark.parametrize(
