@@ -107,6 +107,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     _tell_new_deal(graph)
+    _tell_held(graph)
     require_room(lines)
     with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
@@ -260,6 +261,14 @@ def _tell_new_deal(graph: Graph) -> None:
         return
     if split.previous["settings"] != split.recipe["settings"]:
         _log.warning("split: images are dealt anew (%s)", "; ".join(explain(split.previous, split.recipe)))
+
+
+def _tell_held(graph: Graph) -> None:
+    """Log where a run may be refused hours later, once it is known what it reads."""
+    for node in graph.values():
+        if node.may_be_refused():
+            told = "%s: %s holds a run; one over other data ends there, unless --replace or another train.run is given"
+            _log.warning(told, node.name, node.folder)
 
 
 def _requested(config: Config, storage: Storage, request: Request) -> tuple[Graph, Sources]:

@@ -565,6 +565,19 @@ def test_a_run_stays_where_data_change_and_predictions_are_its_own_until_there_i
         flow.predict(shell.config("train.run=other"), work, request)
 
 
+def test_a_named_run_that_may_be_refused_in_the_end_is_told_of_in_the_beginning(
+    shell: Shell, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    work, more = shell.folder / "work", shell.config(f"train.run={run.name}", "dataset.num_images=100")
+    held = f"in runs/{run.name}, which holds a run: one over other data is refused there without --replace"
+    assert flow.plan(more, work, flow.Request("report"))[5].notes == (held,)
+    with pytest.raises(PipelineError, match="time budget"):
+        flow.run(more, work, flow.Request("report", quiet=True, deadline=flow.deadline("0s")))
+    assert f"train: runs/{run.name} holds a run; one over other data ends there" in caplog.text
+    assert flow.plan(more, work, flow.Request("report", replace=True))[5].notes == (f"in runs/{run.name}",)
+
+
 def test_a_run_with_a_name_is_replaced_only_where_a_user_says_so(shell: Shell) -> None:
     (run,) = (shell.folder / "work/demo/runs").iterdir()
     work, named, request = shell.folder / "work", f"train.run={run.name}", flow.Request("report", quiet=True)
