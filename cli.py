@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -369,8 +370,10 @@ def _tell(found: "Checked | Result | Prediction | Verified", lines: Iterable[str
 def _fail(error: PipelineError, as_json: bool) -> None:
     told = _problem_json(error)
     if as_json:
-        _print_json(told)
-    print(printable(f"biam-pipe: {told['error']}", "\n"), file=sys.stderr)  # noqa: T201
+        with suppress(OSError):  # such as of a full disk, which is then what is told on stderr
+            _print_json(told)
+    with suppress(OSError):  # whoever cannot be told still gets the exit code
+        print(printable(f"biam-pipe: {told['error']}", "\n"), file=sys.stderr)  # noqa: T201
     raise SystemExit(error.exit_code)
 
 

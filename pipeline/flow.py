@@ -107,6 +107,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         return outcome(config, storage, graph, {})
     _refuse_infeasible(graph, lines, request.scheduler)
     _tell_new_deal(graph)
+    _tell_held(graph)
     require_room(lines)
     with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
@@ -136,13 +137,7 @@ def status(config: Config, work: Path) -> WorkStatus:
     Raises:
         PipelineError: there is none.
     """
-    storage = _storage(config, work)
-    if not storage.stands():
-        raise PipelineError(
-            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
-            hint="Is --work the right one? Else:",
-            run=Command("run", dataset=config.dataset.name),
-        )
+    storage = _standing(config, work)
     try:
         graph, _ = _graph(config, storage, "report")
         plan_graph(graph)  # marks what is up to date
@@ -153,8 +148,12 @@ def status(config: Config, work: Path) -> WorkStatus:
 
 
 def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Iterator[Failure]:
-    """The images that failed with some of these statuses, row by row."""
-    graph, _ = _graph(config, _storage(config, work), "extract", needs_sources=False)
+    """The images that failed with some of these statuses, row by row.
+
+    Raises:
+        PipelineError: there is no work folder.
+    """
+    graph, _ = _graph(config, _standing(config, work), "extract", needs_sources=False)
     return failures(graph, statuses)
 
 
@@ -222,6 +221,18 @@ def _storage(config: Config, work: Path) -> Storage:
     return Storage(str(work.resolve() / config.dataset.name))
 
 
+def _standing(config: Config, work: Path) -> Storage:
+    """The same for what looks at it alone: an absent folder is no empty one."""
+    storage = _storage(config, work)
+    if not storage.stands():
+        raise PipelineError(
+            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
+            hint="Is --work the right one? Else:",
+            run=Command("run", dataset=config.dataset.name),
+        )
+    return storage
+
+
 def _graph(
     config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = (), *, needs_sources: bool = True
 ) -> tuple[Graph, Sources]:
@@ -250,6 +261,14 @@ def _tell_new_deal(graph: Graph) -> None:
         return
     if split.previous["settings"] != split.recipe["settings"]:
         _log.warning("split: images are dealt anew (%s)", "; ".join(explain(split.previous, split.recipe)))
+
+
+def _tell_held(graph: Graph) -> None:
+    """Log where a run may be refused hours later, once it is known what it reads."""
+    for node in graph.values():
+        if node.may_be_refused():
+            told = "%s: %s holds a run; one over other data ends there, unless --replace or another train.run is given"
+            _log.warning(told, node.name, node.folder)
 
 
 def _requested(config: Config, storage: Storage, request: Request) -> tuple[Graph, Sources]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from textwrap import dedent
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Value = TypeVar("Value")
 
@@ -48,9 +49,21 @@ Steers = Annotated[Value, Decides.STEERS]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen; an unknown key is an error, and so is a number that is not finite."""
+    """Base of all sections: frozen; an unknown key is an error, and so is a number that is not finite, or true."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """True and false are no numbers, though Python counts them as 1 and 0."""
+        if isinstance(value, bool) and not _may_be_bool(cls.model_fields[str(field.field_name)].annotation):
+            raise PydanticCustomError("bool", "neither true nor false")
+        return value
+
+
+def _may_be_bool(kind: Any) -> bool:
+    return kind in (bool, Any) or any(map(_may_be_bool, get_args(kind)))
 
 
 def recipe(name: str, section: Section) -> dict[str, Any]:

@@ -176,9 +176,10 @@ def test_train_alone_brings_up_to_date_what_it_needs_and_stops_after_itself(tmp_
 
 def test_status_says_that_there_is_no_work_folder(tmp_path: Path) -> None:
     (tmp_path / "biam-pipe.toml").write_text(SMALL)
-    told = Shell(tmp_path)("status", code=1).stderr
     folder = Path(tmp_path, "work", "demo")
-    assert f"status: there is no folder {folder}, so nothing was run there yet" in told
+    for command in ("status", "status --failed"):  # no failure is another answer
+        told = Shell(tmp_path)(command, code=1).stderr
+        assert f"status: there is no folder {folder}, so nothing was run there yet" in told
 
 
 def test_status_needs_none_of_the_files_that_the_work_was_made_of(tmp_path: Path) -> None:
@@ -400,6 +401,21 @@ def test_streams_that_are_closed_break_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "code"), [("show models --json >/dev/full", 1), ("run --dataset dmo --json 2>/dev/full", 2)]
+)
+def test_a_full_disk_below_what_is_printed_is_one_line_and_an_exit_code(
+    tmp_path: Path, command: str, code: int
+) -> None:
+    command = f'"{sys.executable}" -m cli {command}'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert code == 2 or done.stderr.startswith("biam-pipe: the disk is full: ")
+
+
+@pytest.mark.parametrize(
     ("command", "code", "told"),
     [
         ("run --work s3://bucket/x", 2, "--work wants a folder of this machine, got s3://bucket/x. Mount it, or copy"),
@@ -547,6 +563,19 @@ def test_a_run_stays_where_data_change_and_predictions_are_its_own_until_there_i
     assert flow.predict(more, work, request).model == str(run / "model.safetensors")
     with pytest.raises(PipelineError, match=rf"of other settings there are: {run.name}\)"):
         flow.predict(shell.config("train.run=other"), work, request)
+
+
+def test_a_named_run_that_may_be_refused_in_the_end_is_told_of_in_the_beginning(
+    shell: Shell, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    work, more = shell.folder / "work", shell.config(f"train.run={run.name}", "dataset.num_images=100")
+    held = f"in runs/{run.name}, which holds a run: one over other data is refused there without --replace"
+    assert flow.plan(more, work, flow.Request("report"))[5].notes == (held,)
+    with pytest.raises(PipelineError, match="time budget"):
+        flow.run(more, work, flow.Request("report", quiet=True, deadline=flow.deadline("0s")))
+    assert f"train: runs/{run.name} holds a run; one over other data ends there" in caplog.text
+    assert flow.plan(more, work, flow.Request("report", replace=True))[5].notes == (f"in runs/{run.name}",)
 
 
 def test_a_run_with_a_name_is_replaced_only_where_a_user_says_so(shell: Shell) -> None:

@@ -32,7 +32,7 @@ def failed_statuses(text: str | None, every: frozenset[ImageStatus] = RETRIED) -
     known = {str(status): status for status in ImageStatus if status in FAILURES}
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in known]:
-        raise unknown_name("status to retry", unknown[0], known)
+        raise unknown_name("status of a failure", unknown[0], known)
     return frozenset(known[name] for name in names)
 
 

@@ -143,6 +143,11 @@ class Node:
             storage, left = self.ledger.storage, {self.name: self.files(self.kept.values())}
             raise self.stage.history.refusal(Inputs(storage, self.name, left))
 
+    def may_be_refused(self) -> bool:
+        """Whether other work may lie in the place of this stage's own; what stages before it leave will tell."""
+        unknown = self.stage.history is not None and self.placed and not self.replaces and self.fingerprint is None
+        return unknown and self.holder() is not None
+
     def make_way(self) -> None:
         """Remove other work from the folder of a stage that is history, where it may go."""
         if self.stage.history is not None and self.replaces and self._in_the_way():

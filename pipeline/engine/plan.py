@@ -170,4 +170,5 @@ def _place_notes(node: Node, to_run: int | None) -> list[str]:
         return []
     if not node.placed:
         return ["its folder gets its name once all that it reads is up to date"]
-    return [f"in {node.folder}"]
+    held = ", which holds a run: one over other data is refused there without --replace"
+    return [f"in {node.folder}{held if node.may_be_refused() else ''}"]

@@ -16,6 +16,7 @@ DAMAGES = (
     OSError,
     RuntimeError,
     SyntaxError,
+    SystemError,
     TypeError,
     ValueError,
     struct.error,

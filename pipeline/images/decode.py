@@ -113,7 +113,7 @@ def _without_end(data: bytes) -> Image.Image | None:
         return None
     ended = []
     for filling in (b"", _FILLING):
-        image = Image.open(BytesIO(data.removesuffix(b"\xff") + filling + JPEG_END), formats=("JPEG",))
+        image = Image.open(BytesIO(data.rstrip(b"\xff") + filling + JPEG_END), formats=("JPEG",))
         _load(image)
         ended.append(image)
     return ended[0] if ended[0].tobytes() == ended[1].tobytes() else None

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from threading import Lock
 
@@ -95,7 +96,8 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Opened]:
         exif, xmp = (beside or _beside(image, key) for beside, key in ((without.exif, "exif"), (without.xmp, "xmp")))
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             exif = data  # its first directory is that of EXIF
-            image.load_end = _nothing  # type: ignore[method-assign]  # it would turn the picture, and reads other tags
+            # Pillow would turn the picture then, and read other tags.
+            image.load_end = partial(_as_stored, image)  # type: ignore[method-assign]
         yield Opened(image, without.data, orientation(exif, xmp), without.several_pictures)
 
 
@@ -105,8 +107,9 @@ def _beside(image: Image.Image, key: str) -> bytes:
     return found if isinstance(found, bytes) else b""
 
 
-def _nothing() -> None:
-    """In place of what Pillow does after the pixels."""
+def _as_stored(image: Image.Image) -> None:
+    """In place of what Pillow does after the pixels: until they are turned, their size is that of the file."""
+    image._size = image.im.size
 
 
 def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:

@@ -12,18 +12,39 @@ from typing import Literal
 from pipeline.images.jpeg import END, SCAN, SEVERAL_PICTURES, segments
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-# Beside pixels: application segments but for JFIF (APP0) and Adobe's colour transform (APP14), and comments.
-_BESIDE = frozenset({*range(0xE1, 0xF0), 0xFE}) - {0xEE}
+_BESIDE = frozenset({*range(0xE0, 0xF0), 0xFE})  # application segments and comments
+# But those by which libjpeg tells colours, JFIF (APP0) and Adobe (APP14): how they begin, and the bytes that it wants.
+# Shorter ones are nothing to it, and an error to Pillow.
+_COLOURS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}
 _APP1 = 0xE1
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_PIXELS = frozenset({b"tRNS"})  # of the chunks that a reader may skip, the one that `convert` looks at
 _XMP_KEYWORD, _RAW_KEYWORDS = b"XML:com.adobe.xmp", (b"Raw profile type exif", b"Raw profile type APP1")
 _MOST_TEXT_BYTES = 1 << 20  # of compressed text that is looked through for an orientation
 
 _ORIENTATION = 0x0112
 _NUMBERS = {1: 1, 3: 2, 4: 4, 9: 4}  # EXIF types that are whole numbers: bytes of each
+_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
 _UPRIGHT = 1
 _IN_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([0-9])")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a TIFF structure is laid out, in bytes.
+
+    Attributes:
+        pointer: where it says where its first directory is.
+        count_bytes: of the number of entries.
+        value: where in an entry its value is.
+    """
+
+    pointer: slice
+    count_bytes: int
+    entry_bytes: int
+    value: int
+
+
+_FORMS = {42: _Form(slice(4, 8), 2, 12, 8), 43: _Form(slice(8, 16), 8, 20, 12)}  # TIFF and EXIF; BigTIFF
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ def _bare_jpeg(data: bytes) -> Bare:
     for marker, start, end in segments(data):
         if marker in (SCAN, END):
             return Bare(b"".join([*kept, data[start:]]), exif, xmp, several)
-        if marker not in _BESIDE:
+        if marker not in _BESIDE or _tells_colours(data, marker, start, end):
             kept.append(data[start:end])
         elif marker == _APP1:
             block = data[start + 4 : end]
@@ -78,6 +99,11 @@ def _bare_jpeg(data: bytes) -> Bare:
     return Bare(data)
 
 
+def _tells_colours(data: bytes, marker: int, start: int, end: int) -> bool:
+    begin, least_bytes = _COLOURS.get(marker, (b"", 0))
+    return bool(begin) and data.startswith(begin, start + 4) and end - start - 4 >= least_bytes
+
+
 def _bare_png(data: bytes) -> Bare:
     kept, exif, xmp = [_PNG], b"", b""
     position = len(_PNG)
@@ -86,7 +112,7 @@ def _bare_png(data: bytes) -> Bare:
         kind, content = data[position + 4 : position + 8], data[position + 8 : end - 4]
         if end > len(data):
             break
-        if kind[:1].isupper() or kind in _PIXELS:
+        if kind[:1].isupper():  # the others a reader may skip; transparency too, which changes no colour
             kept.append(data[position:end])
         elif kind == b"eXIf":
             exif = content
@@ -127,16 +153,19 @@ def _raw_profile(text: bytes) -> bytes:
 
 def _of_exif(block: bytes) -> int | None:
     """The orientation in the first directory of a TIFF structure; None where it is not there or cannot be read."""
-    orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
-    order = orders.get(block[:4])
-    if order is None:
+    order = _ORDERS.get(block[:2])
+    form = None if order is None else _FORMS.get(int.from_bytes(block[2:4], order))
+    if order is None or form is None:
         return None
-    start = int.from_bytes(block[4:8], order)
-    for number in range(int.from_bytes(block[start : start + 2], order)):
-        entry = block[start + 2 + 12 * number : start + 14 + 12 * number]
-        if len(entry) < 12:
+    start = int.from_bytes(block[form.pointer], order)
+    entries = start + form.count_bytes
+    for number in range(int.from_bytes(block[start:entries], order)):
+        at = entries + form.entry_bytes * number
+        entry = block[at : at + form.entry_bytes]
+        if len(entry) < form.entry_bytes:
             return None
-        tag, kind = (int.from_bytes(entry[at : at + 2], order) for at in (0, 2))
+        tag, kind = (int.from_bytes(entry[first : first + 2], order) for first in (0, 2))
         if tag == _ORIENTATION:
-            return int.from_bytes(entry[8 : 8 + _NUMBERS[kind]], order) if kind in _NUMBERS else None
+            value = entry[form.value :]
+            return int.from_bytes(value[: _NUMBERS[kind]], order) if kind in _NUMBERS else None
     return None

@@ -63,7 +63,7 @@ def _configuration(
 ) -> Config:
     written, typed = _file_layer(file), _merged(_environment_layer(environment), _set_layer(sets))
     user = _merged(written, typed)
-    name = dataset or user.get("dataset", {}).get("name") or _only_dataset(work)
+    name = _text("dataset.name", dataset or user.get("dataset", {}).get("name") or _only_dataset(work))
     model, preset = _chosen_model(name, user.get("model", {}))
     below, shape = _below_user(name, model, preset), config_class(name, model)
     if file is not None:
@@ -93,8 +93,16 @@ def config_class(dataset: str, model: str) -> type[Config]:
 def _chosen_model(dataset: str, user: Layer) -> tuple[str, str]:
     """Name and preset; a preset that is no text is refused later, with the others."""
     chosen = {"name": ModelSection().name} | dag(dataset).SETTINGS.get("model", {}) | user
-    default = config_class(dataset, chosen["name"]).model_fields["model"].default
-    return chosen["name"], chosen.get("preset", default.preset)
+    name = _text("model.name", chosen["name"])
+    default, preset = config_class(dataset, name).model_fields["model"].default, chosen.get("preset")
+    return name, preset if isinstance(preset, str) else default.preset
+
+
+def _text(key: str, value: Any) -> str:
+    """A name by which settings are looked up, before the others can be checked."""
+    if not isinstance(value, str):
+        raise UsageError(f"setting {key}:", got=repr(value), expected="a text")
+    return value
 
 
 def _refuse_in_vain(config: Config, user: Layer, without: Config) -> None:

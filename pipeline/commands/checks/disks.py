@@ -66,6 +66,8 @@ def free_bytes(folder: Path) -> int:
 def _folder(name: str, folder: Path, remedy: str) -> Finding:
     parent = _standing(folder)
     with refusals_named(folder, "write in"):
+        if not parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         probe = Path(tempfile.mkdtemp(TEMPORARY_SUFFIX, ".biam-pipe-check-", parent))
@@ -85,5 +87,5 @@ def _folder(name: str, folder: Path, remedy: str) -> Finding:
 
 
 def _standing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    """The folder, or the nearest above it that is there; or a file in the place of one."""
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))

@@ -31,6 +31,7 @@ from pipeline.datasets.folder.scan import (
     is_image_name,
     key_of,
     regular_file,
+    require_apart,
     require_distinct,
 )
 from pipeline.datasets.folder.settings import FolderDataset
@@ -197,6 +198,7 @@ def _row(image: _Image) -> dict[str, object]:
 def _collect(config: FolderDataset, left_out: Counter[str]) -> _Collection:
     own = {key for text in sources(config) if (key := key_of(Path(text))) is not None}
     folders = [Folder.parse(text) for text in config.folders]
+    require_apart(folders)
     files = [file for folder in folders for file in folder.files(own, left_out)]
     require_distinct(files)
     csv = _csv(config)
@@ -245,6 +247,8 @@ def _remarks(
     texts = list(remarks.of_files(config.folders, found.other))
     if found.csv is not None:
         texts += remarks.of_labels(found.csv, found.annotations)
+        said = [image.said for image in found.images if image.said is not None]
+        texts += remarks.of_use(found.csv.path, said, unseen if config.task == "zero-shot" else ())
         texts += remarks.of_names(found.csv.path, [name for name in names if name not in unseen])
     if config.unseen is not None:
         path = _file("unseen", config.unseen)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from pipeline.datasets.folder.annotations import EXAMPLES, Annotations, told
+from pipeline.datasets.folder.annotations import EXAMPLES, Annotation, Annotations, told
 from pipeline.datasets.folder.label_file import LabelFile
 from schemas.command import AGAIN
 from schemas.errors import PipelineError
@@ -73,6 +73,22 @@ def of_unseen(path: Path, unseen: Iterable[str], borne: Collection[str]) -> Iter
     """
     if bare := [name for name in unseen if name not in borne]:
         yield f"{path}: {len(bare)} unseen {'label' if len(bare) == 1 else 'labels'} on no image: {_quoted(bare)}"
+
+
+def of_use(path: Path, said: Sequence[Annotation], unseen: Collection[str]) -> Iterator[str]:
+    """What is said of a CSV that leaves nothing to train on, or to test on, whatever becomes of the images.
+
+    Args:
+        path: of the CSV.
+        said: what it says of each image in use.
+        unseen: labels that training does not see.
+    """
+    if not any(image.labels for image in said):
+        return
+    if not any(image.split in (None, "train") and not image.labels.issubset(unseen) for image in said):
+        yield f"{path}: nothing to train on: no image with a seen label may be in train"
+    if not any(image.split in (None, "test") for image in said):
+        yield f"{path}: nothing to test on: no image may be in test"
 
 
 def require_apart(seen: Mapping[str, int], unseen: Mapping[str, int], csv: Path, held_out: Path) -> None:

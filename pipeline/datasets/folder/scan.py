@@ -100,6 +100,22 @@ def is_image_name(name: str) -> bool:
     return name[name.rfind(".") :].lower() in _IMAGE_SUFFIXES
 
 
+def require_apart(folders: Sequence[Folder]) -> None:
+    """No folder is or lies in another one.
+
+    Raises:
+        UsageError: one does; the text names both.
+    """
+    for number, folder in enumerate(folders):
+        for other in (*folders[:number], *folders[number + 1 :]):
+            if folder.path.is_relative_to(other.path):
+                raise UsageError(
+                    f"dataset.folders: {folder.path} lies in {other.path}: each of its files would be two images;",
+                    expected="folders apart, each once",
+                    hint="Leave one out",
+                )
+
+
 def require_distinct(files: Sequence[LocalFile]) -> None:
     """No two files have the same id.
 

@@ -154,6 +154,9 @@ def test_a_work_folder_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
     assert held.outcome is Verdict.WARNING
     with pytest.raises(PipelineError, match="cannot write in /proc/biam"):
         list(disks.work_folder(Storage("/proc/biam/demo")))
+    (tmp_path / "file").touch()
+    with pytest.raises(PipelineError, match=r"a part of the path is no folder: cannot write in .*file/demo"):
+        list(disks.work_folder(Storage(str(tmp_path / "file/demo"))))
 
 
 def test_without_a_home_folder_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

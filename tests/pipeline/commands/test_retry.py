@@ -126,9 +126,9 @@ def test_another_list_of_addresses_is_planned_and_its_images_are_fetched(folder:
 def test_a_status_to_retry_is_a_failure_with_a_known_name() -> None:
     assert failed_statuses(None) == frozenset()
     assert ImageStatus.NOT_FOUND not in failed_statuses("all")
-    with pytest.raises(UsageError, match=r"unknown status to retry 'timeuot'\. Did you mean 'timeout'"):
+    with pytest.raises(UsageError, match=r"unknown status of a failure 'timeuot'\. Did you mean 'timeout'"):
         failed_statuses("timeuot")
-    with pytest.raises(UsageError, match="unknown status to retry 'ok'"):
+    with pytest.raises(UsageError, match="unknown status of a failure 'ok'"):
         failed_statuses("ok")
 
 

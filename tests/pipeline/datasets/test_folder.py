@@ -151,9 +151,17 @@ def test_a_relative_folder_is_seen_from_here(images: Path, monkeypatch: pytest.M
     assert rows(folders=("images",))[0]["locations"][0]["address"] == str(images / "a.jpg")
 
 
-def test_equal_names_in_two_folders_suggest_a_prefix(images: Path) -> None:
+def test_equal_names_in_two_folders_suggest_a_prefix(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/a.jpg").touch()
     with pytest.raises(PipelineError, match=r"image id 'a.jpg'.*\n?.*Give one folder a prefix"):
-        rows(folders=(str(images), str(images)))
+        rows(folders=(str(images), str(tmp_path / "more")))
+
+
+@pytest.mark.parametrize("second", ["{images}", "again={images}", "{images}/deep", "{images}/.."])
+def test_a_folder_within_another_is_refused(images: Path, second: str) -> None:
+    with pytest.raises(UsageError, match=r"lies in .*: each of its files would be two images; expected folders apart"):
+        rows(folders=(str(images), second.format(images=images)))
 
 
 def test_a_name_that_is_not_utf8_is_named(images: Path) -> None:
@@ -578,6 +586,25 @@ def test_a_csv_without_lines_or_without_labels_is_told(
     assert told(caplog, folders=(str(images),), labels=labels) == [f"{labels} names no label in any of its 2 lines"]
     named(tmp_path, "a.jpg,cat", "b.jpg,dog")
     assert told(caplog, folders=(str(images),), labels=labels) == []
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        (("test", "test"), ["nothing to train on: no image with a seen label may be in train"]),
+        (("validation", "train"), ["nothing to test on: no image may be in test"]),
+        (("test", ""), []),
+        (("", "test"), ["nothing to train on: no image with a seen label may be in train"]),
+    ],
+)
+def test_a_csv_that_leaves_nothing_to_train_or_to_test_on_is_told(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, splits: tuple[str, str], said: list[str]
+) -> None:
+    (images / "deep/notes.txt").unlink()
+    lines = [f"b.jpg,tree;sky,{splits[0]}", f"a.jpg,tree;food,{splits[1]}"]
+    labels = named(tmp_path, *lines, header="image,labels,split")
+    unseen = written(tmp_path / "u.txt", "sky\ntree\n" + ("food\n" if splits == ("", "test") else ""))
+    assert told(caplog, folders=(str(images),), labels=labels, unseen=unseen) == [f"{labels}: {text}" for text in said]
 
 
 def test_the_listing_counts_images_against_the_csv(images: Path, tmp_path: Path) -> None:

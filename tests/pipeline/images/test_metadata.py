@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.images.decode import decode
 from pipeline.images.header import inspect
@@ -93,6 +93,21 @@ def test_a_tiff_is_turned_by_its_own_directory_whatever_else_stands_there() -> N
     assert decoded(data).shape == (48, 32, 3)
 
 
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize("big", [False, True], ids=["TIFF", "BigTIFF"])
+def test_a_tiff_is_turned_once_whatever_its_pixels(tag: int, big: bool) -> None:
+    """Pillow gives such a file the size of the turned picture from the start."""
+    grey = np.arange(48 * 32, dtype=np.uint16).reshape(32, 48) * 40
+    for image in (Image.fromarray(grey), Image.fromarray((grey >> 8).astype(np.uint8)), picture()):
+        plain, turned = BytesIO(), BytesIO()
+        image.save(plain, "TIFF", big_tiff=big)
+        image.save(turned, "TIFF", big_tiff=big, tiffinfo={ORIENTATION: tag})
+        upright = Image.fromarray(decoded(plain.getvalue()))
+        upright.getexif()[ORIENTATION] = tag
+
+        assert np.array_equal(decoded(turned.getvalue()), np.asarray(ImageOps.exif_transpose(upright)))
+
+
 @pytest.mark.parametrize(
     "exif",
     [b"", b"MM\0*", b"no such thing", block(turned())[:-6], block((ORIENTATION, SHORT, b"\0\x63\0\0")),
@@ -131,11 +146,21 @@ def test_other_places_of_the_orientation_count_too(data: bytes) -> None:
         (b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(bytes(50_000_000))),
         (b"zTXt", b"Comment\0\0 not compressed at all"),
         (b"eXIf", b"\0" * 70_000),
+        (b"tRNS", b""),
     ],
-    ids=["text", "profile", "XMP", "broken text", "EXIF"],
+    ids=["text", "profile", "XMP", "broken text", "EXIF", "transparency"],
 )
 def test_text_and_profiles_that_a_reader_would_refuse_are_skipped(chunk: tuple[bytes, bytes]) -> None:
     assert np.array_equal(decoded(png(chunk)), decoded(png()))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "segment", [b"\xff\xe0\0\x06JFIF", b"\xff\xe0\0\x02", b"\xff\xee\0\x07Adobe", b"\xff\xee\0\x02"]
+)
+def test_a_segment_of_colours_that_is_cut_short_is_skipped(segment: bytes, mode: str) -> None:
+    whole = jpeg(image=picture().convert(mode))
+    assert np.array_equal(decoded(whole[:2] + segment + whole[2:]), decoded(whole))
 
 
 def test_only_what_stands_beside_the_pixels_is_left_out() -> None:

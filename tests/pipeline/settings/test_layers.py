@@ -86,6 +86,10 @@ def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
             "extract.decoder=torchvision",
             r"settings extract.decoder and extract.device: .*'auto', expected cpu, .* Use: --set extract.device=cuda",
         ),
+        ("dataset.num_images=true", r"setting dataset.num_images: got True, expected a whole number"),
+        ("train.lr=true", r"setting train.lr: got True, expected a finite number"),
+        ("model.name=[]", r"setting model.name: got \[\], expected a text$"),
+        ("model.preset={}", r"setting model.preset: got {}, expected "),
         ("train.lr", r"--set wants section.key=value, got 'train.lr'. Example: --set train.lr=0.0002"),
     ],
 )
@@ -152,6 +156,8 @@ def test_ks_in_any_order_are_the_same_question(tmp_path: Path) -> None:
 def test_an_unknown_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown data set 'dmo'. Did you mean 'demo'\? Known: demo, folder"):
         load(tmp_path, dataset="dmo")
+    with pytest.raises(UsageError, match=r"setting dataset.name: got \['demo'\], expected a text"):
+        load(tmp_path, dataset=None, toml="[dataset]\nname = ['demo']")
 
 
 def test_without_a_name_the_only_data_set_in_the_work_folder_is_taken(tmp_path: Path) -> None:
