@@ -116,20 +116,12 @@ def _body(run: RunCard) -> Iterator[str]:
     yield from ("", "## Figures")
     for section in run.sections.values():
         yield from ("", f"{section.title}: {section.note}; {section.labels} labels.", "", *_figures(section))
-    yield from (
-        "",
-        "Chance: random scores. Constant: one ranking for all images. Permuted: each label with the scores of another.",
-    )
+    yield from ("", _CONTROLS)
     yield from ("", "## Choices", "", "| setting | value | from |", "|---|---|---|")
     yield from (f"| {choice.key} | {choice.value} | {choice.source} |" for choice in run.choices)
     yield from ("", "## Made of", "", *_made_of(run))
     yield from ("", "## Limits", "", *_limits(run))
-    yield from (
-        "",
-        "## Licence",
-        "",
-        "That of images, backbone and word vectors holds for what is made of them; see the card of the features.",
-    )
+    yield from ("", "## Licence", "", _LICENCE)
 
 
 def _figures(section: Section) -> Iterator[str]:
