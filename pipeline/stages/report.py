@@ -95,7 +95,7 @@ def _choices(config: Config) -> tuple[Choice, ...]:
     for name, section in (("model", config.model), ("train", config.train)):
         defaults = type(section)().model_dump(mode="json")
         for key, value in recipe(name, section).items():
-            if key in unread:
+            if key in unread or key == "train.weights":  # the card names their file without its folder
                 continue
             own = key.partition(".")[2]
             of_preset = given.get(name, {}).get(own, defaults[own])
@@ -135,6 +135,7 @@ def _card(task: Task, page: Page) -> RunCard:
         features=metrics["features"],
         vectors=settings.vectors,
         vectors_sha256=inputs.receipt("embed").facts.get("vectors_sha256"),
+        training=page.history,
         images={split.name: split.used for split in page.images.splits if split.used is not None},
         warnings=page.warnings,
         choices=settings.choices,
