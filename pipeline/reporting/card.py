@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.reporting.figures import Measure, Section
+from pipeline.reporting.figures import History, Measure, Section
 from schemas.features import FeatureSpec
 
 _CONTROLS = (
@@ -47,6 +47,7 @@ class RunCard:
         features: their folder, below the data set's.
         vectors: of words, as the settings name them.
         vectors_sha256: of their file; None where nobody knows.
+        training: what it wrote down.
         images: that took part, by split.
         warnings: what the figures suffer from.
         choices: settings.
@@ -64,6 +65,7 @@ class RunCard:
     features: str
     vectors: str
     vectors_sha256: str | None
+    training: History
     images: Mapping[str, int]
     warnings: Sequence[str]
     choices: Sequence[Choice]
@@ -118,20 +120,12 @@ def _body(run: RunCard) -> Iterator[str]:
         yield from ("", f"{section.title}: {section.note}; {section.labels} labels.", "", *_figures(section))
         for remark in section.remarks:
             yield from ("", f"{remark}.")
-    yield from (
-        "",
-        "Chance: random scores. Constant: one ranking for all images. Permuted: each label with the scores of another.",
-    )
+    yield from ("", _CONTROLS)
     yield from ("", "## Choices", "", "| setting | value | from |", "|---|---|---|")
     yield from (f"| {choice.key} | {choice.value} | {choice.source} |" for choice in run.choices)
     yield from ("", "## Made of", "", *_made_of(run))
     yield from ("", "## Limits", "", *_limits(run))
-    yield from (
-        "",
-        "## Licence",
-        "",
-        "That of images, backbone and word vectors holds for what is made of them; see the card of the features.",
-    )
+    yield from ("", "## Licence", "", _LICENCE)
 
 
 def _figures(section: Section) -> Iterator[str]:
@@ -158,6 +152,8 @@ def _made_of(run: RunCard) -> Iterator[str]:
     spec = run.spec
     yield f"- Features: `{run.features}`, {spec.backbone} with the weights {spec.weights}, sha256 {spec.weights_sha256}"
     yield f"- Recipe of the features: {spec.recipe}"
+    if run.training.given is not None:
+        yield f"- Weights of the model: {run.training.given}, sha256 {run.training.given_sha256 or 'unknown'}"
     yield f"- Word vectors: {run.vectors}, sha256 {run.vectors_sha256 or 'unknown'}"
     images = ", ".join(f"{number:,} {split}" for split, number in run.images.items())
     yield f"- Images: {images}"
@@ -168,4 +164,7 @@ def _made_of(run: RunCard) -> Iterator[str]:
 def _limits(run: RunCard) -> Iterator[str]:
     yield "- Scores compare within an image. They are no probabilities."
     yield f"- The figures are those of protocol `{run.protocol}`; others give other numbers."
-    yield "- What was chosen while training was chosen on validation images and seen labels."
+    if run.training.given is None:
+        yield "- What was chosen while training was chosen on validation images and seen labels."
+    else:
+        yield "- Nothing was trained here. On which images and labels the weights were trained and chosen is not known."

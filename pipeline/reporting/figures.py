@@ -105,12 +105,14 @@ class History:
         selected: the epoch whose weights were kept, if the history says.
         images: images used, by split.
         given: name of the file that gave the weights, where nothing was trained.
+        given_sha256: hash of that file.
     """
 
     epochs: tuple[Epoch, ...]
     selected: int | None
     images: Mapping[str, int]
     given: str | None = None
+    given_sha256: str | None = None
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -135,8 +137,9 @@ def history(written: Mapping[str, Any]) -> History:
         Epoch(epoch["epoch"], finite(epoch.get("lr")), finite(epoch.get("train_loss")), dict(_finite_values(epoch)))
         for epoch in written["epochs"]
     )
-    given = (written.get("weights") or {}).get("file")
-    return History(epochs, written.get("selected_epoch"), written.get("images") or {}, given)
+    given = written.get("weights") or {}
+    selected, images = written.get("selected_epoch"), written.get("images") or {}
+    return History(epochs, selected, images, given.get("file"), given.get("sha256"))
 
 
 def _finite_values(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -12,7 +12,7 @@ from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.images.rows import address
 from pipeline.models import MODELS
-from pipeline.models.contract import presets
+from pipeline.models.contract import in_vain, presets
 from pipeline.reporting.card import Choice, RunCard, card
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
@@ -30,7 +30,7 @@ from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 5
+VERSION = 6
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
@@ -89,12 +89,14 @@ def _about(model: str) -> tuple[str, ...]:
 
 
 def _choices(config: Config) -> tuple[Choice, ...]:
-    """Settings of model and training that shape a run, with where each value stands."""
-    given = presets(MODELS.load(config.model.name)).get(config.model.preset, {})
-    found = []
+    """Settings of model and training that shape a run, with where each value stands; none that nothing reads."""
+    model = MODELS.load(config.model.name)
+    given, unread, found = presets(model).get(config.model.preset, {}), in_vain(model, config), []
     for name, section in (("model", config.model), ("train", config.train)):
         defaults = type(section)().model_dump(mode="json")
         for key, value in recipe(name, section).items():
+            if key in unread or key == "train.weights":  # the card names their file without its folder
+                continue
             own = key.partition(".")[2]
             of_preset = given.get(name, {}).get(own, defaults[own])
             source = f"preset {config.model.preset}" if own in given.get(name, {}) else "default"
@@ -133,6 +135,7 @@ def _card(task: Task, page: Page) -> RunCard:
         features=metrics["features"],
         vectors=settings.vectors,
         vectors_sha256=inputs.receipt("embed").facts.get("vectors_sha256"),
+        training=page.history,
         images={split.name: split.used for split in page.images.splits if split.used is not None},
         warnings=page.warnings,
         choices=settings.choices,

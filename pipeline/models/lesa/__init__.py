@@ -2,8 +2,10 @@
 
 Ten attentions over the regions of an image give ten pooled features; a label takes the one that suits it best. Sizes,
 loss weights and training of preset `released` are those of the authors' code for NUS-WIDE, and `dags` has what differs
-on Open Images. Differs: images are shuffled, and there is one validation an epoch; the release reads them in file order
-and validates 50 times in 200,000 steps. Preset `demo` is ours, for small sets.
+on Open Images. For the standard task of NUS-WIDE that code has two others, which are to be set:
+`model.distribution_weight=1e-4`, and 100,000 steps in place of 200,000, `train.epochs=20`. Differs: images are
+shuffled, those without a label are left out, and there is one validation an epoch; the release reads all in file order
+and validates 50 times. Preset `demo` is ours, for small sets.
 
 Source: Huynh and Elhamifar, "A Shared Multi-Attention Framework for Multi-Label Zero-Shot Learning", CVPR 2020; its
 released code.

@@ -3,8 +3,8 @@
 Preset `released` follows the authors' code for testing, which reads the vectors of the groups interleaved; `paper`
 reads them transposed and adds the residual of their slides. The loss is not released: that of SDL, with the weight that
 the released options name, is our choice; so is the optimiser. Batch, epochs and rate are those of the release. The
-backbone is frozen here, and was trained with the encoder there. Preset `demo`, and `model.maps = region`, which reads
-one region map where the authors read three, are ours.
+backbone is frozen here, with the statistics of ImageNet, and was trained with the encoder there, with those of CIFAR.
+Preset `demo`, and `model.maps = region`, which reads one region map where the authors read three, are ours.
 
 Source: the (ML)2P-Encoder (CVPR 2023), its slides and released code.
 """

@@ -79,7 +79,7 @@ def sampled_rank_loss(
         codes: +1 present, -1 absent, 0 unknown (never drawn).
         batch_images: size of the whole batch; the parts of several processes add up.
 
-    Source: Weston, Bengio and Usunier, "WSABIE", IJCAI 2011, algorithm 1.
+    After Weston, Bengio and Usunier, "WSABIE", IJCAI 2011.
     """
     num_labels = scores.shape[1]
     total = long(scores).sum() * 0  # a batch without a hinge has a gradient, too: zeros

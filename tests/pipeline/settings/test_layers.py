@@ -259,6 +259,28 @@ def test_a_preset_is_what_was_published_on_that_data_set(
     assert load(tmp_path, f"model.preset={preset}", "train.epochs=7", dataset=dataset).train.epochs == 7
 
 
+@pytest.mark.parametrize(
+    ("model", "preset", "key", "value"),
+    [
+        ("lesa", "released", "train.epochs", 2),  # 343,850 steps of 32 among 5,501,586 images
+        ("ml2p", "released", "model.unknown", "ignore"),
+        ("sdl", "released", "model.unknown", "ignore"),
+        ("cnn_rnn", "ours", "model.steps", 22),  # K = 10 and 20
+        ("cnn_rnn", "demo", "model.steps", 22),
+    ],
+)
+def test_models_have_other_settings_on_open_images(
+    tmp_path: Path, model: str, preset: str, key: str, value: object
+) -> None:
+    section, _, name = key.partition(".")
+    configs = [
+        load(tmp_path, f"model.name={model}", f"model.preset={preset}", "dataset.task=standard", dataset=dataset)
+        for dataset in ("openimages", "nuswide")
+    ]
+    own, other = (getattr(getattr(config, section), name) for config in configs)
+    assert own == value != other
+
+
 PAPER = {
     "model.preset": "paper", "model.channels": 512, "model.top_k": 10,
     "train.betas": [0.5, 0.999], "train.weight_decay": 0.0, "train.loss": "paper",

@@ -296,9 +296,20 @@ def test_the_card_says_what_a_run_is_made_of_and_what_it_is_worth(work: Work) ->
     assert "# biam (released) on demo\n\nA model, tried.\n\nSource: a paper." in page
     assert "**Random weights** (random:0)" in page
     assert "| **mAP** | 33.3 | 11.1 |  | 13.8 |" in page
+    assert "In percent. Chance: random scores." in page
     assert "| train.lr | 0.001 | preset released |" in page
     assert f"- Word vectors: glove.txt, sha256 {'e' * 64}" in page
     assert "- Images: 1 train, 0 validation, 2 test" in page
+    assert "- What was chosen while training was chosen on validation images and seen labels." in page
+
+
+def test_the_card_of_given_weights_names_their_file_and_claims_nothing_of_their_choice(work: Work) -> None:
+    work.change("history.json", epochs=[], selected_epoch=None, weights={"file": "a.pth", "sha256": "a" * 64})
+    work.run()
+    page = (work.root / RUN / "README.md").read_text(encoding="utf-8")
+    assert f"- Weights of the model: a.pth, sha256 {'a' * 64}" in page
+    assert "Nothing was trained here." in page
+    assert "chosen on validation images" not in page
 
 
 def test_the_card_s_choices_say_where_each_value_stands(tmp_path: Path) -> None:
@@ -311,3 +322,20 @@ def test_the_card_s_choices_say_where_each_value_stands(tmp_path: Path) -> None:
     assert found["train.lr"] == ("0.001", "preset released")
     assert found["model.attentions"] == ("10", "default")
     assert any(paragraph.startswith("Source: Huynh and Elhamifar") for paragraph in settings.about)
+
+
+@pytest.mark.parametrize(
+    ("sets", "read", "unread"),
+    [
+        (["model.name=ridge"], {"model.form"}, {"train.epochs", "train.lr", "train.loss"}),
+        (["model.name=wsabie", "dataset.task=standard"], {"train.lr", "train.momentum"}, {"train.betas", "train.loss"}),
+        (["model.preset=paper"], {"train.loss", "train.betas"}, {"model.attention_dropout", "train.full_lr"}),
+        (["train.weights=a.pth"], {"model.channels"}, {"train.seed", "train.lr", "train.weights"}),
+    ],
+)
+def test_the_card_leaves_out_what_nothing_reads(
+    tmp_path: Path, sets: list[str], read: set[str], unread: set[str]
+) -> None:
+    choices = {choice.key for choice in report._choices(configuration("demo", None, {}, sets, tmp_path))}
+    assert read <= choices
+    assert not unread & choices
