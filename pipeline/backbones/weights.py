@@ -13,6 +13,7 @@ from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.storage import sha256_once
 from pipeline.files.weights_file import WeightsFile
 from pipeline.net.fetch import cache_folder, fetch
+from pipeline.net.hub import hub_copy, hub_name
 from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.config import BackboneConfig
@@ -41,6 +42,7 @@ class Published:
         sha256: the hash, or as much of it as the publisher tells; None where it tells nothing: recorded at first use.
         licence: what the publisher says about using them.
         size_bytes: of the file; None where it is not known.
+        terms: what a user should know of the licence before anything is made; None where it lets everybody use them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Published:
     sha256: str | None
     licence: str
     size_bytes: int | None = None
+    terms: str | None = None
 
 
 def source(config: BackboneConfig) -> str | None:
@@ -88,6 +91,13 @@ def licence(config: BackboneConfig, published: Published | None) -> str:
     return "those of the file's author" if source(config) else _require(published, config).licence
 
 
+def terms(config: BackboneConfig, published: Published | None) -> str | None:
+    """What a user should know of the licence of the weights; None where there is nothing to know, or to be known."""
+    if config.weights != DEFAULT or published is None or published.terms is None:
+        return None
+    return f"weights {published.name}: {published.terms}"
+
+
 def outside_file(config: BackboneConfig, published: Published | None) -> OutsideFile | None:
     """The weights' file, for whoever looks before it is fetched; None where weights are random.
 
@@ -97,16 +107,22 @@ def outside_file(config: BackboneConfig, published: Published | None) -> Outside
     if _seed(config) is not None:
         return None
     if (path := source(config)) is not None:
-        return OutsideFile(SETTING, path, begins=() if path.endswith(".safetensors") else _BEGINS)
+        return OutsideFile(SETTING, path, begins=_begins(path))
     known = _require(published, config)
-    return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, _BEGINS)
+    return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, _begins(known.address))
 
 
-def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: Published | None) -> "Module":
+def assemble(
+    create: "Callable[[], Module]",
+    config: BackboneConfig,
+    published: Published | None,
+    load: "Callable[[WeightsFile], Module] | None" = None,
+) -> "Module":
     """A network with these weights, in evaluation mode; where the file allows it, they stay in the file until used.
 
     Args:
         create: makes the network with weights of torch's own random initialisation.
+        load: makes it of a file, where tensors may have other names there; without, they have those of the network.
 
     Raises:
         PipelineError: the file cannot be had, cannot be read, or fits another network.
@@ -119,15 +135,20 @@ def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: 
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return create().eval()
-    path = _local(config, published)
+    file = _file(_local(config, published), config)
+    if load is not None:
+        return load(file).eval()
     with torch.device("meta"):
         network = create()
-    file = _file(path, config)
     found = file.read()
     file.require_fit({key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, found)
     wide = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     network.load_state_dict(wide, assign=True)
     return network.eval()
+
+
+def _begins(name: str) -> tuple[bytes, ...]:
+    return () if name.endswith(".safetensors") else _BEGINS
 
 
 def _seed(config: BackboneConfig) -> int | None:
@@ -168,7 +189,9 @@ def _file(path: Path, config: BackboneConfig) -> WeightsFile:
 
 
 def _kept(published: Published) -> Path:
-    return cache_folder() / published.address.rsplit("/", 1)[-1]
+    """Where the file lies, or will: huggingface_hub may have fetched it for somebody else."""
+    known = hub_copy(published.address)
+    return known or cache_folder() / (hub_name(published.address) or published.address.rsplit("/", 1)[-1])
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ from schemas.errors import UsageError
 INPUT_PX = 64  # smaller than the usual input: VGG-19 takes a fifteenth of the time
 
 
-@pytest.fixture(params=list(BACKBONES))
+@pytest.fixture(params=[name for name in BACKBONES if ":" not in name])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -97,7 +97,7 @@ def test_maps_and_normalisation_need_no_torch() -> None:
         "import sys",
         "from pipeline.backbones import BACKBONES, weights",
         "from schemas.config import BackboneConfig",
-        "for name in BACKBONES:",
+        "for name in (name for name in BACKBONES if ':' not in name):",
         "    config = BackboneConfig(name=name, weights='random:1')",
         "    room = BACKBONES.load(name)",
         "    weights.label(config, room.describe(config).published)",
