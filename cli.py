@@ -74,6 +74,7 @@ ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `re
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
 ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
+SearchOption = Annotated[str | None, typer.Option("--search", metavar="TEXT", help="List names with TEXT in them.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
@@ -301,8 +302,28 @@ def _add_list(name: str) -> None:
     show_app.command(name, help=f"Known {name}.\n\nExample: biam-pipe show {name}")(command)
 
 
-for _room in ("datasets", "backbones", "models", "stores", "protocols"):
+for _room in ("datasets", "models", "stores", "protocols"):
     _add_list(_room)
+
+
+@show_app.command("backbones")
+def show_backbones_command(search: SearchOption = None, as_json: JsonOption = False) -> None:
+    """Known backbones; with --search those whose name has a text in it, with size, maps and licence.
+
+    A name with `:` stands for all models of a library, which --search looks through.
+
+    Example: biam-pipe show backbones
+
+    Example: biam-pipe show backbones --search dino
+    """
+    from pipeline import flow
+
+    if search is None:
+        names = flow.names("backbones")
+        _print_json({"backbones": names}) if as_json else _print(names)
+        return
+    found = flow.search_backbones(search)
+    _print_json(found.as_json()) if as_json else _print(console.backbone_lines(found))
 
 
 @show_app.command("config")

@@ -9,6 +9,7 @@ from typing import Any
 
 from dags import dag
 from pipeline.backbones import BACKBONES
+from pipeline.backbones import search as search_backbones
 from pipeline.commands.check import Checked
 from pipeline.commands.check import check as check_world
 from pipeline.commands.convert import Conversion, Converted, import_settings
@@ -71,6 +72,7 @@ __all__ = [
     "plan",
     "predict",
     "run",
+    "search_backbones",
     "stages",
     "status",
     "verify",

@@ -3,14 +3,17 @@
 What a backbone's module has to have stands in `contract.Backbone`.
 """
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.backbones.contract import Backbone, BackboneOptions
 from pipeline.backbones.description import Description, flaw
 from pipeline.backbones.offer import USUAL_PX
 from pipeline.engine.registry import Registry
 from schemas.config import BackboneConfig
+from schemas.errors import UsageError
+from schemas.features import MapSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,14 +24,15 @@ BACKBONES: Registry[Backbone] = Registry(
         "dino_resnet50": "pipeline.backbones.dino_resnet50",
         "efficientnet_lite0": "pipeline.backbones.efficientnet_lite0",
         "open_clip": "pipeline.backbones.open_clip",
+        "timm": "pipeline.backbones.timm",
         "tiny": "pipeline.backbones.tiny",
         "vgg19": "pipeline.backbones.vgg19",
         "vgg19_bn": "pipeline.backbones.vgg19_bn",
     },
     Backbone,
     "backbones",
-    families={"open_clip": "<model>:<tag>"},
     optional=BackboneOptions,
+    families={"open_clip": "<model>:<tag>", "timm": "<model>[.<tag>]"},
 )
 
 
@@ -63,3 +67,67 @@ def build(config: BackboneConfig) -> "nn.Module":
         PipelineError: its weights cannot be had, or are another network's.
     """
     return BACKBONES.load(config.name).build(settled(config))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A backbone as a list shows it.
+
+    Attributes:
+        resize: height and width of its input, where the settings name none.
+        maps: that it stores then.
+        licence: of its published weights; None where there are none.
+    """
+
+    name: str
+    resize: tuple[int, int]
+    maps: tuple[MapSpec, ...]
+    licence: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Backbones that match.
+
+    Attributes:
+        left_out: how many more do.
+        notes: why a family cannot be searched, or gives nothing.
+    """
+
+    rows: tuple[Listed, ...]
+    left_out: int
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The rows as JSON values."""
+        backbones = [
+            {
+                "name": row.name,
+                "resize": row.resize,
+                "maps": [one.model_dump() for one in row.maps],
+                "licence": row.licence,
+            }
+            for row in self.rows
+        ]
+        return {"backbones": backbones, "left_out": self.left_out, "notes": self.notes}
+
+
+def search(text: str, most: int = 20) -> Listing:
+    """Backbones whose name has a text in it, members of families too; no weights are looked at."""
+    notes, names = [], [name for name in BACKBONES if text in name and ":" not in name]
+    for family in BACKBONES.families:
+        room: Any = BACKBONES.load(f"{family}:{text}")
+        try:
+            names += [f"{family}:{member}" for member in room.members(text)]
+        except UsageError as error:
+            notes.append(str(error))
+    rows = []
+    for name in names[:most]:
+        try:
+            described = describe(BackboneConfig(name=name))
+        except UsageError as error:
+            notes.append(f"{name}: {error}")
+            continue
+        published = described.published
+        rows.append(Listed(name, described.resize, described.maps, published.licence if published else None))
+    return Listing(tuple(rows), max(0, len(names) - most), tuple(notes))

@@ -1,5 +1,6 @@
 """What a backbone's module has to have."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.backbones.description import Description
@@ -31,3 +32,10 @@ class BackboneOptions(Protocol):
 
     def input_px(self, config: Any) -> int:
         """Side of the input where the settings name none; without this it is 224."""
+
+    def members(self, text: str) -> Sequence[str]:
+        """Of a module that stands for many backbones: what stands behind the colon in names with this text in them.
+
+        Raises:
+            UsageError: nobody can tell here.
+        """

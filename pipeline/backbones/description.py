@@ -1,8 +1,9 @@
 """What a backbone says of itself once its settings are known. Needs no torch."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import floor
-from typing import get_args
+from typing import Any, get_args
 
 from pipeline.backbones.weights import Published
 from schemas.config import BackboneConfig
@@ -44,6 +45,7 @@ class Description:
         published: weights that anyone can fetch, or None.
         interpolation: by which images are resized.
         crop_fraction: with `backbone.fit = "crop"`, how much of an image's shorter side is seen.
+        libraries: distributions that the network's code comes from, beside torchvision.
     """
 
     maps: tuple[MapSpec, ...]
@@ -52,6 +54,7 @@ class Description:
     published: Published | None
     interpolation: Interpolation = "bilinear"
     crop_fraction: float = 0.875
+    libraries: tuple[str, ...] = ()
 
     def fit(self, config: BackboneConfig) -> Fit:
         """What brings an image to the network's size."""
@@ -60,9 +63,11 @@ class Description:
         height, width = (floor(side / self.crop_fraction) for side in self.resize)
         return Fit(self.resize, self.interpolation, (height, width))
 
-    def recipe(self, config: BackboneConfig) -> dict[str, float | list[int]]:
-        """What is not as with most backbones: squares of `input_px`, squeezed, and pixels divided by 255."""
-        found: dict[str, float | list[int]] = {}
+    def recipe(self, config: BackboneConfig) -> dict[str, Any]:
+        """What is not as with most backbones: squares of `input_px`, squeezed, pixels divided by 255, code of ours."""
+        found: dict[str, Any] = {}
+        if self.libraries:
+            found["backbone.libraries"] = {name: version(name) for name in self.libraries}
         if self.resize != (config.input_px, config.input_px):
             found["backbone.resize"] = [*self.resize]
         if (cover := self.fit(config).cover_px) is not None:

@@ -45,6 +45,7 @@ class Published:
         size_bytes: of the file; None where it is not known.
         packaged: the file inside a package that pip installs, from which it is read; None where it is fetched.
         hub: the file, where a hub has it at that address.
+        terms: what a user should know of the licence before anything is made; None where it lets everybody use them.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Published:
     size_bytes: int | None = None
     packaged: PackagedFile | None = None
     hub: HubFile | None = None
+    terms: str | None = None
 
 
 def source(config: BackboneConfig) -> str | None:
@@ -94,6 +96,13 @@ def licence(config: BackboneConfig, published: Published | None) -> str:
     return "those of the file's author" if source(config) else _require(published, config).licence
 
 
+def terms(config: BackboneConfig, published: Published | None) -> str | None:
+    """What a user should know of the licence of the weights; None where there is nothing to know, or to be known."""
+    if config.weights != DEFAULT or published is None or published.terms is None:
+        return None
+    return f"weights {published.name}: {published.terms}"
+
+
 def outside_file(config: BackboneConfig, published: Published | None) -> OutsideFile | None:
     """The weights' file, for whoever looks before it is fetched; None where weights are random.
 
@@ -103,12 +112,12 @@ def outside_file(config: BackboneConfig, published: Published | None) -> Outside
     if _seed(config) is not None:
         return None
     if (path := source(config)) is not None:
-        return OutsideFile(SETTING, path, begins=() if path.endswith(".safetensors") else _BEGINS)
+        return OutsideFile(SETTING, path, begins=_begins(path))
     known = _require(published, config)
     if known.packaged is not None:
         path = str(known.packaged.located(_shown(config)))
         return OutsideFile(SETTING, path, sha256=known.sha256, size_bytes=known.size_bytes, begins=_BEGINS)
-    begins = () if _kept(known).suffix == ".safetensors" else _BEGINS
+    begins = _begins(_kept(known).name)
     return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, begins)
 
 
@@ -133,11 +142,17 @@ def require_installed(config: BackboneConfig, published: Published | None) -> No
         published.packaged.located(_shown(config))
 
 
-def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: Published | None) -> "Module":
+def assemble(
+    create: "Callable[[], Module]",
+    config: BackboneConfig,
+    published: Published | None,
+    load: "Callable[[WeightsFile], Module] | None" = None,
+) -> "Module":
     """A network with these weights, in evaluation mode; where the file allows it, they stay in the file until used.
 
     Args:
         create: makes the network with weights of torch's own random initialisation.
+        load: makes it of a file, where tensors may have other names there; without, they have those of the network.
 
     Raises:
         PipelineError: the file cannot be had, cannot be read, or fits another network.
@@ -150,15 +165,20 @@ def assemble(create: "Callable[[], Module]", config: BackboneConfig, published: 
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return create().eval()
-    path = _local(config, published)
+    file = _file(_local(config, published), config)
+    if load is not None:
+        return load(file).eval()
     with torch.device("meta"):
         network = create()
-    file = _file(path, config)
     found = file.read()
     file.require_fit({key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, found)
     wide = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     network.load_state_dict(wide, assign=True)
     return network.eval()
+
+
+def _begins(name: str) -> tuple[bytes, ...]:
+    return () if name.endswith(".safetensors") else _BEGINS
 
 
 def _seed(config: BackboneConfig) -> int | None:
@@ -205,6 +225,7 @@ def _file(path: Path, config: BackboneConfig) -> WeightsFile:
 
 
 def _kept(published: Published) -> Path:
+    """Where the file lies, or will: the hub's client may have fetched it for somebody else."""
     if published.hub is not None:
         return published.hub.here() or published.hub.kept()
     return cache_folder() / published.address.rsplit("/", 1)[-1]

@@ -9,6 +9,7 @@ from schemas.figures import figure_name, ks, remarks
 from schemas.readable import listed, printable, rough_duration_text, size_text
 
 if TYPE_CHECKING:
+    from pipeline.backbones import Listing
     from pipeline.commands.check import Checked
     from pipeline.commands.checks.rehearsal import Rehearsal
     from pipeline.commands.convert import Converted
@@ -222,6 +223,26 @@ def conversion_lines(made: "Converted") -> Iterator[str]:
     yield f"{made.to}: {made.files} files ({made.made} made now), {made.rows} images, {size_text(made.size_bytes)}"
     yield f"in {made.folder}"
     yield f"next: {made.next_step}"
+
+
+def backbone_lines(found: "Listing") -> Iterator[str]:
+    """What a search for backbones came to."""
+    rows = [
+        (
+            row.name,
+            f"{row.resize[0]} px" if row.resize[0] == row.resize[1] else " x ".join(map(str, row.resize)),
+            ", ".join(f"{one.column} ({', '.join(map(str, one.shape))})" for one in row.maps),
+            row.licence or "no weights of that name",
+        )
+        for row in found.rows
+    ]
+    if rows:
+        yield from _table(("backbone", "input", "stores", "licence of the weights"), rows)
+    if found.left_out:
+        yield f"and {found.left_out} more; a longer text finds fewer"
+    yield from found.notes
+    if not rows and not found.notes:
+        yield "no backbone has this text in its name"
 
 
 def failed_lines(rows: Iterable["Failure"]) -> Iterator[str]:

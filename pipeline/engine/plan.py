@@ -157,7 +157,12 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph, facts: Mapping[
         again_rows=sum(receipt.rows for receipt in dropped),
         again_bytes=sum(file.size_bytes for receipt in dropped for file in receipt.files if file.pruned),
         other_versions=tuple(sorted(other)),
-        notes=(*node.notes, *_place_notes(node, to_run), *(receipt.note for receipt in receipts if receipt.note)),
+        notes=(
+            *node.stage.notes,
+            *node.notes,
+            *_place_notes(node, to_run),
+            *(receipt.note for receipt in receipts if receipt.note),
+        ),
         shard_wise=node.stage.shard_wise,
         facts=facts if node.stage.decides_shards else {},
         forecast=None if to_run == 0 else forecast(node, graph, facts),

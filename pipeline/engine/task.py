@@ -177,6 +177,7 @@ class Stage:
         history: of a stage of one task whose work stays where settings or data change; None where it is made anew.
         estimate: of what it leaves, for `plan`; called with the facts of the stage that decides which shards there are.
             None: it is small.
+        notes: what a user should know before it runs, for `plan`.
         require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
             not come to an end on this machine or with these settings.
     """
@@ -199,6 +200,7 @@ class Stage:
     page: Page | None = None
     history: History | None = None
     estimate: Callable[[Mapping[str, Any]], Estimate] | None = None
+    notes: tuple[str, ...] = ()
     require: Callable[[str | None], None] | None = None
 
     @property

@@ -21,10 +21,12 @@ _EXPECTED = "tensors by name, as torch.save(network.state_dict(), PATH) or safet
 _HEAD_BYTES = 16
 _GLOBAL = re.compile(r"GLOBAL (\S+) was not")  # what torch says of a pickle that asks for something else than tensors
 
-# What a checkpoint of self-supervised training keeps its networks under, the best first, and what those wrap theirs in.
-_NETWORKS = ("teacher", "student", "state_dict")
-_WRAPPERS = ("module.", "backbone.")
-_HEADS = ("head.",)  # of the training alone
+# What checkpoints keep their networks under, the best first, and what those wrap theirs in.
+_SELF_SUPERVISED = ("teacher", "student")
+_NETWORKS = (*_SELF_SUPERVISED, "state_dict_ema", "model_ema", "state_dict", "model")
+_PARALLEL = ("_orig_mod.", "module.")
+_WRAPPERS = (*_PARALLEL, "backbone.")
+_HEADS = ("head.",)  # of self-supervised training alone
 
 Shape = Sequence[int | None]
 
@@ -138,13 +140,15 @@ def _kind(path: Path, error: Exception) -> str:
 
 def _unwrapped(found: Any) -> Any:
     """The network's tensors out of a whole checkpoint, by the names that the network itself uses."""
-    name = next((name for name in _NETWORKS if isinstance(found, dict) and isinstance(found.get(name), dict)), None)
-    if name is None:
+    if not isinstance(found, dict):
+        return found
+    name = next((name for name in _NETWORKS if isinstance(found.get(name), dict)), None)
+    if name is None and not all(str(key).startswith(_PARALLEL) for key in found):
         return found
     named = {}
-    for key, value in found[name].items():
+    for key, value in (found if name is None else found[name]).items():
         for wrapper in _WRAPPERS:
-            key = key.removeprefix(wrapper)  # noqa: PLW2901 - one wrapper after the other
-        if not key.startswith(_HEADS):
+            key = str(key).removeprefix(wrapper)  # noqa: PLW2901 - one wrapper after the other
+        if not (name in _SELF_SUPERVISED and key.startswith(_HEADS)):
             named[key] = value
     return named

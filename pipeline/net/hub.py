@@ -84,7 +84,7 @@ def _client_cache() -> Path | None:
     """The folder of the hub's client, by its environment variables, else its usual place."""
     for variable, below in (("HF_HUB_CACHE", ""), ("HF_HOME", "hub"), ("XDG_CACHE_HOME", "huggingface/hub")):
         if chosen := os.environ.get(variable):
-            return Path(chosen) / below
+            return Path(chosen).expanduser() / below
     return None if (folder := home()) is None else folder / ".cache" / "huggingface" / "hub"
 
 

@@ -113,6 +113,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         prunes=not config.images.keep,
         page=card_page(backbone, config.store.name),
         estimate=partial(estimate, described.maps, config.store),
+        notes=tuple(note for note in [weights.terms(backbone, described.published)] if note),
         require=partial(_require, config),
     )
 
@@ -183,7 +184,7 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         precision=settings.extract.precision,
         compiled=settings.extract.compile,
         recipe=recipe,
-        versions={name: version(name) for name in _LIBRARIES},
+        versions={name: version(name) for name in (*_LIBRARIES, *described.libraries)},
     )
 
 

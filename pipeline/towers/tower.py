@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.storage import sha256_once
 from pipeline.net.hub import HubFile
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import UsageError
 from schemas.fit import Interpolation
 
 FAMILY = "open_clip"
@@ -49,13 +49,13 @@ class Tower:
         """The tower of `open_clip:MODEL:WEIGHTS`.
 
         Raises:
-            PipelineError: open_clip is not installed.
+            UsageError: open_clip is not installed.
             UsageError: it has no such model.
         """
         _, _, rest = name.partition(":")
         model, _, weights = rest.partition(":")
-        if model not in _models():
-            near = get_close_matches(model, _models(), n=_NEAR, cutoff=0.0)
+        if model not in models():
+            near = get_close_matches(model, models(), n=_NEAR, cutoff=0.0)
             raise UsageError(
                 f"{setting} = {name!r}: open_clip has no model {model!r}", hint=f"Nearest: {', '.join(near)}"
             )
@@ -188,7 +188,12 @@ def prompts(chosen: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @lru_cache
-def _models() -> tuple[str, ...]:
+def models() -> tuple[str, ...]:
+    """Names of open_clip's architectures.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     return tuple(sorted(path.stem for path in (_folder() / "model_configs").glob("*.json")))
 
 
@@ -196,11 +201,11 @@ def _folder() -> Path:
     """Where open_clip is installed.
 
     Raises:
-        PipelineError: it is not.
+        UsageError: it is not.
     """
     found = find_spec(FAMILY)
     if found is None or not found.submodule_search_locations:
-        raise PipelineError(
+        raise UsageError(
             "open_clip is not installed, which towers come from", hint="Run: pip install 'biam-pipe[open_clip]'"
         )
     return Path(found.submodule_search_locations[0])

@@ -9,13 +9,14 @@ The whole picture is squeezed into the square that the tower was built for, so t
 open_clip cuts most towers' square out of the middle, as `backbone.fit = "crop"` does here: other features.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.backbones import weights
 from pipeline.backbones.description import Description, Normalisation
 from pipeline.backbones.offer import Layer, Offer
 from pipeline.backbones.weights import Published
-from pipeline.towers.tower import FAMILY, RANDOM, Tower
+from pipeline.towers.tower import FAMILY, RANDOM, Tower, models
 from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError
@@ -35,7 +36,7 @@ def describe(config: BackboneConfig) -> Description:
     """What goes in and what comes out.
 
     Raises:
-        PipelineError: open_clip is not installed.
+        UsageError: open_clip is not installed.
         UsageError: no such model or tag, or another input than the tower was built for.
     """
     tower, size_px = _tower(config), _size_px(config)
@@ -57,7 +58,7 @@ def input_px(config: BackboneConfig) -> int:
     """Height of the input that the tower was built for.
 
     Raises:
-        PipelineError: open_clip is not installed.
+        UsageError: open_clip is not installed.
         UsageError: no such model.
     """
     return _built_for(_tower(config))[0]
@@ -75,6 +76,15 @@ def build(config: BackboneConfig) -> "ImageTower":
 
     whole = network(_tower(config).model, weights.chosen(config, describe(config).published))
     return ImageTower(whole.get_submodule("visual"), _grid(config), _offer(config).columns(config))
+
+
+def members(text: str) -> Sequence[str]:
+    """Models whose name has this text in it, without their tags.
+
+    Raises:
+        UsageError: open_clip is not installed.
+    """
+    return [model for model in models() if text.casefold() in model.casefold()]
 
 
 def _tower(config: BackboneConfig) -> Tower:

@@ -81,7 +81,7 @@ assert not {"torch", "open_clip"} & sys.modules.keys()
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.towers import tower
 
-    tower._models.cache_clear()
+    tower.models.cache_clear()
     monkeypatch.setattr(tower, "FAMILY", "open_clip_that_is_not_there")
     with pytest.raises(PipelineError, match=re.escape("Run: pip install 'biam-pipe[open_clip]'")):
         named("ViT-B-32:openai")
