@@ -24,6 +24,7 @@ from pipeline.images.ready import PixelOptions
 from pipeline.images.rows import image_rows
 from pipeline.inference.mapping import Mapped, mapped
 from pipeline.machine.device import require_device
+from pipeline.machine.precision import require_precision, told_slower
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
@@ -133,6 +134,7 @@ def _require(config: Config, scheduler: str | None) -> None:
     BACKBONES.tried(name, partial(trial, config.backbone))
     if scheduler is None:
         _require_device(config.extract.device)
+        require_precision(config.extract.precision, config.extract.device, "extract.precision")
 
 
 def _require_device(name: str) -> None:
@@ -222,6 +224,8 @@ def _shard(task: Task, described: FeatureSpec) -> Output:
     }
     if task.isolated:
         facts["isolated"] = True
+    if slower := told_slower("extract.precision", settings.extract.precision, loaded.device.type):
+        facts["precision_note"] = slower
     facts |= STORES.recipe(settings.store.name)  # not in the recipe: features that are converted keep theirs
     counts = dict(sorted(tally.counts.items()))
     return Output(("features",), rows, counts=counts, content=content.hexdigest(), parts=content.parts, facts=facts)
