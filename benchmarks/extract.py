@@ -4,6 +4,7 @@
     python -m benchmarks.extract --photos FOLDER
     python -m benchmarks.extract --memory 64 256
     python -m benchmarks.extract --decoder torchvision
+    python -m benchmarks.extract --backbone timm:resnet50 --precisions fp32
     python -m benchmarks.extract --device cuda --batch 256 --images 20000 --precisions fp32 fp16
 
 Ours is the command `biam-pipe extract`, by the times in its receipts: from the first image of a shard to its committed
@@ -48,6 +49,7 @@ def settings(arguments: argparse.Namespace, photos: Path, precision: str) -> dic
     return {
         "dataset.folders": photos,
         "dataset.shard_images": arguments.shard_images,
+        "backbone.name": arguments.backbone,
         "backbone.weights": "random:0",
         "extract.device": arguments.device,
         "extract.decoder": arguments.decoder,
@@ -87,15 +89,14 @@ def inside(*arguments: str) -> float:
     return float(done.stdout)
 
 
-def network_alone(device: str, precision: str, batch: str, compiled: str) -> float:
-    """Images/s of VGG-19's layers alone, in all lanes, over a batch that lies on the device already."""
+def network_alone(name: str, device: str, precision: str, batch: str, compiled: str) -> float:
+    """Images/s of a backbone's layers alone, in all lanes, over a batch that lies on the device already."""
     from pipeline.backbones.network import network
     from schemas.config import BackboneConfig, ExtractConfig
 
     config = ExtractConfig(device=device, precision=precision, batch_images=int(batch), compile=compiled == "True")
-    backbone = BackboneConfig(weights="random:0")
-    loaded = network(backbone, config)
-    pixels = torch.randint(0, 256, (int(batch), backbone.input_px, backbone.input_px, 3), dtype=torch.uint8)
+    loaded = network(BackboneConfig(name=name, weights="random:0"), config)
+    pixels = torch.randint(0, 256, (int(batch), *loaded.fit.size_px, 3), dtype=torch.uint8)
     cuda = loaded.device.type == "cuda"
     lanes = 1 if cuda else loaded.lanes  # copies are left out here, so that one batch after the other fills a GPU
     begin = Barrier(lanes)
@@ -164,15 +165,19 @@ def rates(arguments: argparse.Namespace, photos: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.released_extract", str(photos), str(folder / "released.h5")]
     command += ["--images", str(arguments.shard_images)]
     released = None
-    if arguments.device == "cpu":
+    of_vgg = arguments.backbone == "vgg19"
+    if arguments.device == "cpu" and of_vgg:
         released = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout)
         print(f"  released recipe: {released:.2f} images/s", flush=True)
     for precision in arguments.precisions:
-        alone = inside("network", arguments.device, precision, str(arguments.batch), str(arguments.compile))
+        how = (arguments.backbone, arguments.device, precision, str(arguments.batch), str(arguments.compile))
+        alone = inside("network", *how)
         print(f"  network alone, {precision}: {alone:.2f} images/s", flush=True)
         found = ours(arguments, photos, folder / f"work-{precision}", precision)
         beside = f"{found / released:.2f} times the released recipe, " if released else ""
         print(f"    {beside}{found / alone:.3f} of the network alone", flush=True)
+    if not of_vgg:
+        return
     around = inside("stub", str(folder / f"work-{arguments.precisions[0]}"), arguments.decoder)
     print(f"  a stub in the network's place, maps of VGG-19's shapes: {around:.0f} images/s", flush=True)
 
@@ -195,6 +200,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2048, help="to synthesise; two shards at least")
     parser.add_argument("--shard-images", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--backbone", default="vgg19", help="the released recipe and the stub are for this one alone")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow")
     parser.add_argument("--compile", action="store_true")

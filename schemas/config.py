@@ -106,8 +106,10 @@ class ExtractConfig(Section):
 
     batch_images: Steers[Positive] = 16
     """Images that the network takes at once. Halves itself where memory does not hold so many."""
-    precision: Recipe[Literal["fp32", "bf16", "fp16"]] = "fp32"
-    """Number format of the network's weights and activations: fp32, bf16 or fp16."""
+    precision: Recipe[Literal["fp32", "tf32", "bf16", "fp16"]] = "fp32"
+    """Number format of the network's weights and activations: fp32, bf16 or fp16; or tf32, which is fp32 with products
+    of 10 bits, on CUDA alone.
+    """
     compile: Recipe[bool] = False
     """Whether torch.compile translates the network: slower to start, faster after. On a CPU it wants a C++ compiler."""
     orientation: Recipe[Literal["exif", "dataset", "none"]] = "exif"
@@ -220,8 +222,8 @@ class TrainConfig(Section):
     """Seed of the first weights, the order of the images and dropout."""
     device: Steers[Device] = "auto"
     """Device that trains: auto (a GPU where there is one), cpu, mps, cuda or cuda:N."""
-    precision: Recipe[Literal["fp32", "bf16"]] = "fp32"
-    """Number format of the arithmetic: fp32 or bf16. Weights and sums are float32 in both."""
+    precision: Recipe[Literal["fp32", "tf32", "bf16"]] = "fp32"
+    """Number format of the arithmetic: fp32, bf16, or on CUDA alone tf32. Weights and sums are float32 in all."""
     processes: Steers[Workers] = 1
     """Processes that train together, each with a GPU of its own, or a share of the CPU. They share out every batch."""
     loader_workers: Steers[SomeWorkers] = 1

@@ -112,7 +112,7 @@ class Listing:
         return {"backbones": backbones, "left_out": self.left_out, "notes": self.notes}
 
 
-def search(text: str, most: int = 20) -> Listing:
+def search(text: str, most: int = 10) -> Listing:
     """Backbones whose name has a text in it, members of families too; no weights are looked at."""
     notes, names = [], [name for name in BACKBONES if text in name and ":" not in name]
     for family in BACKBONES.families:

@@ -18,13 +18,14 @@ from pipeline.backbones import build, describe, weights
 from pipeline.backbones.on_cpu import on_cpu, pieces
 from pipeline.machine.device import cores, first_line, is_out_of_memory, one_thread, resolve_device
 from pipeline.machine.memory import keep_freed_memory
+from pipeline.machine.precision import require_precision
 from schemas.command import Command
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import PipelineError
 from schemas.features import MapSpec
 
 _CUDA_LANES = 3  # one batch on its way to the GPU, one computing, one on its way back
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _log = logging.getLogger("biam_pipe.extract")
 
@@ -47,12 +48,13 @@ class Network:
         self.maps: tuple[MapSpec, ...] = described.maps
         self.fit = described.fit(config)
         self.device = resolve_device(extract.device, "extract.device")
+        require_precision(extract.precision, str(self.device), "extract.precision")
         self.batch_images = extract.batch_images
         cuda = self.device.type == "cuda"
         # Not one batch on all cores: its threads would wait for each other where one of them makes room for decoding.
         self.lanes = _CUDA_LANES if cuda else threads or cores()
         if cuda:
-            _compute_exactly()
+            _compute_exactly(tf32=extract.precision == "tf32")
         else:
             keep_freed_memory()
         self._compiled = extract.compile
@@ -209,9 +211,9 @@ def _module(config: BackboneConfig, extract: ExtractConfig, device: torch.device
     return module
 
 
-def _compute_exactly() -> None:
-    """Let CUDA repeat itself to the bit, in float32 with all its digits. For good: several lanes compute at once."""
+def _compute_exactly(*, tf32: bool) -> None:
+    """Let CUDA repeat itself to the bit, in float32 with all its digits or those of tf32. Several lanes compute so."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
     torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # cuDNN's default, which gives 10 bits in place of 23
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = tf32  # by cuDNN's default it is on, which gives 10 bits in place of 23
+    torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Largest difference, as a share of the map's largest number, that another machine may bring about: two steps of float16
 # where the network computed in float32; what 11 and 8 bits a number add up to over some twenty layers otherwise.
-TOLERANCE = {"fp32": 2**-9, "fp16": 2**-6, "bf16": 2**-4}
+TOLERANCE = {"fp32": 2**-9, "tf32": 2**-6, "fp16": 2**-6, "bf16": 2**-4}
 
 
 @dataclass(frozen=True)

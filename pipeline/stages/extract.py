@@ -24,6 +24,7 @@ from pipeline.images.ready import PixelOptions
 from pipeline.images.rows import image_rows
 from pipeline.inference.mapping import Mapped, mapped
 from pipeline.machine.device import require_device
+from pipeline.machine.precision import require_precision, told_slower
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from pipeline.stores.batch import FeatureBatch
@@ -134,6 +135,7 @@ def _require(config: Config, scheduler: str | None) -> None:
     if scheduler is None:
         weights.require_installed(config.backbone, describe(config.backbone).published)
         _require_device(config.extract.device)
+        require_precision(config.extract.precision, config.extract.device, "extract.precision")
 
 
 def _require_device(name: str) -> None:
@@ -223,6 +225,8 @@ def _shard(task: Task, described: FeatureSpec) -> Output:
     }
     if task.isolated:
         facts["isolated"] = True
+    if slower := told_slower("extract.precision", settings.extract.precision, loaded.device.type):
+        facts["precision_note"] = slower
     facts |= STORES.recipe(settings.store.name)  # not in the recipe: features that are converted keep theirs
     counts = dict(sorted(tally.counts.items()))
     return Output(("features",), rows, counts=counts, content=content.hexdigest(), parts=content.parts, facts=facts)

@@ -24,6 +24,7 @@ from pipeline.engine.task import CHECKPOINT, History, Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage, sha256_once
 from pipeline.machine.device import cores, require_device
+from pipeline.machine.precision import require_precision, told_slower
 from pipeline.models import MODELS, contract
 from pipeline.models.trial import trial_of_network
 from pipeline.towers import space
@@ -156,6 +157,7 @@ def _require(config: Config, scheduler: str | None) -> None:
         given_weights(Path(config.train.weights), config.model, maps, word_size=None)
         return
     require_device(config.train.device, "train.device", config.train.processes)
+    require_precision(config.train.precision, config.train.device, "train.precision")
 
 
 def _map(config: Config, stored: Sequence[MapSpec], name: str) -> MapSpec:
@@ -271,6 +273,7 @@ def _train(task: Task) -> list[Output]:
     settings: Settings = task.settings
     fabric = start_fabric(settings.train, resolve_device(settings.train.device, "train.device"))
     first, device = fabric.is_global_zero, fabric.device
+    slower = told_slower("train.precision", settings.train.precision, device.type) if first else None
     writing = log_file(task.storage.scratch(task.folder)) if first else nullcontext()
     with writing, repeatable(settings.train.seed, _threads(settings), device):
         material, sizes = _material(task, settings, device)
@@ -280,6 +283,7 @@ def _train(task: Task) -> list[Output]:
             return []
         images = {"train": len(material.train), "validation": len(material.validation)}
         facts = _write(task, learnt, {"fit": dict(fitted)} if fitted else {}, images, sizes)
+        facts |= {"precision_note": slower} if slower else {}
     return _outputs(task, len(material.train), facts)
 
 

@@ -13,7 +13,7 @@ _EQUAL_BITS = """\
   of a batch and the store; on a CPU whatever `extract.batch_images` and `engine.threads`, too.
 - On a GPU another `extract.batch_images` (it halves itself where memory is short), and everywhere another CPU or GPU
   and a compiled network, may change the last digits: in fp32 within 1e-5 of a map's largest number before it is rounded
-  to float16, in bf16 and fp16 within 1e-2. `biam-pipe verify --reextract 20` makes 20 images anew and compares.
+  to float16, in tf32, bf16 and fp16 within 1e-2. `biam-pipe verify --reextract 20` makes 20 images anew and compares.
 """
 
 

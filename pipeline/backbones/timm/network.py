@@ -1,11 +1,12 @@
 """A model of timm as a network that gives maps by column, with weights of timm's own form or of the authors'."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline.backbones import weights
 from pipeline.backbones.timm.asking import UNSUITED, classes, create
@@ -15,6 +16,8 @@ from pipeline.files.weights_file import WeightsFile
 from pipeline.machine.device import first_line
 from schemas.config import BackboneConfig
 from schemas.features import MapSpec
+
+_DRAWS = frozenset({"normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_"})
 
 
 class Maps(nn.Module):
@@ -108,9 +111,8 @@ def _filled(made: "partial[Any]", found: dict[str, Tensor], num_classes: int) ->
     """The network with these tensors; None where it needs more than there are, which timm does not always say."""
     overlay = {"state_dict": found, "num_classes": num_classes, "label_offset": 0}
     networks = []
-    for seed in (0, 1):  # what a file gives is equal whatever the first numbers were
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
+    for value in (0.25, 0.5):  # what a file gives is equal whatever the first numbers were
+        with _FilledWith(value):
             network = made(num_classes=num_classes, pretrained=True, pretrained_cfg_overlay=dict(overlay))
         network.pretrained_cfg = {}  # it holds all tensors once more
         networks.append(network)
@@ -123,6 +125,25 @@ def _filled(made: "partial[Any]", found: dict[str, Tensor], num_classes: int) ->
         networks[0].reset_classifier(0)
     filled: nn.Module = networks[0]
     return filled
+
+
+class _FilledWith(TorchFunctionMode):
+    """Puts one number where others would be drawn: to draw those of VGG-19 takes seconds, and a file replaces them."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """What a function of torch gives, if it draws nothing."""
+        named = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAWS:
+            tensor = args[0] if args else named["tensor"]
+            tensor.detach().fill_(self.value)
+            return tensor
+        return func(*args, **named)
 
 
 def _require_fit(made: "partial[Any]", found: dict[str, Tensor], file: WeightsFile) -> None:

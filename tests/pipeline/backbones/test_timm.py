@@ -19,9 +19,14 @@ from torch import Tensor, nn
 
 from pipeline.backbones import build, describe, search, settled, weights
 from pipeline.backbones.network import network
+from pipeline.commands.console import backbone_lines
+from pipeline.datasets.demo.settings import DemoDataset
+from pipeline.engine.sources import Sources
+from pipeline.files.storage import Storage
 from pipeline.images.decode import resize
 from pipeline.net.fetch import CACHE_VARIABLE
-from schemas.config import BackboneConfig, ExtractConfig
+from pipeline.stages import extract
+from schemas.config import BackboneConfig, Config, ExtractConfig
 from schemas.errors import PipelineError, UsageError
 
 with warnings.catch_warnings(action="ignore"):
@@ -127,12 +132,11 @@ def test_the_usual_maps_are_the_last_of_a_sixteenth_then_the_last_then_the_globa
 def test_vgg19_equals_ours_on_the_same_weights_of_torchvision(tmp_path: Path) -> None:
     from torchvision.models import vgg19
 
-    chosen = BackboneConfig(name="vgg19", weights="random:0", layers=("conv4", "conv5", "fc7"))
-    ours = build(chosen)
-    torch.save(weights.assemble(lambda: vgg19(weights=None), chosen, None).state_dict(), tmp_path / "vgg19.pth")
+    save_file(vgg19(weights=None).state_dict(), path := tmp_path / "vgg19.safetensors")
+    ours = build(BackboneConfig(name="vgg19", weights=str(path), layers=("conv4", "conv5", "fc7")))
 
-    timms = build(config("vgg19", 224, tmp_path / "vgg19.pth", layers=("stage3", "stage4", "pooled")))
-    image = images(224)[:1]
+    timms = build(config("vgg19", 64, path, layers=("stage3", "stage4", "pooled")))
+    image = images()[:1]
     with torch.inference_mode():
         expected, found = ours(image), timms(image)
 
@@ -306,10 +310,24 @@ def test_licences_that_restrict_are_told() -> None:
     assert weights.terms(chosen, replace(published, terms=None)) is None
 
 
+def test_a_plan_tells_the_licence_and_the_recipe_names_timms_version_and_filter() -> None:
+    chosen = BackboneConfig(name="timm:convnextv2_atto.fcmae_ft_in1k")
+    stage = extract.stage(Config(dataset=DemoDataset(), backbone=chosen), Sources(Storage("nowhere")))
+
+    assert stage.notes == (weights.terms(chosen, describe(chosen).published),)
+    assert stage.folder.startswith("features/timm-convnextv2_atto.fcmae_ft_in1k-")
+    assert stage.recipe["backbone.libraries"] == {"timm": timm.__version__}
+    assert stage.recipe["images.resize"] == ["bicubic", "antialias"]
+    assert stage.recipe["backbone.weights"] == "timm/convnextv2_atto.fcmae_ft_in1k"
+
+
 def test_a_search_lists_models_with_maps_size_and_licence_and_says_how_many_more() -> None:
     found = search("resnet10t")
     (row,) = found.rows
     assert (row.name, row.resize, row.licence) == ("timm:resnet10t.c3_in1k", (176, 176), "apache-2.0")
     assert [one.column for one in row.maps] == ["stage3", "stage4", "pooled"]
-    assert search("vgg19", most=1).left_out == 3
+    assert search("resnet10t", most=0).left_out == 1
     assert search("no such model").rows == ()
+    head, line = backbone_lines(found)
+    assert head.split()[0] == "backbone"
+    assert "timm:resnet10t.c3_in1k  176 px  stage3 (11, 11, 256), stage4 (6, 6, 512), pooled (512)" in line
