@@ -62,7 +62,7 @@ def main() -> int:
     if not arguments.rehearse and not torch.cuda.is_available():
         parser.error("torch sees no GPU here; --rehearse tries every line on a CPU")
     usual = ["tiny"] if arguments.rehearse else ["vgg19", "dino_resnet50"]
-    precisions = ("fp32", "bf16") if arguments.rehearse else ("fp32", "bf16", "fp16")
+    precisions = ("fp32", "bf16") if arguments.rehearse else ("fp32", "tf32", "bf16", "fp16")
     began = time.monotonic()
     versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}"
     device = "cpu" if arguments.rehearse else "cuda"

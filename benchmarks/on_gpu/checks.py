@@ -24,6 +24,7 @@ from pipeline.backbones.network import Network
 from pipeline.images.decode import decode, resize
 from pipeline.images.on_device import decode_on_device
 from pipeline.machine.device import require_one_each
+from pipeline.machine.precision import require_precision
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.errors import PipelineError, UsageError
 
@@ -198,6 +199,15 @@ def more_processes_than_devices(bench: Bench) -> str:
     return _judged("they share the CPU", device.type == "cpu" or torch.cuda.device_count() == 0)
 
 
+def tf32_on_cuda_alone(bench: Bench) -> str:
+    """The number format that only CUDA has is refused elsewhere."""
+    try:
+        require_precision("tf32", bench.device, "extract.precision")
+    except UsageError:
+        return _judged("refused", bench.device == "cpu")
+    return _judged("taken", bench.device != "cpu")
+
+
 CHECKS = (
     Check(
         features_against_the_cpu,
@@ -231,6 +241,7 @@ CHECKS = (
     Check(evaluation_against_the_cpu, ()),
     Check(predict_against_the_cpu, ()),
     Check(check_tells_the_device, ("pipeline.commands.checks.machine:devices",)),
+    Check(tf32_on_cuda_alone, ("pipeline.machine.precision:require_precision",)),
     Check(more_processes_than_devices, ("pipeline.machine.device:require_one_each",)),
 )
 
