@@ -4,7 +4,7 @@
     python -m benchmarks.systems --demo FOLDER [MODEL ...]
 
 Cost: default presets, batches of 32, float16 maps of VGG-19's sizes drawn at random, each model in a process of its
-own. Multiply-adds are those of one image with 1, 81 and 925 labels, what is computed once for all images of a batch
+own. Multiply-adds are those of one image with 0, 81 and 925 labels, what is computed once for all images of a batch
 included. A step is forward, loss, backward and optimiser with 925 labels, 5 of them present; scoring an image looks at
 1,006. The peak is that of the whole process, Python and torch included, after steps with 7,186 labels, 40 of them
 present.
@@ -150,7 +150,7 @@ def cost(name: str, steps: int) -> dict[str, float | None]:
     weights = sum(values.numel() for values in costs.network(NUS_WIDE).parameters()) / 1e6
     return {
         "weights": weights,
-        "macs": [costs.multiply_adds(labels) for labels in (1, 81, NUS_WIDE)] if learns else None,
+        "macs": [costs.multiply_adds(labels) for labels in (0, 81, NUS_WIDE)] if learns else None,
         "step": median_ms(costs.step(NUS_WIDE, positives=5), steps) if learns else None,
         "scoring": costs.scoring_ms(steps) if learns else None,
     }
@@ -165,7 +165,7 @@ def in_a_process(arguments: argparse.Namespace, *which: str) -> Any:
 def costs(arguments: argparse.Namespace) -> None:
     """The table, a line a model, times beside those of BiAM in the same run."""
     print(f"{cpu()}, {arguments.threads} threads\n")
-    print("| model | weights, M | G multiply-adds, 1 / 81 / 925 labels | ms a step | ms an image | peak, MB |")
+    print("| model | weights, M | G multiply-adds, 0 / 81 / 925 labels | ms a step | ms an image | peak, MB |")
     print("|---|---|---|---|---|---|")
     first = in_a_process(arguments, "--steps", str(arguments.steps), "--cost", "biam")
     for name in arguments.models:
