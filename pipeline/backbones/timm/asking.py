@@ -84,8 +84,10 @@ def _config(model: str) -> Any:
     """
     name, _, tag = model.partition(".")
     tags = [one for one in catalogue.names() if one.startswith(f"{name}.")] if tag else []
-    if model not in (tags or timm.list_models()):
-        raise catalogue.unknown(model, get_close_matches(model, tags or timm.list_models(), n=3))
+    known = tags or timm.list_models()
+    if model not in known:
+        longer = [one for one in known if one.startswith(model)]
+        raise catalogue.unknown(model, longer[:3] or get_close_matches(model, known, n=3))
     return timm.get_pretrained_cfg(model)
 
 

@@ -115,10 +115,9 @@ def unknown(model: str, near: list[str]) -> UsageError:
         near: names that are like it.
     """
     meant = f"Did you mean {', '.join(map(repr, near))}? " if near else ""
+    look = Command("show", ("backbones", "--search", near[0].partition(".")[0] if near else "resnet"))
     return UsageError(
-        f"backbone.name: timm {version()} has no model {model!r}",
-        hint=f"{meant}To look for others, run:",
-        run=Command("show", ("backbones", "--search", near[0].partition(".")[0] if near else "resnet")),
+        f"backbone.name: timm {version()} has no model {model!r}", hint=f"{meant}To look for more: {look}"
     )
 
 

@@ -257,7 +257,7 @@ def test_published_weights_are_taken_from_the_hubs_cache(cache: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("resnet5", r"has no model 'resnet5'. Did you mean 'resnet50'.*run: biam-pipe show backbones --search"),
+        ("resnet5", r"has no model 'resnet5'. Did you mean 'resnet50'.*: biam-pipe show backbones --search resnet50$"),
         ("resnet50.a7_in1k", r"Did you mean 'resnet50\.\w+', 'resnet50"),
         ("../resnet50", "has no model '../resnet50'"),
         ("hf-hub:someone/model", "has no model 'hf-hub:someone/model'"),
