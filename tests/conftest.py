@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.flips.warm import Runner, warm_runners
 from pipeline.machine.waiting import patient
 
 os.environ.update(patient())  # before a test imports torch: beside other work, threads that spin take minutes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+_COMMAND_WITHIN_S = 200.0
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Runner]:
+    """Runs commands as processes of their own that have torch already: to import it takes 4 s of CPU in each."""
+    with warm_runners(1, _COMMAND_WITHIN_S) as (runner,):
+        yield runner

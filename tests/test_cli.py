@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from PIL import Image
 from typer.main import get_command
 
 import cli
+from benchmarks.flips.warm import Ended, Plain, Runner
 from pipeline import flow
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.ledger import Ledger, written
@@ -52,26 +52,15 @@ class Shell:
     """A folder with a small biam-pipe.toml to run commands in, with the cache; nothing may be left outside of it."""
 
     folder: Path
+    runner: Runner
 
-    def __call__(self, command: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def __call__(self, command: str, *, code: int = 0) -> Ended:
         with tempfile.TemporaryDirectory() as outside:
-            done = self._run(command, code, {"HOME": outside, "TMPDIR": outside})
+            places = {"HOME": outside, "TMPDIR": outside, "BIAM_PIPE_CACHE": str(self.folder / "cache")}
+            ended = self.runner(shlex.split(command), places, folder=self.folder)
             assert list(Path(outside).iterdir()) == []
-            return done
-
-    def _run(self, command: str, code: int, places: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        own = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", "BIAM_PIPE_CACHE": str(self.folder / "cache")}
-        environment = os.environ | own | places
-        arguments = [sys.executable, "-m", "cli", *shlex.split(command)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(arguments, cwd=self.folder, env=environment, start_new_session=True, **pipes)
-        try:
-            stdout, stderr = process.communicate(timeout=200)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGABRT)  # each process of the run says where each of its threads is
-            stdout, stderr = process.communicate()
-        assert process.returncode == code, stderr
-        return subprocess.CompletedProcess(arguments, code, stdout, stderr)
+        assert (ended.code, ended.left) == (code, ()), ended.stderr
+        return ended
 
     def json(self, command: str, *, code: int = 0) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self(f"{command} --json", code=code).stdout)
@@ -92,14 +81,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run; copied by the tests that change it."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "biam-pipe.toml").write_text(SMALL)
-    Shell(folder)("run")
+    Shell(folder, Plain(200.0))("run")  # as a user runs it
     return folder
 
 
 @pytest.fixture
-def shell(finished: Path, tmp_path: Path) -> Shell:
+def shell(finished: Path, tmp_path: Path, warm: Runner) -> Shell:
     shutil.copytree(finished, tmp_path / "run")
-    return Shell(tmp_path / "run")
+    return Shell(tmp_path / "run", warm)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, warm: Runner) -> Shell:
+    """A folder where nothing was run."""
+    (tmp_path / "biam-pipe.toml").write_text(SMALL)
+    return Shell(tmp_path, warm)
 
 
 def test_a_finished_run_is_told_with_its_figures_beside_chance(shell: Shell) -> None:
@@ -168,21 +164,19 @@ def test_more_images_dirty_only_new_shards(shell: Shell) -> None:
     assert ran == {"index": 1, "download": 1, "extract": 1}
 
 
-def test_train_alone_brings_up_to_date_what_it_needs_and_stops_after_itself(tmp_path: Path) -> None:
-    (tmp_path / "biam-pipe.toml").write_text(SMALL)
-    assert Shell(tmp_path).ran("train") == {"index": 1, "download": 2, "extract": 3, "embed": 1, "split": 3, "train": 1}
+def test_train_alone_brings_up_to_date_what_it_needs_and_stops_after_itself(fresh: Shell, tmp_path: Path) -> None:
+    assert fresh.ran("train") == {"index": 1, "download": 2, "extract": 3, "embed": 1, "split": 3, "train": 1}
     assert not list(tmp_path.rglob("metrics.json"))
 
 
-def test_status_says_that_there_is_no_work_folder(tmp_path: Path) -> None:
-    (tmp_path / "biam-pipe.toml").write_text(SMALL)
+def test_status_says_that_there_is_no_work_folder(fresh: Shell, tmp_path: Path) -> None:
     folder = Path(tmp_path, "work", "demo")
     for command in ("status", "status --failed"):  # no failure is another answer
-        told = Shell(tmp_path)(command, code=1).stderr
+        told = fresh(command, code=1).stderr
         assert f"status: there is no folder {folder}, so nothing was run there yet" in told
 
 
-def test_status_needs_none_of_the_files_that_the_work_was_made_of(tmp_path: Path) -> None:
+def test_status_needs_none_of_the_files_that_the_work_was_made_of(fresh: Shell, tmp_path: Path) -> None:
     (tmp_path / "biam-pipe.toml").write_text(
         '[dataset]\nname = "folder"\nfolders = ["photos"]\nlabels = "labels.csv"\n[embed]\nvectors = "words.txt"\n'
     )
@@ -190,21 +184,20 @@ def test_status_needs_none_of_the_files_that_the_work_was_made_of(tmp_path: Path
     Image.new("RGB", (8, 8)).save(tmp_path / "photos/a.jpg")
     (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\n")
     (tmp_path / "words.txt").write_text("cat 1 2\n")
-    Shell(tmp_path)("index")
+    fresh("index")
     shutil.rmtree(tmp_path / "photos")
     (tmp_path / "labels.csv").unlink()
     (tmp_path / "words.txt").unlink()
 
-    told = Shell(tmp_path).json("status")
+    told = fresh.json("status")
 
     assert [(stage["name"], stage["rows"]) for stage in told["stages"]][:2] == [("index", 1), ("download", 0)]
-    assert Shell(tmp_path).json("status --failed") == {"failed": []}
-    Shell(tmp_path)("plan", code=2)
+    assert fresh.json("status --failed") == {"failed": []}
+    fresh("plan", code=2)
 
 
-def test_only_fails_with_the_next_command_where_its_input_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "biam-pipe.toml").write_text(SMALL)
-    told = Shell(tmp_path)("extract --only", code=1).stderr
+def test_only_fails_with_the_next_command_where_its_input_is_missing(fresh: Shell) -> None:
+    told = fresh("extract --only", code=1).stderr
     assert "extract --only: index is not up to date" in told
     assert "Run: biam-pipe index --dataset demo" in told
 
@@ -363,15 +356,16 @@ def test_a_form_does_not_go_into_a_folder_with_files_that_it_does_not_make(shell
     }
 
 
-def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(tmp_path: Path) -> None:
+def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(fresh: Shell, tmp_path: Path) -> None:
+    (tmp_path / "biam-pipe.toml").unlink()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
-    done = Shell(tmp_path)("download --dataset folder --set dataset.folders=photos", code=3)
+    done = fresh("download --dataset folder --set dataset.folders=photos", code=3)
     assert "1 of 1 images failed (100.0%; extract.max_failed_fraction is 5.0%): not_an_image 1" in done.stderr
     assert "such as broken.jpg (not_an_image). See all of them: biam-pipe status --failed" in done.stderr
-    listed = Shell(tmp_path)("status --failed --dataset folder --set dataset.folders=photos").stdout
+    listed = fresh("status --failed --dataset folder --set dataset.folders=photos").stdout
     assert listed.split("\t")[:3] == ["broken.jpg", "not_an_image", str(tmp_path / "photos/broken.jpg")]
-    told = Shell(tmp_path).json("status --failed=timeout --dataset folder --set dataset.folders=photos")
+    told = fresh.json("status --failed=timeout --dataset folder --set dataset.folders=photos")
     assert told == {"failed": []}
     assert "download  ran 1" in done.stdout
 
@@ -475,19 +469,19 @@ def test_a_mistake_is_one_line_with_what_to_do(shell: Shell, command: str, code:
     assert told in json.loads(done.stdout)["error"]
 
 
-def test_what_is_printed_and_warned_of_holds_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
+def test_what_is_printed_and_warned_of_holds_nothing_that_a_terminal_would_obey(fresh: Shell, tmp_path: Path) -> None:
     (tmp_path / "biam-pipe.toml").write_text(
         '[dataset]\nname = "folder"\nfolders = ["photos"]\nlabels = "\\u001b[2J.csv"\n'
     )
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "photos/a.jpg")
     (tmp_path / "\x1b[2J.csv").write_text("image,labels,more\na.jpg,cat,\n")
-    done = Shell(tmp_path)("index")
+    done = fresh("index")
     assert "\\x1b[2J.csv: columns that are not read: more" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     (tmp_path / "\x1b[2J.csv").write_text("image\n")
     for command in ("index", "index --json"):
-        done = Shell(tmp_path)(command, code=1)
+        done = fresh(command, code=1)
         assert "\\x1b[2J.csv, line 1: found the columns image" in done.stderr
         assert "\x1b" not in done.stdout + done.stderr
 
@@ -523,7 +517,7 @@ def test_a_model_without_epochs_and_response_maps_runs_and_says_so(shell: Shell)
     Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
     told = shell("predict red.png --labels 'red circle,striped'").stdout
     assert "no heat maps: the model does not tell where in a picture it sees a label" in told
-    assert shell("verify").returncode == 0
+    shell("verify")
 
 
 def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: Shell) -> None:
@@ -686,15 +680,14 @@ def test_the_code_of_the_readme_reads_a_shard(tmp_path: Path, monkeypatch: pytes
     assert np.array_equal(names["regions"], regions.reshape(14, 14, 512))
 
 
-def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and_runs(tmp_path: Path) -> None:
-    (tmp_path / "biam-pipe.toml").write_text(SMALL)
+def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and_runs(fresh: Shell) -> None:
     given = "--work 'other work' --set dataset.num_images=40"
-    told = Shell(tmp_path).json(f"extract --only --dataset demo {given}", code=1)
+    told = fresh.json(f"extract --only --dataset demo {given}", code=1)
     assert told["next_command"] == f"biam-pipe index --dataset demo {given}"
     assert told["error"].endswith(f" (found 0 tasks, expected an index first). Run: {told['next_command']}")
     assert (told["got"], told["expected"]) == ("0 tasks", "an index first")
-    assert f"Run: {told['next_command']}\n" in Shell(tmp_path)(f"extract --only --dataset demo {given}", code=1).stderr
-    assert Shell(tmp_path).ran(told["next_command"].removeprefix("biam-pipe ")) == {"index": 1}
+    assert f"Run: {told['next_command']}\n" in fresh(f"extract --only --dataset demo {given}", code=1).stderr
+    assert fresh.ran(told["next_command"].removeprefix("biam-pipe ")) == {"index": 1}
 
 
 def test_the_next_command_after_a_wrong_setting_is_the_same_with_a_right_one(shell: Shell) -> None:

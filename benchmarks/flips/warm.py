@@ -62,12 +62,14 @@ class Runner(Protocol):
         arguments: Sequence[str],
         environment: Mapping[str, str] | None = None,
         started: Callable[[int], None] | None = None,
+        folder: Path = ROOT,
     ) -> Ended:
         """Run one to its end, and wait until every process that it started is gone, too.
 
         Args:
             environment: variables beside those of this process.
             started: called meanwhile with the number of its main process, which leads its session.
+            folder: to run it in.
         """
 
 
@@ -82,14 +84,15 @@ class Plain:
         arguments: Sequence[str],
         environment: Mapping[str, str] | None = None,
         started: Callable[[int], None] | None = None,
+        folder: Path = ROOT,
     ) -> Ended:
         """Run one to its end, as `Runner` says."""
         command = [sys.executable, "-m", "cli", *arguments]
-        paths = os.pathsep.join(filter(None, (str(_HOOKS), os.environ.get("PYTHONPATH"))))
+        paths = os.pathsep.join(filter(None, (str(_HOOKS), str(ROOT), os.environ.get("PYTHONPATH"))))
         variables = {**os.environ, "PYTHONPATH": paths, **(environment or {})}
         with _outputs() as (stdout, stderr):
             process = subprocess.Popen(
-                command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr, start_new_session=True
+                command, cwd=folder, env=variables, stdout=stdout, stderr=stderr, start_new_session=True
             )
             if started is not None:
                 started(process.pid)
@@ -135,8 +138,9 @@ def _asked(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
     started: Callable[[int], None] | None = None,
+    folder: Path = ROOT,
 ) -> Ended:
-    pipe.send((list(arguments), dict(environment or {})))
+    pipe.send((list(arguments), dict(environment or {}), folder))
     pid: int = pipe.recv()
     if started is not None:
         started(pid)
@@ -169,13 +173,13 @@ def _serve_commands(pipes: Sequence[Connection], limit_s: float) -> None:
 def _serve(pipe: Connection, limit_s: float) -> None:
     while True:
         try:
-            arguments, environment = pipe.recv()
+            arguments, environment, folder = pipe.recv()
         except EOFError:
             return
         with _outputs() as (stdout, stderr):
             pid = os.fork()
             if pid == 0:
-                _be_command(arguments, environment, stdout.fileno(), stderr.fileno())
+                _be_command(arguments, environment, folder, stdout.fileno(), stderr.fileno())
             pipe.send(pid)
             ended = _awaited(pid, limit_s, stdout, stderr)
         pipe.send(ended)
@@ -232,9 +236,12 @@ def session(leader: int) -> list[psutil.Process]:
     return found
 
 
-def _be_command(arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> None:
+def _be_command(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, stdout: int, stderr: int
+) -> None:
     """Be that command; never returns."""
     os.setsid()
+    os.chdir(folder)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     code = 1
