@@ -116,9 +116,9 @@ def search(text: str, most: int = 10) -> Listing:
     """Backbones whose name has a text in it, members of families too; no weights are looked at."""
     notes, names = [], [name for name in BACKBONES if text in name and ":" not in name]
     for family in BACKBONES.families:
-        room: Any = BACKBONES.load(f"{family}:{text}")
+        room: Any = BACKBONES.load(f"{family}:any")
         try:
-            names += [f"{family}:{member}" for member in room.members(text)]
+            names += [f"{family}:{member}" for member in room.members(text.removeprefix(f"{family}:"))]
         except UsageError as error:
             notes.append(str(error))
     rows = []

@@ -101,7 +101,7 @@ def _maps(model: str, size_px: tuple[int, int]) -> tuple[MapSpec, ...]:
         features, maps = network.forward_intermediates(torch.empty(2, 3, *size_px))
         found = [*_stages(network, maps)]
         last = maps[-1]
-        if features is not last and (shape := final_shape(features, last)) is not None:
+        if features is not last and (shape := _final_shape(features, last)) is not None:
             found.append(MapSpec(column="final", role="region", layer="forward_features", shape=shape))
         pooled = network.forward_head(features, pre_logits=True)
         if isinstance(pooled, Tensor) and pooled[0].numel() == pooled.shape[1]:
@@ -126,7 +126,7 @@ def _stages(network: Any, maps: Sequence[Tensor]) -> Iterator[MapSpec]:
         yield MapSpec(column=f"{word}{number}", role="region", layer=layer, shape=(height, width, channels))
 
 
-def final_shape(features: Any, last: Tensor) -> tuple[int, int, int] | None:
+def _final_shape(features: Any, last: Tensor) -> tuple[int, int, int] | None:
     """Height, width and channels of what the head reads; None where it is no map as large as the last one."""
     height, width = last.shape[2:]
     if not isinstance(features, Tensor):
