@@ -1,7 +1,6 @@
 """The command line: parse, call one function, print. No logic lives here."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -346,7 +345,10 @@ def main() -> None:
     try:
         # The value of both options is optional, which click cannot say of one that typer declares.
         arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in sys.argv[1:]]
-        app(arguments, prog_name="biam-pipe")
+        try:
+            app(arguments, prog_name="biam-pipe")
+        finally:
+            sys.stdout.flush()  # here, where a full disk can be told: at the exit it costs the exit code
     except PipelineError as error:
         if debug:
             raise
@@ -354,7 +356,7 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:  # `biam-pipe status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        process.drop_unwritten()
         raise SystemExit(1) from None
     except Exception as error:
         if debug:
@@ -395,6 +397,7 @@ def _fail(error: PipelineError, as_json: bool) -> None:
             _print_json(told)
     with suppress(OSError):  # whoever cannot be told still gets the exit code
         print(printable(f"biam-pipe: {told['error']}", "\n"), file=sys.stderr)  # noqa: T201
+    process.drop_unwritten()
     raise SystemExit(error.exit_code)
 
 

@@ -629,14 +629,16 @@ def _readme(language: str) -> list[str]:
 
 def _readme_commands() -> list[str]:
     lines = [
-        line.removeprefix("$ ").split("#")[0].strip() for block in _readme("console") for line in block.splitlines()
+        line.removeprefix("$ ").split("#")[0].strip()
+        for block in _readme("console")
+        for line in block.replace("\\\n", " ").splitlines()
     ]
     return [line.removeprefix("biam-pipe ") for line in lines if line.startswith("biam-pipe ")]
 
 
 def _fetches(command: str) -> bool:
-    """Whether it wants a data set that is fetched, which no test can."""
-    return "openimages" in command or "--dataset nuswide" in command
+    """Whether it wants a data set or weights that are fetched, which no test can."""
+    return any(text in command for text in ("openimages", "--dataset nuswide", "open_clip:"))
 
 
 def test_the_commands_of_the_readme_run(shell: Shell) -> None:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from benchmarks.photographs import photographs
 from pipeline.images.decode import decode, resize
+from schemas.fit import Fit
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_PIXELS = 10**8
-SIDE_PX = 224
+FIT = Fit((224, 224))
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Bench:
     def pixels(self) -> list[NDArray[np.uint8]]:
         """Some of them, as a backbone takes them."""
         paths = sorted(self.photos.iterdir())[: 6 if self.rehearsal else 48]
-        return [resize(decode(path.read_bytes(), "exif", None, MAX_PIXELS), (SIDE_PX, SIDE_PX)) for path in paths]
+        return [resize(decode(path.read_bytes(), "exif", None, MAX_PIXELS), FIT) for path in paths]
 
     def biam_pipe(self, *arguments: str, sets: Mapping[str, object]) -> dict[str, Any]:
         """What a command prints as JSON.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from benchmarks.on_gpu import children
-from benchmarks.on_gpu.bench import MAX_PIXELS, ROOT, SIDE_PX, Bench
+from benchmarks.on_gpu.bench import FIT, MAX_PIXELS, ROOT, Bench
 from pipeline.backbones.network import Network
 from pipeline.images.decode import decode, resize
 from pipeline.images.on_device import decode_on_device
@@ -97,9 +97,8 @@ def batch_halves_without_memory(bench: Bench) -> str:
 def decoder_of_the_device(bench: Bench) -> str:
     """Pixels of JPEGs that the device decodes, beside Pillow's."""
     jpegs = [path.read_bytes() for path in sorted(bench.photos.iterdir())[:24]]
-    size = (SIDE_PX, SIDE_PX)
-    theirs = [resize(decode(jpeg, "exif", None, MAX_PIXELS), size) for jpeg in jpegs]
-    found = decode_on_device(jpegs, size, bench.device)
+    theirs = [resize(decode(jpeg, "exif", None, MAX_PIXELS), FIT) for jpeg in jpegs]
+    found = decode_on_device(jpegs, FIT, bench.device)
     refused = sum(pixels is None for pixels in found)
     apart = [
         np.abs(pixels.astype(int) - other).mean()

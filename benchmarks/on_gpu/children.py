@@ -17,7 +17,7 @@ def halving(device: str, name: str, batch: str) -> None:
     """Print the batch to which a network goes down where memory does not hold the one that it was told."""
     config = BackboneConfig(name=name, weights="random:0")
     found = Network(config, ExtractConfig(device=device, batch_images=int(batch)))
-    pixels = [torch.zeros((*found.size_px, 3), dtype=torch.uint8).numpy()] * int(batch)
+    pixels = [torch.zeros((*found.fit.size_px, 3), dtype=torch.uint8).numpy()] * int(batch)
     found.run(pixels[:1])
     if found.device.type == "cuda":
         all_bytes = torch.cuda.mem_get_info()[1]

@@ -13,7 +13,7 @@ from threading import Event, Thread
 import torch
 
 from benchmarks import train_step
-from benchmarks.on_gpu.bench import MAX_PIXELS, SIDE_PX, Bench
+from benchmarks.on_gpu.bench import FIT, MAX_PIXELS, Bench
 from pipeline.backbones.network import Network
 from pipeline.images.decode import decode, resize
 from pipeline.images.local import LocalFile
@@ -109,7 +109,7 @@ def _decoding(bench: Bench) -> float:
     paths = sorted(bench.photos.iterdir())[: min(bench.images, 1024)]
 
     def one(path: Path) -> None:
-        resize(decode(path.read_bytes(), "exif", None, MAX_PIXELS), (SIDE_PX, SIDE_PX))
+        resize(decode(path.read_bytes(), "exif", None, MAX_PIXELS), FIT)
 
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(one, paths[:16]))
@@ -121,7 +121,7 @@ def _decoding(bench: Bench) -> float:
 def _alone(bench: Bench, backbone: str, config: ExtractConfig) -> float:
     """Images/s of the layers over a batch that lies on the device."""
     network = Network(BackboneConfig(name=backbone, weights="random:0"), config)
-    pixels = torch.randint(0, 256, (bench.batch_images, *network.size_px, 3), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (bench.batch_images, *network.fit.size_px, 3), dtype=torch.uint8)
     with network.lane(), torch.inference_mode():
         images = network._normalised(pixels.to(network.device))
         _wait(network, network._computed(images))
@@ -162,7 +162,7 @@ def _rows(bench: Bench) -> list[ImageRow]:
 
 def _drain(network: Network, config: ExtractConfig, rows: list[ImageRow]) -> None:
     """Take all maps of some images."""
-    pixels = PixelOptions("exif", MAX_PIXELS, network.size_px, config.jpeg_device)
+    pixels = PixelOptions("exif", MAX_PIXELS, network.fit, config.jpeg_device)
     with mapped(rows, network, pixels, None) as batches:
         for _ in islice(batches, None):
             pass

@@ -38,3 +38,15 @@ def explained(error: Exception) -> PipelineError:
         f"unexpected {type(error).__name__}: {error}", hint="Run again with --debug for a traceback"
     )
     return refusal(error, "a file, or what is printed") or unexpected
+
+
+def drop_unwritten() -> None:
+    """Send nowhere what stdout and stderr cannot write, such as on a full disk or to a reader that is gone.
+
+    Python tries once more at the exit, and then ends with an exit code of its own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

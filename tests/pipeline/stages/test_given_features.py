@@ -23,6 +23,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage, Task
 from pipeline.files.storage import Storage
 from pipeline.flow import stages
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import given_features, index
 from pipeline.stores import STORES
 from schemas.config import BackboneConfig, Config, StoreConfig
@@ -121,7 +122,7 @@ def test_a_file_that_is_none_of_them_is_told(lists: NusWideFiles, files: list[st
 
 
 def wired(lists: NusWideFiles, files: list[str], work: Path, **sections: Any) -> dict[str, Stage]:
-    settings = Config(dataset=config(lists, files), backbone=RANDOM, **sections)
+    settings = Config(model=BiamConfig(), dataset=config(lists, files), backbone=RANDOM, **sections)
     sources = Sources(Storage(str(work)))
     return {stage.name: stage for stage in stages(settings, sources)}
 
@@ -167,7 +168,9 @@ def test_features_of_the_files_become_shards_and_the_rest_rows_with_a_status(
 def test_a_gone_image_of_the_lists_is_missing(lists: NusWideFiles, files: list[str], tmp_path: Path) -> None:
     assert ImageStatus.MISSING_FILE == "missing_file"
     work = tmp_path / "work"
-    settings = Config(dataset=config(lists, files, root=str(lists.root)), backbone=RANDOM, store=StoreConfig())
+    settings = Config(
+        model=BiamConfig(), dataset=config(lists, files, root=str(lists.root)), backbone=RANDOM, store=StoreConfig()
+    )
     sources = Sources(Storage(str(work)))
     wiring = {stage.name: stage for stage in stages(settings, sources)}
     task = task_of(wiring["index"], work, None)
@@ -177,7 +180,9 @@ def test_a_gone_image_of_the_lists_is_missing(lists: NusWideFiles, files: list[s
 
 
 def test_another_backbone_is_refused(lists: NusWideFiles, files: list[str], tmp_path: Path) -> None:
-    settings = Config(dataset=config(lists, files), backbone=BackboneConfig(name="tiny", weights="random:0"))
+    settings = Config(
+        model=BiamConfig(), dataset=config(lists, files), backbone=BackboneConfig(name="tiny", weights="random:0")
+    )
     sources = Sources(Storage(str(tmp_path)))
     with pytest.raises(UsageError, match=r"dataset\.features: got files of conv5 of vgg19"):
         stages(settings, sources)

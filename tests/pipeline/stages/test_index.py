@@ -19,6 +19,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
 from pipeline.machine.telling import heard_by
+from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import index
 from schemas import tables
 from schemas.config import Config
@@ -319,7 +320,7 @@ def test_new_annotations_count_for_neither_download_nor_extract(work: Work) -> N
 
 
 def test_download_reads_the_files_and_extract_the_places(tmp_path: Path) -> None:
-    wired = flow.stages(Config(dataset=DemoDataset()), Sources(Storage(str(tmp_path))))
+    wired = flow.stages(Config(model=BiamConfig(), dataset=DemoDataset()), Sources(Storage(str(tmp_path))))
 
     assert {stage.name: stage.reads["index"] for stage in wired if stage.reads} == {
         "download": index.FILES,
