@@ -47,6 +47,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """A cluster whose workers are threads with the slots of the embedded one: to start that takes seconds."""
+    from distributed import LocalCluster
+
+    slots = {"io": 2, "compute": 1}
+    options = {"dashboard_address": "127.0.0.1:0", "processes": False, "resources": slots}
+    with LocalCluster(n_workers=1, threads_per_worker=sum(slots.values()), **options) as cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Runner]:
     """Runs commands as processes of their own that have torch already: to import it takes 4 s of CPU in each."""

@@ -1,7 +1,6 @@
 """A user's own project that changes: copied to another place, one photo more, one label more."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,15 +50,6 @@ class Project:
     def files(self) -> dict[str, bytes]:
         found = (path for path in (self.folder / "work").rglob("*") if path.is_file())
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
-
-
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """A cluster whose workers are threads: to start one takes seconds."""
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", processes=False) as cluster:
-        yield cluster.scheduler_address
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Photos:
     """Six pictures, one a shard, that bear `Red` or `zzyzx`; and word vectors that know one of these words."""
 
     root: Path
+    scheduler: str
 
     def settings(self, *more: str) -> list[str]:
         usual = (
@@ -43,7 +44,8 @@ class Photos:
         return flow.plan(self.config(*more), self.root / "work", flow.Request("report"))
 
     def run(self, stage: str, *more: str) -> dict[str, int]:
-        return dict(flow.run(self.config(*more), self.root / "work", flow.Request(stage, quiet=True)).ran)
+        request = flow.Request(stage, scheduler=self.scheduler, quiet=True)
+        return dict(flow.run(self.config(*more), self.root / "work", request).ran)
 
     def json(self, *more: str) -> dict[str, Any]:
         sets = [word for setting in self.settings(*more) for word in ("--set", setting)]
@@ -52,7 +54,7 @@ class Photos:
         return found
 
 
-def made(root: Path) -> Photos:
+def made(root: Path, scheduler: str) -> Photos:
     (root / "photos").mkdir()
     lines = ["image,labels"]
     for number in range(SHARDS):
@@ -60,12 +62,12 @@ def made(root: Path) -> Photos:
         lines.append(f"{number:02}.png,{'Red' if number % 2 else 'zzyzx'}")
     (root / "labels.csv").write_text("\n".join(lines))
     (root / "vectors.txt").write_text("red 1 0\nblue 0 1\n")
-    return Photos(root)
+    return Photos(root, scheduler)
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Photos:
-    return made(tmp_path)
+def photos(tmp_path: Path, scheduler: str) -> Photos:
+    return made(tmp_path, scheduler)
 
 
 def test_a_label_without_a_word_is_refused_by_the_plan_and_before_the_run(photos: Photos) -> None:
@@ -125,9 +127,9 @@ def test_the_plan_counts_before_anything_runs_and_makes_no_folder(photos: Photos
 
 
 @pytest.fixture(scope="module")
-def extracted(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+def extracted(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Photos:
     """One of the pictures is none; the features of the others are there."""
-    photos = made(tmp_path_factory.mktemp("extracted"))
+    photos = made(tmp_path_factory.mktemp("extracted"), scheduler)
     (photos.root / "photos/00.png").write_bytes(b"no picture")
     photos.run("extract", DROP)
     return photos

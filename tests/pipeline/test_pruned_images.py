@@ -26,6 +26,7 @@ class Folder:
 
     root: Path
     server: FaultServer
+    scheduler: str
 
     def settings(self, *more: str) -> list[str]:
         labels = self.root / "labels.csv"
@@ -43,7 +44,7 @@ class Folder:
         return configuration("folder", None, {}, self.settings(*more), self.root / "work")
 
     def run(self, *more: str, only: bool = False, retry: frozenset[ImageStatus] = frozenset()) -> Result:
-        request = flow.Request("extract", only=only, quiet=True, retry=retry)
+        request = flow.Request("extract", only, self.scheduler, quiet=True, retry=retry)
         return flow.run(self.config(*more), self.root / "work", request)
 
     def plan(self, *more: str, retry: frozenset[ImageStatus] = frozenset()) -> dict[str, flow.StagePlan]:
@@ -61,9 +62,9 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
+def folder(tmp_path: Path, scheduler: str) -> Iterator[Folder]:
     with serving() as server:
-        made = Folder(tmp_path, server)
+        made = Folder(tmp_path, server, scheduler)
         assert made.run().ran == {"index": 1, "download": 2, "extract": 3}
         yield made
 

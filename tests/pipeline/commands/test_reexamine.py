@@ -39,8 +39,11 @@ def made_before(folder: Path) -> Ledger:
     return ledger
 
 
-def test_only_shards_with_images_that_differ_are_made_anew_and_all_are_looked_at_once(tmp_path: Path) -> None:
-    config, work, request = photos(tmp_path), tmp_path / "work", Request("extract", quiet=True)
+def test_only_shards_with_images_that_differ_are_made_anew_and_all_are_looked_at_once(
+    tmp_path: Path, scheduler: str
+) -> None:
+    config, work = photos(tmp_path), tmp_path / "work"
+    request = Request("extract", scheduler=scheduler, quiet=True)
     flow.run(config, work, request)
     ledger = made_before(tmp_path)
     before = {shard: ledger.read(shard) for shard in range(3)}

@@ -26,6 +26,7 @@ class Folder:
 
     root: Path
     server: FaultServer
+    scheduler: str
 
     def config(self, *paths: str, sets: Sequence[str] = ()) -> Config:
         labels = self.root / "labels.csv"
@@ -34,18 +35,17 @@ class Folder:
         return configuration("folder", None, {}, [*usual, *sets], self.root / "work")
 
     def run(self, *paths: str, retry: frozenset[ImageStatus] = frozenset(), sets: Sequence[str] = ()) -> Result:
-        return flow.run(
-            self.config(*paths, sets=sets), self.root / "work", flow.Request("download", quiet=True, retry=retry)
-        )
+        request = flow.Request("download", scheduler=self.scheduler, quiet=True, retry=retry)
+        return flow.run(self.config(*paths, sets=sets), self.root / "work", request)
 
     def statuses(self) -> list[str]:
         return pq.read_table(self.root / "work" / FOUND)["status"].to_pylist()
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
+def folder(tmp_path: Path, scheduler: str) -> Iterator[Folder]:
     with serving() as server:
-        yield Folder(tmp_path, server)
+        yield Folder(tmp_path, server, scheduler)
 
 
 def test_failed_rows_are_fetched_again_where_asked_and_ok_rows_are_not(folder: Folder) -> None:

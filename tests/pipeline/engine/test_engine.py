@@ -17,7 +17,7 @@ from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.ledger import written
 from pipeline.engine.plan import plan
 from pipeline.engine.progress import ProgressView
-from pipeline.engine.task import Output, Stage, Task
+from pipeline.engine.task import Output, Place, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from schemas.config import EngineConfig
@@ -46,11 +46,11 @@ def add_up(task: Task) -> list[Output]:
     return [Output(("sum",), rows=1)]
 
 
-def stages(numbers: Sequence[int], factor: int = 1, version: int = 1) -> list[Stage]:
+def stages(numbers: Sequence[int], factor: int = 1, version: int = 1, last: Place = "process") -> list[Stage]:
     return [
         listing(numbers),
         Stage("square", version, {}, None, square, {"list": "shard"}, SQUARES, "io", "squares"),
-        Stage("sum", 1, {"sum.factor": factor}, factor, add_up, {"square": "all"}, SUM, "process", "sum"),
+        Stage("sum", 1, {"sum.factor": factor}, factor, add_up, {"square": "all"}, SUM, last, "sum"),
     ]
 
 
@@ -59,10 +59,11 @@ def graph_of(root: Path, *arguments: object, **options: object) -> Graph:
     return resolve(stages(*arguments, **options), storage)  # type: ignore[arg-type]
 
 
-def run(root: Path, *arguments: object, **options: object) -> dict[str, int]:
-    graph = graph_of(root, *arguments, **options)
+def run(root: Path, *arguments: object, scheduler: str | None = None, **options: object) -> dict[str, int]:
+    last = "compute" if scheduler else "process"  # to start one takes a second
+    graph = graph_of(root, *arguments, last=last, **options)
     with ProgressView(quiet=True) as progress:
-        engine = Engine(graph, Storage(str(root)), EngineConfig(), progress)
+        engine = Engine(graph, Storage(str(root)), EngineConfig(), progress, scheduler)
         engine.run()
     return engine.ran
 
@@ -81,27 +82,27 @@ def test_a_run_brings_every_stage_up_to_date_and_a_second_one_has_nothing_to_do(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_a_changed_shard_reruns_itself_and_what_gathers_it(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_a_changed_shard_reruns_itself_and_what_gathers_it(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     assert reasons(tmp_path, [1, 5, 3])["list"] == ("numbers [1,2,3] -> [1,5,3]",)
-    assert run(tmp_path, [1, 5, 3]) == {"list": 1, "square": 1, "sum": 1}
+    assert run(tmp_path, [1, 5, 3], scheduler=scheduler) == {"list": 1, "square": 1, "sum": 1}
 
 
-def test_growth_runs_new_shards_only(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_growth_runs_new_shards_only(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     kept = (tmp_path / "squares/shard-00001.json").stat().st_mtime_ns
-    assert run(tmp_path, [1, 2, 3, 4]) == {"list": 1, "square": 1, "sum": 1}
+    assert run(tmp_path, [1, 2, 3, 4], scheduler=scheduler) == {"list": 1, "square": 1, "sum": 1}
     assert (tmp_path / "squares/shard-00001.json").stat().st_mtime_ns == kept
 
 
-def test_plan_names_the_option_that_changed(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2])
+def test_plan_names_the_option_that_changed(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2], scheduler=scheduler)
     assert reasons(tmp_path, [1, 2], factor=3) == {"list": (), "square": (), "sum": ("sum.factor 1 -> 3",)}
-    assert run(tmp_path, [1, 2], factor=3) == {"sum": 1}
+    assert run(tmp_path, [1, 2], factor=3, scheduler=scheduler) == {"sum": 1}
 
 
-def test_plan_names_a_new_code_version_and_what_follows_from_it(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2])
+def test_plan_names_a_new_code_version_and_what_follows_from_it(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2], scheduler=scheduler)
     assert reasons(tmp_path, [1, 2], version=2) == {
         "list": (),
         "square": ("code version 1 -> 2",),
@@ -109,18 +110,18 @@ def test_plan_names_a_new_code_version_and_what_follows_from_it(tmp_path: Path) 
     }
 
 
-def test_a_shard_without_receipt_is_made_again_and_the_rest_is_kept(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_a_shard_without_receipt_is_made_again_and_the_rest_is_kept(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     (tmp_path / "squares/stage.parquet").unlink()
     (tmp_path / "squares/shard-00001.json").unlink()
-    assert run(tmp_path, [1, 2, 3]) == {"square": 1}
+    assert run(tmp_path, [1, 2, 3], scheduler=scheduler) == {"square": 1}
 
 
-def test_a_file_that_went_missing_is_made_again(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_a_file_that_went_missing_is_made_again(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     (tmp_path / "squares/shard-00002.txt").unlink()
     assert reasons(tmp_path, [1, 2, 3])["square"] == ("file gone or of another size",)
-    assert run(tmp_path, [1, 2, 3]) == {"square": 1}
+    assert run(tmp_path, [1, 2, 3], scheduler=scheduler) == {"square": 1}
 
 
 def test_an_error_in_one_shard_ends_the_run_and_keeps_what_was_committed(tmp_path: Path) -> None:
@@ -204,10 +205,10 @@ def test_a_gpu_that_no_worker_has_is_an_error_before_anything_runs(
 
 
 def test_a_stage_that_a_gpu_brought_up_to_date_stops_no_later_one_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    run(tmp_path, [1, 2])
+    run(tmp_path, [1, 2], scheduler=scheduler)
     wired = stages([1, 2], factor=3)
     wired[1] = replace(wired[1], place="gpu")
     storage = Storage(str(tmp_path))
@@ -216,8 +217,8 @@ def test_a_stage_that_a_gpu_brought_up_to_date_stops_no_later_one_where_there_is
     assert engine.ran == {"sum": 1}
 
 
-def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     (tmp_path / "squares/stage.parquet").write_bytes(b"PAR1")
     receipt = tmp_path / "squares/shard-00001.json"
     receipt.write_bytes(receipt.read_bytes()[:30])
@@ -225,12 +226,14 @@ def test_a_damaged_receipt_or_record_counts_as_none_and_verify_names_it(tmp_path
     record = tmp_path / "squares/stage.parquet"
     assert [text.split(":")[0] for text in found.problems] == [str(receipt), str(record)]
     assert found.uncommitted == ("squares/shard-00001.txt",)
-    assert run(tmp_path, [1, 2, 3]) == {"square": 1}
+    assert run(tmp_path, [1, 2, 3], scheduler=scheduler) == {"square": 1}
     assert verify(Storage(str(tmp_path))).problems == ()
 
 
-def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_tasks_run_again(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_tasks_run_again(
+    tmp_path: Path, scheduler: str
+) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
     gone = [tmp_path / name for name in ("numbers/shard-00001.json", "squares/shard-00002.json", "sum/stage.json")]
     for receipt in gone:
@@ -244,14 +247,14 @@ def test_receipts_that_are_gone_are_noticed_beside_standing_records_and_their_ta
         "square": ("after list",),
         "sum": ("after square",),
     }
-    assert run(tmp_path, [1, 2, 3]) == {"list": 1, "square": 1, "sum": 1}
+    assert run(tmp_path, [1, 2, 3], scheduler=scheduler) == {"list": 1, "square": 1, "sum": 1}
     assert verify(Storage(str(tmp_path))).problems == ()
     assert all(line.up_to_date for line in plan(graph_of(tmp_path, [1, 2, 3])))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.txt")} == before
 
 
-def test_a_receipt_that_says_something_else_than_the_record_is_named(tmp_path: Path) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_a_receipt_that_says_something_else_than_the_record_is_named(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     receipt = tmp_path / "squares/shard-00002.json"
     said = Receipt.model_validate_json(receipt.read_bytes())
     receipt.write_bytes(written(said.model_copy(update={"rows": 9}), "squares/shard-00002.json"))
@@ -260,8 +263,10 @@ def test_a_receipt_that_says_something_else_than_the_record_is_named(tmp_path: P
 
 @pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("name", ["shard-00001.json", "stage.parquet"])
-def test_a_receipt_or_record_of_another_place_counts_for_nothing(tmp_path: Path, name: str, marked: bool) -> None:
-    run(tmp_path, [1, 2, 3])
+def test_a_receipt_or_record_of_another_place_counts_for_nothing(
+    tmp_path: Path, scheduler: str, name: str, marked: bool
+) -> None:
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
     here, there = tmp_path / "squares" / name, next(path for path in tmp_path.rglob(name) if "squares" not in str(path))
     if not marked:  # as it was written before files said where they belong
@@ -270,11 +275,11 @@ def test_a_receipt_or_record_of_another_place_counts_for_nothing(tmp_path: Path,
     swapped = here.read_bytes(), there.read_bytes()
     there.write_bytes(swapped[0])
     here.write_bytes(swapped[1])
-    run(tmp_path, [1, 2, 3])
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     assert all(line.up_to_date for line in plan(graph_of(tmp_path, [1, 2, 3])))
     for problem in verify(Storage(str(tmp_path))).problems:  # a record that stands has said the same as its receipts
         Path(problem.partition(": ")[0]).unlink(missing_ok=True)
-    run(tmp_path, [1, 2, 3])
+    run(tmp_path, [1, 2, 3], scheduler=scheduler)
     assert verify(Storage(str(tmp_path))).problems == ()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.txt")} == before
 

@@ -59,7 +59,7 @@ def stages(numbers: Sequence[int], prunes: bool = True, version: int = 1, settin
             "square", version, {}, settings, square, {"list": "shard", "fetch": "shard"}, SQUARES, "compute",
             "squares-{fp8}", consumes={"fetch": "data"}, prunes=prunes,
         ),
-        Stage("sum", 1, {}, None, add_up, {"fetch": "all", "square": "all"}, DROPPED, "process", "sum"),
+        Stage("sum", 1, {}, None, add_up, {"fetch": "all", "square": "all"}, DROPPED, "compute", "sum"),
     ]  # fmt: skip
 
 
@@ -67,10 +67,12 @@ def graph_of(root: Path, numbers: Sequence[int] = (1, 2, 3), last: int = 4, **op
     return resolve(stages(numbers, **options)[:last], Storage(str(root)))  # type: ignore[arg-type]
 
 
-def run(root: Path, numbers: Sequence[int] = (1, 2, 3), last: int = 4, **options: object) -> dict[str, int]:
+def run(
+    root: Path, numbers: Sequence[int] = (1, 2, 3), last: int = 4, scheduler: str | None = None, **options: object
+) -> dict[str, int]:
     graph = graph_of(root, numbers, last, **options)
     with ProgressView(quiet=True) as progress:
-        engine = Engine(graph, Storage(str(root)), EngineConfig(), progress)
+        engine = Engine(graph, Storage(str(root)), EngineConfig(), progress, scheduler)
         engine.run()
     return engine.ran
 
@@ -84,9 +86,9 @@ def data(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def finished(tmp_path: Path) -> Path:
+def finished(tmp_path: Path, scheduler: str) -> Path:
     """A folder in which all data were dropped after use."""
-    assert run(tmp_path) == {"list": 1, "fetch": 3, "square": 3, "sum": 1}
+    assert run(tmp_path, scheduler=scheduler) == {"list": 1, "fetch": 3, "square": 3, "sum": 1}
     return tmp_path
 
 
@@ -104,66 +106,71 @@ def test_files_are_dropped_after_use_and_the_rest_of_the_shard_stays(finished: P
     assert "notes/shard-00001.txt" in problem
 
 
-def test_nothing_runs_again_for_files_that_nobody_needs(finished: Path) -> None:
+def test_nothing_runs_again_for_files_that_nobody_needs(finished: Path, scheduler: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     graph = graph_of(finished)
     assert all(line.up_to_date for line in plan(graph))
     assert all(node.recorded for node in graph.values())
     assert nothing_to_drop(graph)
-    assert run(finished) == {}
-    assert run(finished, prunes=False) == {}
-    assert run(finished, last=2) == {}
+    assert run(finished, scheduler=scheduler) == {}
+    assert run(finished, prunes=False, scheduler=scheduler) == {}
+    assert run(finished, last=2, scheduler=scheduler) == {}
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-def test_dropped_files_are_made_again_where_they_are_wanted_and_the_plan_says_at_what_price(finished: Path) -> None:
+def test_dropped_files_are_made_again_where_they_are_wanted_and_the_plan_says_at_what_price(
+    finished: Path, scheduler: str
+) -> None:
     told = lines(finished, version=2)
     assert told["fetch"].reasons == ("dropped after use, and square needs it again",)
     assert (told["fetch"].to_run, told["fetch"].again_rows, told["fetch"].again_bytes) == (3, 30, 300)
     assert (told["square"].to_run, told["square"].reasons) == (3, ("after fetch",))
-    assert run(finished, version=2) == {"fetch": 3, "square": 3, "sum": 1}
+    assert run(finished, version=2, scheduler=scheduler) == {"fetch": 3, "square": 3, "sum": 1}
     assert data(finished) == []
-    assert run(finished, version=1) == {"sum": 1}  # equal data came again: the older squares are as good as before
+    # Equal data came again: the older squares are as good as before.
+    assert run(finished, version=1, scheduler=scheduler) == {"sum": 1}
 
 
-def test_only_the_shard_that_is_wanted_is_made_again(finished: Path) -> None:
+def test_only_the_shard_that_is_wanted_is_made_again(finished: Path, scheduler: str) -> None:
     next(finished.glob("squares-*/shard-00001.txt")).unlink()
     told = lines(finished)
     assert (told["fetch"].to_run, told["fetch"].again_rows, told["fetch"].again_bytes) == (1, 10, 100)
-    assert run(finished) == {"fetch": 1, "square": 1}
+    assert run(finished, scheduler=scheduler) == {"fetch": 1, "square": 1}
     assert data(finished) == []
 
 
-def test_new_shards_are_dropped_too_and_the_old_ones_left_alone(finished: Path) -> None:
-    assert run(finished, (1, 2, 3, 4)) == {"list": 1, "fetch": 1, "square": 1, "sum": 1}
+def test_new_shards_are_dropped_too_and_the_old_ones_left_alone(finished: Path, scheduler: str) -> None:
+    assert run(finished, (1, 2, 3, 4), scheduler=scheduler) == {"list": 1, "fetch": 1, "square": 1, "sum": 1}
     assert data(finished) == []
 
 
-def test_a_run_that_stops_before_the_reader_drops_nothing(tmp_path: Path) -> None:
-    assert run(tmp_path, last=2) == {"list": 1, "fetch": 3}
+def test_a_run_that_stops_before_the_reader_drops_nothing(tmp_path: Path, scheduler: str) -> None:
+    assert run(tmp_path, last=2, scheduler=scheduler) == {"list": 1, "fetch": 3}
     assert len(data(tmp_path)) == 3
-    assert run(tmp_path) == {"square": 3, "sum": 1}
+    assert run(tmp_path, scheduler=scheduler) == {"square": 3, "sum": 1}
     assert data(tmp_path) == []
 
 
-def test_files_that_were_kept_are_dropped_by_the_next_run_that_may(tmp_path: Path) -> None:
-    run(tmp_path, prunes=False)
+def test_files_that_were_kept_are_dropped_by_the_next_run_that_may(tmp_path: Path, scheduler: str) -> None:
+    run(tmp_path, prunes=False, scheduler=scheduler)
     assert len(data(tmp_path)) == 3
     graph = graph_of(tmp_path)
     assert all(line.up_to_date for line in plan(graph))
     assert not nothing_to_drop(graph)
-    assert run(tmp_path) == {}
+    assert run(tmp_path, scheduler=scheduler) == {}
     assert data(tmp_path) == []
-    test_nothing_runs_again_for_files_that_nobody_needs(tmp_path)
+    test_nothing_runs_again_for_files_that_nobody_needs(tmp_path, scheduler)
 
 
-def test_a_file_that_a_crash_left_after_its_receipt_called_it_dropped_goes_with_the_next_run(finished: Path) -> None:
+def test_a_file_that_a_crash_left_after_its_receipt_called_it_dropped_goes_with_the_next_run(
+    finished: Path, scheduler: str
+) -> None:
     left = finished / "data/shard-00002.txt"
     left.write_bytes(b"3" * 100)
     graph = graph_of(finished)
     plan(graph)
     assert not nothing_to_drop(graph)
-    assert run(finished) == {}
+    assert run(finished, scheduler=scheduler) == {}
     assert data(finished) == []
 
 
