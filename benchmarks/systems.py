@@ -89,7 +89,7 @@ class Costs:
     def multiply_adds(self, labels: int) -> float:
         """Of one image, in thousands of millions."""
         own = labels if contract.has_label_weights(self.model) and not contract.reads_words(self.model) else NUS_WIDE
-        network = self.network(max(own, 10)).eval()
+        network = self.network(max(own, 10)).eval().requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
             network(*self.maps(1), self.words(max(own, 10) if own != NUS_WIDE else labels))
         return counter.get_total_flops() / 2e9
