@@ -7,7 +7,6 @@ is forked instead of spawned. Nothing of the product is replaced.
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import importlib.util
 import multiprocessing
@@ -158,7 +157,6 @@ def _serve_commands(pipes: Sequence[Connection], limit_s: float) -> None:
     for name in _HEAVY:
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
             importlib.import_module(name)
-    gc.freeze()  # else each command would copy all pages of what is imported, to look for garbage in them
     resource_tracker.ensure_running()  # else each command would start one
     first, *others = pipes
     servers = []
