@@ -645,8 +645,9 @@ def test_the_commands_of_the_readme_run(shell: Shell) -> None:
     commands = [command for command in _readme_commands() if not _fetches(command)]
     assert len(commands) >= 5
     Image.new("RGB", (40, 30), "red").save(shell.folder / "photo.jpg")
+    as_a_user = replace(shell, runner=Plain(200.0))  # in which imports, too, leave nothing outside
     for command in commands:
-        shell(command)
+        (as_a_user if command.startswith(("check", "predict")) else shell)(command)
 
 
 def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_settings_that_exist(tmp_path: Path) -> None:

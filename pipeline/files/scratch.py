@@ -36,13 +36,28 @@ def own_temporaries() -> Iterator[None]:
     """
     sweep_scratch()
     with scratch_folder() as folder:
-        chosen = {name: os.environ.get(name, str(folder / name.lower())) for name in _OF_LIBRARIES}
         before, tempfile.tempdir = tempfile.tempdir, str(folder)
         try:
-            with environment({"TMPDIR": str(folder), **chosen}):
+            with environment({"TMPDIR": str(folder), **_of_libraries(folder)}):
                 yield
         finally:
             tempfile.tempdir = before
+
+
+@contextmanager
+def importing_aside() -> Iterator[None]:
+    """In this block, what libraries put aside when they are imported lies in a folder that is gone afterwards.
+
+    Raises:
+        PipelineError: as `scratch_folder`.
+    """
+    with scratch_folder() as folder, environment(_of_libraries(folder)):
+        yield
+
+
+def _of_libraries(folder: Path) -> dict[str, str]:
+    """Variables of libraries: their folders in this one, where the user has chosen none."""
+    return {name: os.environ.get(name, str(folder / name.lower())) for name in _OF_LIBRARIES}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pipeline.commands.checks.finding import Finding, Verdict
 from pipeline.engine.cluster import require_semaphores
+from pipeline.files.scratch import importing_aside
 from pipeline.machine.control_group import ControlGroup
 from pipeline.machine.device import cores, first_line, resolve_device
 from schemas.config import Config
@@ -32,8 +33,9 @@ def devices(config: Config) -> Iterator[Finding]:
         UsageError: a device is not here.
     """
     try:
-        import torch
-        import torchvision  # noqa: F401 - a build that does not fit torch's fails here
+        with importing_aside():
+            import torch
+            import torchvision  # noqa: F401 - a build that does not fit torch's fails here
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         told = f"torch cannot be imported: {first_line(error)}"
         yield Finding("device", Verdict.FAULT, told, "Install builds of torch and torchvision that fit each other")
