@@ -16,7 +16,7 @@ from benchmarks.disturbing.faulty_disk import Library, Struck
 from benchmarks.flips.trees import UNCOMPARED, Tree, differing, last_line, paths, timeless
 from benchmarks.flips.warm import Ended, Runner
 
-DATASET = "demo"
+WORK, DATASET = "work", "demo"  # folders of a trial, one in the other
 SMALL = (
     "dataset.num_images=24",
     "dataset.shard_images=8",
@@ -62,7 +62,7 @@ class Trial:
     @property
     def work(self) -> Path:
         """What --work gets."""
-        return self.root / "work"
+        return self.root / WORK
 
     @property
     def outside(self) -> Path:

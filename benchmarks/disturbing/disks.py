@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.disturbing.bench import DATASET, WRITTEN, Bench, Trial
+from benchmarks.disturbing.bench import DATASET, WORK, WRITTEN, Bench, Trial
 from benchmarks.disturbing.faulty_disk import Struck
 from benchmarks.flips.trees import last_line, paths
 
@@ -25,20 +25,21 @@ _FAILURES = {
     "no permission": ("permission is denied", "name", errno.EACCES, 0),
 }
 _TMPDIR = r"/outside"
+_DEMO = f"/{WORK}/{DATASET}"
 # The stage that is run, with those before it where they are missing, and the files whose calls fail.
 _PLACES = {
-    "index": ("index", r"/work/demo/(index|annotations|\.labels)"),
-    "download": ("download", r"/work/demo/(downloads|images)"),
-    "extract": ("extract", r"/work/demo/features"),
-    "embed": ("embed", r"/work/demo/embeddings"),
-    "split": ("split", r"/work/demo/splits"),
-    "train": ("train", r"/work/demo/runs/[^/]*/\."),
-    "checkpoint": ("train", r"/work/demo/runs/[^/]*/checkpoint"),
-    "log of the training": ("train", r"/work/demo/runs/[^/]*/train\.log"),
-    "curves of the training": ("train", r"/work/demo/runs/[^/]*/events"),
-    "evaluate": ("evaluate", r"/work/demo/runs"),
-    "report": ("report", r"/work/demo/runs"),
-    "lock": ("index", r"/work/demo/\.lock"),
+    "index": ("index", rf"{_DEMO}/(index|annotations|\.labels)"),
+    "download": ("download", rf"{_DEMO}/(downloads|images)"),
+    "extract": ("extract", rf"{_DEMO}/features"),
+    "embed": ("embed", rf"{_DEMO}/embeddings"),
+    "split": ("split", rf"{_DEMO}/splits"),
+    "train": ("train", rf"{_DEMO}/runs/[^/]*/\."),
+    "checkpoint": ("train", rf"{_DEMO}/runs/[^/]*/checkpoint"),
+    "log of the training": ("train", rf"{_DEMO}/runs/[^/]*/train\.log"),
+    "curves of the training": ("train", rf"{_DEMO}/runs/[^/]*/events"),
+    "evaluate": ("evaluate", rf"{_DEMO}/runs"),
+    "report": ("report", rf"{_DEMO}/runs"),
+    "lock": ("index", rf"{_DEMO}/\.lock"),
     "TMPDIR": ("report", _TMPDIR),
 }
 _HDF5 = ("store.name=hdf5",)
@@ -170,7 +171,7 @@ def drawn(bench: Bench, seed: int, few: bool) -> list[Failing | SmallDisk]:
                 struck = Struck(call, path, str(number), rng.randint(1, calls), times)
                 before = "index" if place == "TMPDIR" else stage
                 cases.append(Failing(f"{kind}, {place}", kind, before, stage, cause, struck))
-        struck = Struck(call, r"/work/demo/features/.*\.h5", str(number), times=times)
+        struck = Struck(call, rf"{_DEMO}/features/.*\.h5", str(number), times=times)
         cases.append(Failing(f"{kind}, {_IN_HDF5}", kind, "extract", "extract", cause, struck, _HDF5))
     names = {f"{kind}, {place}" for kind, place in _FEW}
     return [case for case in cases if not few or case.name in names]

@@ -13,13 +13,13 @@ from threading import Event, Thread
 
 import psutil
 
-from benchmarks.disturbing.bench import Bench, Trial
+from benchmarks.disturbing.bench import WORK, Bench, Trial
 from benchmarks.disturbing.faulty_disk import Struck
 from benchmarks.flips.warm import session
 
 WRITERS = {  # temporary names, as they are while the bytes are written
-    "inside safetensors' writer": r"/work/.*/\.tmp[A-Za-z0-9]{6}$",
-    "inside Parquet's writer": r"/work/.*/\.[^/]*\.parquet\.[0-9a-f]{32}\.tmp$",
+    "inside safetensors' writer": rf"/{WORK}/.*/\.tmp[A-Za-z0-9]{{6}}$",
+    "inside Parquet's writer": rf"/{WORK}/.*/\.[^/]*\.parquet\.[0-9a-f]{{32}}\.tmp$",
 }
 _VICTIMS = ("main", "all", "self")  # of a kill inside a writer
 _POLL_S = 0.01
