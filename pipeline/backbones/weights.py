@@ -7,29 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.files.packaged import PackagedFile
 from pipeline.files.storage import sha256_once
-from pipeline.files.weights_file import WeightsFile
+from pipeline.files.weights_file import Module, WeightsFile, drawn, widened
 from pipeline.net.fetch import cache_folder, fetch
 from pipeline.net.hub import HubFile
 from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-Module = TypeVar("Module", bound="nn.Module")
+from schemas.random_weights import RANDOM, is_random, seed_of
 
 SETTING = "backbone.weights"
 DEFAULT = "default"
-RANDOM = "random:"
 
-_SEED_LIMIT = 2**63  # torch takes no larger seed
 _BEGINS = (b"PK", b"\x80")  # files of torch: a zip archive, or a pickle as it wrote them before 1.6
 
 
@@ -60,7 +53,7 @@ class Published:
 
 def source(config: BackboneConfig) -> str | None:
     """Path of the weights file where the user names one: its hash shapes the features."""
-    return None if config.weights == DEFAULT or config.weights.startswith(RANDOM) else config.weights
+    return None if config.weights == DEFAULT or is_random(config.weights) else config.weights
 
 
 def label(config: BackboneConfig, published: Published | None) -> str:
@@ -121,17 +114,6 @@ def outside_file(config: BackboneConfig, published: Published | None) -> Outside
     return OutsideFile(SETTING, known.address, _kept(known), known.sha256, known.size_bytes, begins)
 
 
-def chosen(config: BackboneConfig, published: Published | None) -> int | WeightsFile:
-    """The seed of random weights, else their file, for a network whose files know its tensors by other names, too.
-
-    Raises:
-        PipelineError: the file cannot be had.
-        IntegrityError: it is not the published one.
-    """
-    seed = _seed(config)
-    return _file(_local(config, published), config) if seed is None else seed
-
-
 def require_installed(config: BackboneConfig, published: Published | None) -> None:
     """See that weights which come in a package are here.
 
@@ -143,11 +125,11 @@ def require_installed(config: BackboneConfig, published: Published | None) -> No
 
 
 def assemble(
-    create: "Callable[[], Module]",
+    create: Callable[[], Module],
     config: BackboneConfig,
     published: Published | None,
-    load: "Callable[[WeightsFile], Module] | None" = None,
-) -> "Module":
+    load: Callable[[WeightsFile], Module] | None = None,
+) -> Module:
     """A network with these weights, in evaluation mode; where the file allows it, they stay in the file until used.
 
     Args:
@@ -162,9 +144,7 @@ def assemble(
 
     seed = _seed(config)
     if seed is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
-            return create().eval()
+        return drawn(create, seed).eval()
     file = _file(_local(config, published), config)
     if load is not None:
         return load(file).eval()
@@ -172,8 +152,7 @@ def assemble(
         network = create()
     found = file.read()
     file.require_fit({key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, found)
-    wide = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
-    network.load_state_dict(wide, assign=True)
+    network.load_state_dict(widened(found), assign=True)
     return network.eval()
 
 
@@ -182,14 +161,10 @@ def _begins(name: str) -> tuple[bytes, ...]:
 
 
 def _seed(config: BackboneConfig) -> int | None:
-    if not config.weights.startswith(RANDOM):
-        return None
-    text = config.weights.removeprefix(RANDOM)
-    if not (text.isascii() and text.isdigit() and int(text) < _SEED_LIMIT):
-        raise UsageError(
-            f"{SETTING} = {config.weights!r}:", expected=f"a number after {RANDOM!r}, for example {RANDOM}0"
-        )
-    return int(text)
+    try:
+        return seed_of(config.weights)
+    except ValueError as error:
+        raise UsageError(f"{SETTING} = {config.weights!r}:", expected=f"{error}, for example {RANDOM}0") from None
 
 
 def _require(published: Published | None, config: BackboneConfig) -> Published:

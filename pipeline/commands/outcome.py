@@ -14,6 +14,7 @@ from pipeline.files.storage import Storage
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError, TooManyFailedError
+from schemas.random_weights import is_random
 from schemas.receipts import status_counts
 from schemas.status import FAULTS, ImageStatus
 
@@ -107,7 +108,7 @@ def outcome(config: Config, storage: Storage, graph: Graph, ran: Mapping[str, in
         ran=ran,
         metrics=metrics,
         report=storage.shown(report_node.outputs["report"].at(None)) if report_node else None,
-        random_weights=backbone if "extract" in graph and backbone.startswith("random:") else None,
+        random_weights=backbone if "extract" in graph and is_random(backbone) else None,
         problem=_too_many_failed(config, graph),
     )
 

@@ -24,6 +24,7 @@ from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
 from schemas.features import FeatureSpec
+from schemas.random_weights import is_random
 from schemas.readable import hashes_apart
 from schemas.status import ImageStatus
 
@@ -168,7 +169,7 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
         predictor = Predictor(config, spec, maps, model_here, vectors, saved.has_response_maps, labels.columns)
         scored = enumerate(predictor.predict(request.images, request.top), start=1)
         images = [_prediction(image, labels.names, number, pictures) for number, image in scored]
-    return Prediction(model, spec.weights, spec.weights.startswith(weights.RANDOM), labels.words_missing, images)
+    return Prediction(model, spec.weights, is_random(spec.weights), labels.words_missing, images)
 
 
 def _require_model(config: Config, storage: Storage, train: Node) -> None:

@@ -1,13 +1,16 @@
-"""Reads a file of weights without running code from it, and says of one that cannot be used what it is instead."""
+"""Weights of a network: out of a file, without running code from it, or drawn from a seed.
+
+Of a file that cannot be used it says what it is instead.
+"""
 
 import pickle
 import re
 import warnings
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile, is_zipfile
 
 from pipeline.files.damages import DAMAGES
@@ -15,7 +18,9 @@ from schemas.command import Command
 from schemas.errors import PipelineError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+Module = TypeVar("Module", bound="nn.Module")
 
 _EXPECTED = "tensors by name, as torch.save(network.state_dict(), PATH) or safetensors writes them"
 _HEAD_BYTES = 16
@@ -114,6 +119,20 @@ class WeightsFile:
                 return torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
         except (*DAMAGES, pickle.UnpicklingError) as error:
             raise self.refused(_kind(self.path, error), f"{_EXPECTED}; no code is run from such a file") from error
+
+
+def drawn(create: "Callable[[], Module]", seed: int) -> "Module":
+    """A network with torch's own random initialisation by this seed; other random numbers stay what they would be."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        return create()
+
+
+def widened(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """The tensors, those of floats in float32."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def _is_zip(path: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.reporting.figures import History, Measure, Section
 from schemas.features import FeatureSpec
+from schemas.random_weights import is_random
 
 _CONTROLS = (
     "In percent. Chance: random scores. Constant: one ranking for all images. Permuted: each label with the scores of "
@@ -75,7 +76,7 @@ class RunCard:
     @property
     def random_weights(self) -> bool:
         """Whether the backbone was never trained."""
-        return self.spec.weights.startswith("random:")
+        return is_random(self.spec.weights)
 
 
 def card(run: RunCard) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from pipeline.stores.contract import Store
 from schemas.features import FeatureSpec, MapSpec, PreprocessSpec
+from schemas.random_weights import is_random
 from schemas.status import ImageStatus
 
-_RANDOM = "random:"
 # On a CPU every image is computed among as many others. On a GPU batches of several sizes were not compared.
 _EQUAL_BITS = """\
 - Equal bits from one machine, its libraries and precision, whatever the workers, the order of shards, the other images
@@ -28,6 +28,7 @@ def card(dataset: str, spec: FeatureSpec, store: Store, licence: str, counts: Ma
     """
     maps = "\n".join(map(_map_row, spec.maps))
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
+    no_file = " (of the seed: no file exists)" if is_random(spec.weights) else ""
     return f"""# Features of {dataset}: {spec.backbone}
 
 {_what(spec)}
@@ -42,7 +43,7 @@ row; its `status` says why and it has no maps. The whole specification: `spec.js
 
 {_coverage(counts)}
 
-- Weights: {spec.weights}, sha256 {spec.weights_sha256}{" (of the seed: no file exists)" if _random(spec) else ""}
+- Weights: {spec.weights}, sha256 {spec.weights_sha256}{no_file}
 - Input: {_input(spec.preprocess)}
 - Precision of the network: {spec.precision}{", compiled" if spec.compiled else ""}
 - Recipe: {spec.recipe}
@@ -93,16 +94,12 @@ def _cut(seen: PreprocessSpec) -> str:
 def _what(spec: FeatureSpec) -> str:
     if spec.origin is not None:
         return f"**Not made here**: {spec.origin}. Nothing below that says unknown can be known of them."
-    if _random(spec):
+    if is_random(spec.weights):
         return (
             f"**Random weights** ({spec.weights}): the network was never trained. For tests and demonstrations; what "
             "is computed from these features says nothing about the backbone."
         )
     return f"Outputs of {spec.backbone} with the weights {spec.weights}."
-
-
-def _random(spec: FeatureSpec) -> bool:
-    return spec.weights.startswith(_RANDOM)
 
 
 def _map_row(one: MapSpec) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.towers.tower import FAMILY, RANDOM, Tower, is_tower
+from pipeline.towers.tower import FAMILY, Tower, is_tower
 from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import PipelineError, UsageError
 from schemas.features import FeatureSpec, MapSpec
+from schemas.random_weights import is_random
 
 _EXPECTED = "one tower for both, with the same weights"
 
@@ -46,7 +47,7 @@ def require_planned(model: str, backbone: BackboneConfig, vectors: str, maps: Se
     if is_tower(backbone.name):
         image = Tower.named("backbone.name", backbone.name)
         own = image.weights if backbone.weights == "default" else backbone.weights
-        by_name = own == image.weights or own.startswith(RANDOM)
+        by_name = own == image.weights or is_random(own)
         words = _Weights(text.model, None if text.path else text.weights)
         if _Weights(image.model, own if by_name else None).differ(words):
             raise _apart(model, f"{FAMILY}:{image.model}:{own}", vectors)
@@ -75,7 +76,7 @@ def require_one_space(
         raise _apart(model, features, words)
     # Random weights have no file: what stands for it is made of other names on either side.
     both = spec.weights, tower["weights"]
-    told = both if any(one.startswith(RANDOM) for one in both) else (spec.weights_sha256, embedded["vectors_sha256"])
+    told = both if any(map(is_random, both)) else (spec.weights_sha256, embedded["vectors_sha256"])
     image, text = _Weights(spec.backbone.split(":")[1], told[0]), _Weights(tower["model"], told[1])
     if image.differ(text):
         raise _apart(model, features, words)
@@ -90,7 +91,7 @@ def pretraining_remark(spec: FeatureSpec, embedded: Mapping[str, Any]) -> str | 
     tower = embedded.get("tower")
     made = [(f"{FAMILY}:{tower['model']}:{tower['weights']}", str(tower["weights"]))] if tower else []
     made += [(f"{spec.backbone} ({spec.weights})", spec.weights)] if is_tower(spec.backbone) else []
-    trained = [name for name, weights in made if not weights.startswith(RANDOM)]
+    trained = [name for name, weights in made if not is_random(weights)]
     if not trained:
         return None
     return (

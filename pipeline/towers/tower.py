@@ -19,12 +19,11 @@ from pipeline.files.storage import sha256_once
 from pipeline.net.hub import HubFile
 from schemas.errors import UsageError
 from schemas.fit import Interpolation
+from schemas.random_weights import RANDOM, is_random, seed_of
 
 FAMILY = "open_clip"
-RANDOM = "random:"
 ENSEMBLE = ("ensemble",)
 
-_SEED_LIMIT = 2**63  # torch takes no larger seed
 _NEAR = 5
 _FILES = (".safetensors", ".bin", ".pt", ".pth")
 _USUAL_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -49,8 +48,7 @@ class Tower:
         """The tower of `open_clip:MODEL:WEIGHTS`.
 
         Raises:
-            UsageError: open_clip is not installed.
-            UsageError: it has no such model.
+            UsageError: open_clip is not installed, or has no such model.
         """
         _, _, rest = name.partition(":")
         model, _, weights = rest.partition(":")
@@ -68,19 +66,15 @@ class Tower:
         Raises:
             UsageError: it is no number.
         """
-        if not self.weights.startswith(RANDOM):
-            return None
-        text = self.weights.removeprefix(RANDOM)
-        if not (text.isascii() and text.isdigit() and int(text) < _SEED_LIMIT):
-            raise UsageError(
-                f"{self.setting} = {FAMILY}:{self.model}:{self.weights}:", expected=f"a number after {RANDOM!r}"
-            )
-        return int(text)
+        try:
+            return seed_of(self.weights)
+        except ValueError as error:
+            raise UsageError(f"{self.setting} = {FAMILY}:{self.model}:{self.weights}:", expected=str(error)) from None
 
     @property
     def path(self) -> str | None:
         """Of the file of weights; None where they are random, or named by a tag."""
-        if self.weights.startswith(RANDOM) or not self.weights:
+        if is_random(self.weights) or not self.weights:
             return None
         named = "/" in self.weights or self.weights.endswith(_FILES) or Path(self.weights).is_file()
         return self.weights if named else None

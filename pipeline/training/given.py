@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.files.weights_file import Shape, WeightsFile
+from pipeline.files.weights_file import Shape, WeightsFile, widened
 from pipeline.inference.model_file import holds_model, load_model
 from pipeline.models import MODELS, contract
 from pipeline.models.sizes import FeatureSizes
@@ -92,7 +92,7 @@ def _of_names(
     for own, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise file.refused(f"{names[own]!r} with numbers that are not finite", "finite ones")
-    return {own: tensor.float() if tensor.is_floating_point() else tensor for own, tensor in weights.items()}
+    return widened(weights)
 
 
 def _shapes(settings: ModelSection, maps: Sequence[MapSpec], word_size: int | None) -> Mapping[str, Shape]:

@@ -1,7 +1,6 @@
 """Vectors of labels that a user types, as the label matrix would have them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from pipeline.vectors.cache import cached_vectors
@@ -9,12 +8,11 @@ from pipeline.vectors.embedding import Embedding, embedding
 from pipeline.vectors.location import vectors_file
 from pipeline.vectors.parser import WordVectors
 from pipeline.vectors.rule import alternatives, choose
+from pipeline.vectors.source import Bases
 from schemas.command import Command
 from schemas.config import EmbedConfig
 from schemas.errors import PipelineError
 from schemas.readable import hashes_apart
-
-Bases = Callable[[], AbstractContextManager[Mapping[str, str]]]
 
 
 def embed_labels(names: Sequence[str], config: EmbedConfig, sha256: str, bases: Bases) -> dict[str, Embedding]:

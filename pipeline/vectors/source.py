@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.towers.tower import RANDOM, is_tower
+from pipeline.towers.tower import is_tower
 from schemas.config import EmbedConfig
+from schemas.random_weights import RANDOM
 
 if TYPE_CHECKING:
     from pipeline.net.look import OutsideFile

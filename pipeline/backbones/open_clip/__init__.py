@@ -10,17 +10,19 @@ open_clip cuts most towers' square out of the middle, as `backbone.fit = "crop"`
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.backbones import weights
 from pipeline.backbones.description import Description, Normalisation
 from pipeline.backbones.offer import Layer, Offer
 from pipeline.backbones.weights import Published
-from pipeline.towers.tower import FAMILY, RANDOM, Tower, models
+from pipeline.towers.tower import FAMILY, Tower, models
 from schemas.command import Command
 from schemas.config import BackboneConfig
 from schemas.errors import UsageError
 from schemas.features import MapSpec
+from schemas.random_weights import RANDOM
 
 if TYPE_CHECKING:
     from pipeline.backbones.open_clip.network import ImageTower
@@ -72,9 +74,10 @@ def build(config: BackboneConfig) -> "ImageTower":
         IntegrityError: they are not the published ones.
     """
     from pipeline.backbones.open_clip.network import ImageTower
-    from pipeline.towers.networks import network
+    from pipeline.towers.networks import created, loaded
 
-    whole = network(_tower(config).model, weights.chosen(config, describe(config).published))
+    model, published = _tower(config).model, describe(config).published
+    whole = weights.assemble(partial(created, model), config, published, partial(loaded, model))
     return ImageTower(whole.get_submodule("visual"), _grid(config), _offer(config).columns(config))
 
 
