@@ -111,19 +111,7 @@ def run_command(
 
 
 def _add_stage(name: str, summary: str) -> None:
-    @with_common_options
     def command(
-        where: Where,
-        as_json: bool,
-        scheduler: SchedulerOption = None,
-        time_budget: BudgetOption = None,
-        only: OnlyOption = False,
-        retry_failed: RetryOption = None,
-    ) -> None:
-        _run(where, as_json, name, scheduler, time_budget, only, retry_failed)
-
-    @with_common_options
-    def command_of_runs(
         where: Where,
         as_json: bool,
         scheduler: SchedulerOption = None,
@@ -135,7 +123,8 @@ def _add_stage(name: str, summary: str) -> None:
         _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run)
 
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
-    app.command(name, help=text)(command_of_runs if name in _RUN_STAGES else command)
+    without = () if name in _RUN_STAGES else ("replace_run",)
+    app.command(name, help=text)(with_common_options(command, without))
 
 
 for _name, _summary in STAGES.items():
@@ -291,12 +280,16 @@ def convert_command(
     _print_json(asdict(made)) if as_json else _print(console.conversion_lines(made))
 
 
+def _list(name: str, as_json: bool) -> None:
+    from pipeline import flow
+
+    names = flow.names(name)
+    _print_json({name: names}) if as_json else _print(names)
+
+
 def _add_list(name: str) -> None:
     def command(as_json: JsonOption = False) -> None:
-        from pipeline import flow
-
-        names = flow.names(name)
-        _print_json({name: names}) if as_json else _print(names)
+        _list(name, as_json)
 
     show_app.command(name, help=f"Known {name}.\n\nExample: biam-pipe show {name}")(command)
 
@@ -315,12 +308,11 @@ def show_backbones_command(search: SearchOption = None, as_json: JsonOption = Fa
 
     Example: biam-pipe show backbones --search dino
     """
+    if search is None:
+        _list("backbones", as_json)
+        return
     from pipeline import flow
 
-    if search is None:
-        names = flow.names("backbones")
-        _print_json({"backbones": names}) if as_json else _print(names)
-        return
     found = flow.search_backbones(search)
     _print_json(found.as_json()) if as_json else _print(console.backbone_lines(found))
 

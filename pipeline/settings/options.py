@@ -1,7 +1,7 @@
 """The options that lead from a command line to a configuration: those that all commands have."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -56,12 +56,16 @@ _WHERE_OPTIONS = [
 ]
 
 
-def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all have; it gets them as `where` and `as_json`."""
+def with_common_options(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
+    """Give a command the options that all have; it gets them as `where` and `as_json`.
+
+    Args:
+        without: options of its own that it is not to have; it gets their defaults.
+    """
     own = [
         parameter
-        for parameter in signature(command, eval_str=True).parameters.values()
-        if parameter.default is not Parameter.empty
+        for name, parameter in signature(command, eval_str=True).parameters.items()
+        if parameter.default is not Parameter.empty and name not in without
     ]
 
     @wraps(command)
