@@ -24,6 +24,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -31,6 +32,9 @@ from benchmarks.measured import biam_pipe
 from benchmarks.photographs import photographs
 from pipeline.engine.cluster import WORKER_ENVIRONMENT
 from pipeline.machine.waiting import patient
+
+if TYPE_CHECKING:
+    from pipeline.backbones.network import Network
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,15 +68,19 @@ def ours(arguments: argparse.Namespace, photos: Path, work: Path, precision: str
     command = [sys.executable, "-m", "cli", "extract", "--dataset", "folder", "--work", str(work), "--json"]
     command += [f"--set={key}={value}" for key, value in settings(arguments, photos, precision).items()]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    receipts = [json.loads(path.read_text()) for path in sorted(work.glob("folder/features/*/parquet/shard-*.json"))][
-        1:
-    ]
+    found, parts = by_receipts(work)
+    print(f"  extract, {precision}: {found:.2f} images/s (busy: {parts})", flush=True)
+    return found
+
+
+def by_receipts(work: Path) -> tuple[float, str]:
+    """Images/s by the receipts of all shards but the first, which warms up, and the shares of the parts of the path."""
+    paths = sorted(work.glob("folder/features/*/parquet/shard-*.json"))
+    receipts = [json.loads(path.read_text()) for path in paths][1:]
     images = sum(one["rows"] for one in receipts)
     seconds = sum(one["rows"] / one["facts"]["images_per_s"] for one in receipts)
     parts = {part: sum(one["facts"][f"seconds_{part}"] for one in receipts) for part in ("network", "wait", "store")}
-    told = ", ".join(f"{part} {value / seconds:.0%}" for part, value in parts.items())
-    print(f"  extract, {precision}: {images / seconds:.2f} images/s (busy: {told})", flush=True)
-    return images / seconds
+    return images / seconds, ", ".join(f"{part} {value / seconds:.0%}" for part, value in parts.items())
 
 
 def inside(*arguments: str) -> float:
@@ -95,16 +103,19 @@ def network_alone(name: str, device: str, precision: str, batch: str, compiled: 
     from schemas.config import BackboneConfig, ExtractConfig
 
     config = ExtractConfig(device=device, precision=precision, batch_images=int(batch), compile=compiled == "True")
-    loaded = network(BackboneConfig(name=name, weights="random:0"), config)
-    pixels = torch.randint(0, 256, (int(batch), *loaded.fit.size_px, 3), dtype=torch.uint8)
-    cuda = loaded.device.type == "cuda"
+    return rate_alone(network(BackboneConfig(name=name, weights="random:0"), config), 12)
+
+
+def rate_alone(loaded: "Network", seconds: float) -> float:
+    """Images/s of a network's layers in all lanes, for so long, over a batch that lies on its device."""
+    batch, cuda = loaded.batch_images, loaded.device.type == "cuda"
+    pixels = torch.randint(0, 256, (batch, *loaded.fit.size_px, 3), dtype=torch.uint8)
     lanes = 1 if cuda else loaded.lanes  # copies are left out here, so that one batch after the other fills a GPU
     begin = Barrier(lanes)
 
     def lane(_: int) -> float:
         """Images/s of one lane, beside the others."""
-        torch.set_num_threads(1)
-        with torch.inference_mode():
+        with loaded.lane(), torch.inference_mode():
             images = loaded._normalised(pixels.to(loaded.device))
             for _ in range(2):
                 loaded._computed(images)
@@ -112,12 +123,12 @@ def network_alone(name: str, device: str, precision: str, batch: str, compiled: 
                 torch.cuda.synchronize()
             begin.wait()
             passes, started = 0, time.perf_counter()
-            while time.perf_counter() - started < 12:
+            while time.perf_counter() - started < seconds:
                 loaded._computed(images)
                 if cuda:
                     torch.cuda.synchronize()
                 passes += 1
-            return passes * int(batch) / (time.perf_counter() - started)
+            return passes * batch / (time.perf_counter() - started)
 
     with ThreadPoolExecutor(lanes) as pool:
         return sum(pool.map(lane, range(lanes)))

@@ -15,7 +15,6 @@ beside each figure what chance and permuted words come to.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measured import biam_pipe, cpu
+from benchmarks.train_step import highest_rss_bytes
 from pipeline.models import MODELS, contract
 from pipeline.models.fitting import Fitting
 from pipeline.models.sizes import FeatureSizes
@@ -140,7 +140,7 @@ def peak(name: str) -> float:
     step = Costs(name).step(OPEN_IMAGES, positives=40)
     for _ in range(3):
         step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    return highest_rss_bytes() / 1e6
 
 
 def cost(name: str, steps: int) -> dict[str, float | None]:

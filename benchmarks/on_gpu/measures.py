@@ -1,18 +1,15 @@
 """Figures of a GPU: extraction, Python's lock, and training steps; one function a group of rows."""
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
 
-import torch
-
 from benchmarks import train_step
+from benchmarks.extract import by_receipts, rate_alone
 from benchmarks.on_gpu.bench import FIT, MAX_PIXELS, Bench
 from pipeline.backbones.network import Network
 from pipeline.images.decode import decode, resize
@@ -56,7 +53,9 @@ def extraction(bench: Bench, until: float) -> Iterator[tuple[str, str]]:
             batch_images=bench.batch_images,
         )
         try:
-            alone = _alone(bench, backbone, config)
+            network = Network(BackboneConfig(name=backbone, weights="random:0"), config)
+            alone = rate_alone(network, 0.3 if bench.rehearsal else 3)
+            del network  # the command loads its own, beside which a GPU may not hold it
             found, parts = _extract(bench, backbone, config)
         except (PipelineError, RuntimeError) as error:
             yield told, f"failed: {str(error).strip().splitlines()[-1]}"
@@ -118,25 +117,6 @@ def _decoding(bench: Bench) -> float:
         return len(paths) / (time.perf_counter() - started)
 
 
-def _alone(bench: Bench, backbone: str, config: ExtractConfig) -> float:
-    """Images/s of the layers over a batch that lies on the device."""
-    network = Network(BackboneConfig(name=backbone, weights="random:0"), config)
-    pixels = torch.randint(0, 256, (bench.batch_images, *network.fit.size_px, 3), dtype=torch.uint8)
-    with network.lane(), torch.inference_mode():
-        images = network._normalised(pixels.to(network.device))
-        _wait(network, network._computed(images))
-        passes, started = 0, time.perf_counter()
-        while time.perf_counter() - started < (0.3 if bench.rehearsal else 3):
-            _wait(network, network._computed(images))
-            passes += 1
-        return passes * bench.batch_images / (time.perf_counter() - started)
-
-
-def _wait(network: Network, _: object) -> None:
-    if network.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def _extract(bench: Bench, backbone: str, config: ExtractConfig) -> tuple[float, str]:
     """Images/s of the command by its receipts without the first shard's, and the shares of its parts."""
     work = bench.folder / f"extract-{backbone.replace(':', '-')}-{config.precision}-{config.decoder}-{config.compile}"
@@ -144,15 +124,7 @@ def _extract(bench: Bench, backbone: str, config: ExtractConfig) -> tuple[float,
     sets |= {"extract.compile": str(config.compile).lower(), "dataset.shard_images": bench.images // 6}
     sets |= {"dataset.folders": bench.photos, "backbone.name": backbone, "backbone.weights": "random:0"}
     bench.biam_pipe("extract", "--dataset", "folder", "--work", str(work), sets=sets)
-    receipts = [json.loads(path.read_text()) for path in sorted(work.glob("folder/features/*/parquet/shard-*.json"))]
-    later = receipts[1:]
-    seconds = sum(receipt["rows"] / receipt["facts"]["images_per_s"] for receipt in later)
-    shares = {
-        part: sum(receipt["facts"][f"seconds_{part}"] for receipt in later) / seconds
-        for part in ("wait", "network", "store")
-    }
-    rate = sum(receipt["rows"] for receipt in later) / seconds
-    return rate, ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+    return by_receipts(work)
 
 
 def _rows(bench: Bench) -> list[ImageRow]:
@@ -164,11 +136,11 @@ def _drain(network: Network, config: ExtractConfig, rows: list[ImageRow]) -> Non
     """Take all maps of some images."""
     pixels = PixelOptions("exif", MAX_PIXELS, network.fit, config.jpeg_device)
     with mapped(rows, network, pixels, None) as batches:
-        for _ in islice(batches, None):
+        for _ in batches:
             pass
 
 
-def _counted(work: object) -> tuple[float, float]:
+def _counted(work: Callable[[], None]) -> tuple[float, float]:
     """Counts a second of a thread beside some work, and the seconds that the work took."""
     before, stop, count = sys.getswitchinterval(), Event(), 0
 
@@ -183,7 +155,7 @@ def _counted(work: object) -> tuple[float, float]:
     started = time.perf_counter()
     thread.start()
     try:
-        work()  # type: ignore[operator]
+        work()
     finally:
         stop.set()
         thread.join()
