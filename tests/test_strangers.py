@@ -4,11 +4,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from benchmarks.flips.warm import Plain, Runner
 from dags import DAGS
 from pipeline import flow
 from pipeline.backbones import BACKBONES
@@ -76,12 +76,6 @@ def albums(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def biam_pipe(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 @dataclass(frozen=True)
 class Run:
     """A run with one of each that is not ours."""
@@ -90,19 +84,25 @@ class Run:
     folder: Path
     sets: list[str]
     told: dict[str, Any]
+    runner: Runner
+
+    def text(self, *arguments: str) -> str:
+        paths = {"PYTHONPATH": os.pathsep.join([str(self.site), str(ROOT)]), "PYTHONSAFEPATH": "1"}
+        ended = self.runner(arguments, paths, folder=self.folder)
+        assert ended.code == 0, ended.stderr + ended.stdout
+        return ended.stdout
 
     def __call__(self, *arguments: str) -> dict[str, Any]:
-        done = biam_pipe(self.site, self.folder, *arguments, "--dataset", "albums", "--json", *self.sets)
-        assert done.returncode == 0, done.stderr + done.stdout
-        value: dict[str, Any] = json.loads(done.stdout)
+        value: dict[str, Any] = json.loads(self.text(*arguments, "--dataset", "albums", "--json", *self.sets))
         return value
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def ran(tmp_path_factory: pytest.TempPathFactory, warm: Runner) -> Run:
     folder = tmp_path_factory.mktemp("strangers")
     site, sets = installed(folder / "site"), [f"--set={text}" for text in albums(folder)]
-    return Run(site, folder, sets, Run(site, folder, sets, {})("run"))
+    as_a_user = Run(site, folder, sets, {}, Plain(200.0))
+    return replace(as_a_user, told=as_a_user("run"), runner=warm)
 
 
 def test_one_of_each_is_found_planned_and_run_to_the_report(ran: Run) -> None:
@@ -130,8 +130,7 @@ def test_what_they_left_is_verified_up_to_date_converted_and_predicted_from(ran:
     assert all(line["to_run"] == 0 for line in ran("plan")["stages"])
     ran("convert", "parquet")
     ran("predict", str(ran.folder / "albums/yellow/0.png"))
-    shown = biam_pipe(ran.site, ran.folder, "show", "models")
-    assert shown.stdout.split() == sorted([*MODELS.ours, "linear"])
+    assert ran.text("show", "models").split() == sorted([*MODELS.ours, "linear"])
 
     module = ran.site / "biam_example/linear.py"
     module.write_text(module.read_text() + "\n# another text\n")

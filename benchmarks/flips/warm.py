@@ -3,6 +3,8 @@
 Each is a process with a session of its own, so that a crash, a hang or a signal stays in it. A warm one is a child of a
 process that has all imported, and goes through `cli.main` like any other; what it starts by itself, Dask's workers too,
 is forked instead of spawned. Nothing of the product is replaced.
+
+Not for `check --images`: what it forks once it has asked servers would wait for the thread that asked them.
 """
 
 import contextlib
@@ -267,6 +269,7 @@ def _begin_anew(environment: Mapping[str, str]) -> None:
     """Do what is done where a process starts, with these variables."""
     os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)  # torch sets it when it is imported
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     tempfile.tempdir = None
     runpy.run_path(str(_HOOKS / "sitecustomize.py"))
     if (begin := getattr(ctypes.CDLL(None), "faulty_disk_begin", None)) is not None:  # of a preloaded library
