@@ -1,9 +1,6 @@
 """Another decoder, from the command line: its features are its own, and `verify` and `predict` decode as it did."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.flips.warm import Plain, Runner
 from benchmarks.photographs import photographs
 from pipeline.datasets.folder.settings import FolderDataset
 from pipeline.images.ready import ImageRow, PixelOptions, ready
@@ -21,7 +19,6 @@ from schemas.config import BackboneConfig, Config, ExtractConfig
 from schemas.features import FeatureSpec
 from schemas.fit import Fit
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Config(
     dataset=FolderDataset(folders=("photos",)),
     backbone=BackboneConfig(name="tiny", weights="random:0", input_px=32),
@@ -29,22 +26,22 @@ CONFIG = Config(
 )
 
 
-def command(folder: Path, words: str) -> dict[str, Any]:
+def command(run: Runner, folder: Path, words: str) -> dict[str, Any]:
     (folder / "biam-pipe.toml").write_text(as_toml(CONFIG))
-    arguments = [sys.executable, "-m", "cli", *words.split(), "--json"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    value: dict[str, Any] = json.loads(done.stdout)
+    ended = run([*words.split(), "--json"], folder=folder)
+    assert ended.code == 0, ended.stderr
+    assert "Warning" not in ended.stderr
+    value: dict[str, Any] = json.loads(ended.stdout)
     return value
 
 
 @pytest.mark.filterwarnings("ignore:.*decoding and encoding:DeprecationWarning")
-def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_decoder(tmp_path: Path) -> None:
+def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_decoder(
+    tmp_path: Path, warm: Runner
+) -> None:
     photographs(tmp_path / "photos", 3)
-    command(tmp_path, "extract")
-    again = command(tmp_path, "verify --reextract 3")["reextracted"]
+    command(Plain(200.0), tmp_path, "extract")  # in which imports, too, warn of nothing
+    again = command(warm, tmp_path, "verify --reextract 3")["reextracted"]
     (described,) = tmp_path.glob("work/folder/features/*/*/spec.json")
     spec = FeatureSpec.model_validate_json(described.read_bytes())
     photo = tmp_path / "photos/00000.jpg"
