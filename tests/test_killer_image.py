@@ -2,24 +2,23 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.flips.warm import Ended, Runner
 from pipeline.stores import STORES
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def extract(folder: Path, killer: str, header_killer: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
+def extract(run: Runner, folder: Path, killer: str, header_killer: str) -> Ended:
+    environment = {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests/faults"), str(ROOT)]),
         "BIAM_PIPE_TEST_KILLER": killer,
         "BIAM_PIPE_TEST_HEADER_KILLER": header_killer,
     }
-    command = [sys.executable, "-m", "cli", "extract", "--dataset", "folder", "--json"]
+    command = ["extract", "--dataset", "folder", "--json"]
     settings = {
         "dataset.folders": "photos",
         "dataset.shard_images": 4,
@@ -29,10 +28,12 @@ def extract(folder: Path, killer: str, header_killer: str) -> subprocess.Complet
         "extract.max_failed_fraction": 0.5,
     }
     command += [f"--set={key}={value}" for key, value in settings.items()]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return run(command, environment, folder=folder)
 
 
-def test_images_that_kill_their_worker_are_rows_with_a_status_and_all_others_have_maps(tmp_path: Path) -> None:
+def test_images_that_kill_their_worker_are_rows_with_a_status_and_all_others_have_maps(
+    tmp_path: Path, warm: Runner
+) -> None:
     (tmp_path / "photos").mkdir()
     names = [f"{number}.jpg" for number in range(12)]
     names[1], names[2], names[9] = "1-killer.jpg", "2-killer.jpg", "9-killer.jpg"
@@ -45,9 +46,9 @@ def test_images_that_kill_their_worker_are_rows_with_a_status_and_all_others_hav
         with (tmp_path / "photos" / name).open("ab") as file:
             file.write(b"deadly header")
 
-    ended = extract(tmp_path, "killer", "deadly header")
+    ended = extract(warm, tmp_path, "killer", "deadly header")
 
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.stderr
     assert "its worker process died" in ended.stderr
     stage = next(one for one in json.loads(ended.stdout)["stages"] if one["name"] == "extract")
     assert stage["counts"] == {"ok": 7, "decode_error": 3, "not_an_image": 2}
