@@ -1,4 +1,4 @@
-"""Downloads that are killed or interrupted while eight shards are in flight: only those are fetched again."""
+"""Downloads that are killed or interrupted while four shards are in flight: only those are fetched again."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from benchmarks.fault_server import FaultServer, serving
 from benchmarks.flips.warm import ROOT, end_session, outliving
 
-DONE, SHARDS, IN_FLIGHT = 2, 12, 8  # of two images each; the second one of all but the first shards is held back
+DONE, SHARDS, IN_FLIGHT = 2, 8, 4  # of two images each; the second one of all but the first shards is held back
 STARTS_S, STOPS_S = 120, 10
 
 
@@ -36,7 +36,7 @@ def start(root: Path, server: FaultServer, workers: int) -> subprocess.Popen[str
 
 
 def stop_in_flight(root: Path, server: FaultServer, number: signal.Signals) -> int:
-    """Send a signal once eight shards wait for an image, and give the exit code."""
+    """Send a signal once four shards wait for an image, and give the exit code."""
     process = start(root, server, workers=IN_FLIGHT)
     try:
         for _ in range(IN_FLIGHT):
