@@ -17,7 +17,7 @@ from schemas.errors import PipelineError, problem_json
 from schemas.readable import escaped, printable
 
 if TYPE_CHECKING:
-    from pipeline.flow import Checked, Prediction, Result, Verified
+    from pipeline.flow import Checked, Compared, Prediction, Result, Verified
 
 app = typer.Typer(
     name="biam-pipe",
@@ -77,6 +77,14 @@ SearchOption = Annotated[str | None, typer.Option("--search", metavar="TEXT", he
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
+
+ModelsOption = Annotated[str | None, typer.Option("--models", metavar="NAME[:PRESET],...", help="Models to compare.")]
+TableOption = Annotated[str | None, typer.Option("--table", metavar="N,...", help="Rows of the paper's tables.")]
+TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="TASK,...", help="zsl, gzsl or standard.")]
+SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N,...", help="Each row is trained with each.")]
+VaryOption = Annotated[str | None, typer.Option("--vary", metavar="WHAT", help="What the seeds are of; see below.")]
+ChooseOption = Annotated[str | None, typer.Option("--choose", metavar="BY", help="Name the row to take; see below.")]
+PlanOption = Annotated[bool, typer.Option("--plan", help="Tell what each run waits for, and run nothing.")]
 
 STAGES = {
     "index": "List the images, their annotations and the label space.",
@@ -152,6 +160,59 @@ def plan_command(
     disks = flow.disks(lines)
     told = {"stages": [asdict(line) for line in lines], "disks": [asdict(disk) for disk in disks]}
     _print_json(told) if as_json else _print(console.plan_lines(lines, disks))
+
+
+@app.command("compare")
+@with_common_options
+def compare_command(
+    where: Where,
+    as_json: bool,
+    models: ModelsOption = None,
+    table: TableOption = None,
+    tasks: TasksOption = None,
+    seeds: SeedsOption = None,
+    vary: VaryOption = None,
+    choose: ChooseOption = None,
+    plan: PlanOption = False,
+    scheduler: SchedulerOption = None,
+    time_budget: BudgetOption = None,
+) -> None:
+    """Train and evaluate models side by side, and tell which differences are more than luck.
+
+    Every run is an ordinary one below runs/; all share features, split and vectors, and those that are up to date stay.
+    Closed forms of ridge regression, which take seconds, are rows of every zero-shot table. A run that fails is a row
+    that says so, and exit code 1. The table is printed, and written to compare/ as Markdown, LaTeX, CSV, JSON and a
+    page.
+
+    --vary split deals the images anew for each seed, too; --vary labels draws other unseen labels for each. --choose
+    held_out_labels names the row that one would take by labels hidden from training. All of it can stand in the section
+    `compare` of a TOML file, with rows of one's own as `variants`. There, `model` and `train` are of the command
+    `train` alone; what --set says of them holds for all rows whose model reads it.
+
+    Example: biam-pipe compare --dataset demo --models fast0tag,labelem,conse --seeds 0,1
+
+    Example: biam-pipe compare --dataset nuswide --table 1 --seeds 0,1,2
+    """
+    from pipeline import flow
+
+    lists = {"models": models, "tables": table, "tasks": tasks, "seeds": seeds}
+    given = [f"compare.{name}={_as_list(text, name)}" for name, text in lists.items() if text is not None]
+    given += [f"compare.{name}={text}" for name, text in {"vary": vary, "choose": choose}.items() if text is not None]
+    settings = replace(where, sets=[*where.sets, *given]).comparison()
+    deadline = flow.deadline(time_budget)
+    request = flow.Request("evaluate", scheduler=scheduler, deadline=deadline, quiet=as_json)
+    if plan:
+        cells = flow.cells(settings, where.work, request)
+        _print_json({"runs": [asdict(cell) for cell in cells]}) if as_json else _print(console.cell_lines(cells))
+        return
+    found = flow.compare(settings, where.work, request)
+    _tell(found, console.comparison_lines(found), as_json)
+
+
+def _as_list(text: str, name: str) -> str:
+    """A list of names, or of numbers, that commas join as a TOML value."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return f"[{', '.join(parts)}]" if name == "seeds" else json.dumps(parts)
 
 
 @app.command("status")
@@ -374,7 +435,7 @@ def _run(
     _tell(result, console.result_lines(result), as_json)
 
 
-def _tell(found: "Checked | Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
+def _tell(found: "Checked | Compared | Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
     """Print what a command came to. A problem is raised to be told, too; in JSON it is told already."""
     problem = found.problem
     _print_json(found.as_json() | _problem_json(problem)) if as_json else _print(lines)

@@ -27,9 +27,12 @@ class DagOptions(Protocol):
 
     Attributes:
         PRESETS: over a model's own presets, by model and preset. Without, nothing.
+        PRESET: preset that a model has here where nobody names one and it has one of this name. Without, its own
+            default.
     """
 
     PRESETS: Mapping[tuple[str, str], Mapping[str, Any]]
+    PRESET: str
 
     def stages(self, config: Any, sources: Any) -> Any:
         """The stages, first stage first. Without, those of `dags.default`."""

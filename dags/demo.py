@@ -17,6 +17,8 @@ SETTINGS: dict[str, Any] = {
     "embed": {"vectors": "demo:vectors.txt"},
 }
 
+PRESET = "demo"  # sizes for a small set
+
 # (model, preset) -> what the preset is on this data set
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("biam", preset): {"model": {"channels": 64}, "train": {"epochs": 10, "validate_every_epochs": 2}}

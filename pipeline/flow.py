@@ -1,7 +1,8 @@
 """The door to the pipeline: what the command line, and whoever calls from Python, asks of it."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from pipeline.backbones import BACKBONES
 from pipeline.backbones import search as search_backbones
 from pipeline.commands.check import Checked
 from pipeline.commands.check import check as check_world
+from pipeline.commands.compare import CellPlan, Compared, plan_cells
+from pipeline.commands.compare import compare as compare_rows
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
 from pipeline.commands.failures import Failure, failures
@@ -44,6 +47,7 @@ from pipeline.models import MODELS
 from pipeline.net.fetch import fetching
 from pipeline.stores import STORES
 from schemas.command import Command
+from schemas.comparison import ComparisonSettings
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
 from schemas.receipts import status_counts
@@ -51,7 +55,9 @@ from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
     "FAILURES",
+    "CellPlan",
     "Checked",
+    "Compared",
     "Conversion",
     "Converted",
     "Failure",
@@ -61,7 +67,9 @@ __all__ = [
     "Result",
     "StagePlan",
     "Verified",
+    "cells",
     "check",
+    "compare",
     "convert",
     "deadline",
     "disks",
@@ -98,6 +106,12 @@ def run(config: Config, work: Path, request: Request) -> Result:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
+    graph, ran = _up_to_date(config, storage, request)
+    return outcome(config, storage, graph, ran)
+
+
+def _up_to_date(config: Config, storage: Storage, request: Request) -> tuple[Graph, Mapping[str, int]]:
+    """The graph of a request, all of it up to date, and how many tasks ran for that, by stage."""
     graph, sources = _requested(config, storage, request)
     lines = plan_graph(graph)
     if request.only:
@@ -106,7 +120,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
     died = (last := writer(storage)) is not None and last.alive is False  # then there is something to tidy up
     if done and not died and nothing_to_drop(graph) and not has_old_decoding(graph):
         _remember(sources, storage)
-        return outcome(config, storage, graph, {})
+        return graph, {}
     _refuse_infeasible(graph, lines, request.scheduler)
     _tell_new_deal(graph)
     _tell_held(graph)
@@ -118,7 +132,7 @@ def run(config: Config, work: Path, request: Request) -> Result:
         examine(graph, config.download.max_pixels)
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
         engine.run()
-    return outcome(config, storage, graph, engine.ran)
+    return graph, engine.ran
 
 
 def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
@@ -131,6 +145,45 @@ def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
     lines = plan_graph(graph)
     _refuse_infeasible(graph, lines, request.scheduler)
     return [_with_unlabelled(line, graph, config) for line in lines]
+
+
+def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compared:
+    """Bring all runs of a comparison up to date, one after the other, and write what they came to.
+
+    Raises:
+        PipelineError: a run cannot come to an end here, or a stop was asked for. A run that fails otherwise is a row.
+    """
+    storage = _storage(settings.config, work)
+
+    def bring_up_to_date(config: Config) -> Graph:
+        return _up_to_date(config, storage, request)[0]
+
+    def tell(line: str) -> None:
+        if not request.quiet:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    return compare_rows(settings, storage, _look(storage, request), bring_up_to_date, request.deadline, tell)
+
+
+def cells(settings: ComparisonSettings, work: Path, request: Request) -> list[CellPlan]:
+    """What `compare` would do, and why.
+
+    Raises:
+        PipelineError: a run could not come to an end here.
+    """
+    return plan_cells(settings, _look(_storage(settings.config, work), request))
+
+
+def _look(storage: Storage, request: Request) -> Callable[[Config], tuple[Graph, list[StagePlan]]]:
+    """Gives the graph of a run and what it would do; refuses what could not come to an end here."""
+
+    def look(config: Config) -> tuple[Graph, list[StagePlan]]:
+        graph, _ = _requested(config, storage, request)
+        lines = plan_graph(graph)
+        _refuse_infeasible(graph, lines, request.scheduler)
+        return graph, lines
+
+    return look
 
 
 def status(config: Config, work: Path) -> WorkStatus:

@@ -5,12 +5,13 @@ dag, a TOML file, the environment, `--set` and flags; `pipeline.settings.layers`
 reads a file.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from schemas.datasets import DatasetSection
 from schemas.errors import UnfitError
+from schemas.figures import SectionName
 from schemas.section import Names, Older, Recipe, Section, Steers
 from schemas.values import (
     Decay,
@@ -327,6 +328,59 @@ class EvaluateConfig(Section):
     """
 
 
+class Variant(BaseModel):
+    """A model with settings of its own, as one row of a comparison.
+
+    Attributes:
+        name: of the row; null: the model's and the preset's.
+        model: its name; see `show models`.
+        preset: null: the one that the model has on this data set.
+        set: settings by dotted key, such as `{"model.blocks" = ["region"]}`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    preset: str | None = None
+    name: str | None = None
+    set: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        """What its row is called."""
+        return self.name or (self.model if self.preset is None else f"{self.model}:{self.preset}")
+
+
+class CompareConfig(Section):
+    """Which models `compare` sets beside each other, and over what luck.
+
+    Rows are `models`, those of `tables`, and `variants`, and in zero-shot tables closed forms of ridge regression.
+    """
+
+    name: Steers[FolderName] = "comparison"
+    """Name of the comparison: its files lie in the folder compare/<name>-<digits>."""
+    models: Steers[Texts] = ()
+    """Models to compare, by name or as name:preset."""
+    tables: Steers[Texts] = ()
+    """Tables of the paper whose rows are compared: 1 and 2 (zero-shot), 3 and 4 (parts of BiAM), 6 and 7 (standard), 8
+    (DINO features).
+    """
+    variants: Steers[tuple[Variant, ...]] = ()
+    """Models with settings of their own, such as {name = "regions alone", model = "biam", set = {"model.blocks" =
+    ["region"]}}.
+    """
+    tasks: Steers[tuple[SectionName, ...]] = ()
+    """Tasks whose figures are shown. An empty list shows all that the data set's task has."""
+    seeds: Steers[Annotated[tuple[Seed, ...], Field(min_length=1)]] = (0,)
+    """Seeds: each row is trained once with each."""
+    vary: Steers[Literal["training", "split", "labels"]] = "training"
+    """What the seeds are of: `training` alone; the `split` of images, too; or which `labels` are unseen."""
+    choose: Steers[Literal["held_out_labels"] | None] = None
+    """Whether to name the row that one would take, by seen labels that were hidden from training
+    (`held_out_labels`). null: none is named.
+    """
+
+
 class EngineConfig(Section):
     """How work is spread; never part of a recipe."""
 
@@ -354,4 +408,5 @@ class Config(Section):
     model: SerializeAsAny[ModelSection] = ModelSection()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    compare: CompareConfig = CompareConfig()
     engine: EngineConfig = EngineConfig()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.backbones import Listing
     from pipeline.commands.check import Checked
     from pipeline.commands.checks.rehearsal import Rehearsal
+    from pipeline.commands.compare import CellPlan, Compared
     from pipeline.commands.convert import Converted
     from pipeline.commands.failures import Failure
     from pipeline.commands.outcome import Result, Verified
@@ -44,8 +45,13 @@ def result_lines(result: "Result") -> Iterator[str]:
     if result.random_weights:
         yield f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is"
     if result.report:
-        page = Path(result.report)
-        yield f"report: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}"
+        yield f"report: {_from_here(result.report)}"
+
+
+def _from_here(path: str) -> Path:
+    """A path as it is typed in this folder."""
+    whole, here = Path(path), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
 def metric_lines(name: str, section: Mapping[str, Any], notes: Iterable[str] | None = None) -> Iterator[str]:
@@ -91,6 +97,20 @@ def plan_lines(plan: Sequence["StagePlan"], disks: Sequence["Disk"]) -> Iterator
     yield from (disk.text for disk in disks)
     if untimed := [line.name for line in plan if line.shard_wise and line.forecast and line.expected_s is None]:
         yield f"time of {listed(untimed)}: unknown until the first shard"
+
+
+def cell_lines(cells: Sequence["CellPlan"]) -> Iterator[str]:
+    """What each run of a comparison waits for."""
+    rows = [(cell.row, str(cell.seed), cell.state, "; ".join(cell.why)) for cell in cells]
+    yield from _table(("row", "seed", "plan", "why"), rows)
+
+
+def comparison_lines(found: "Compared") -> Iterator[str]:
+    """The table of a comparison, its notes, and where its files lie."""
+    table = found.table
+    yield from _table(table.header, table.lines)
+    yield from table.notes
+    yield f"{found.ran} runs were made or brought up to date; report: {_from_here(f'{found.folder}/report.html')}"
 
 
 def _forecast_cell(told: "Forecast") -> str:

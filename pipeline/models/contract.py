@@ -8,6 +8,7 @@ from schemas.command import Command
 from schemas.config import Config, ModelSection, TrainConfig
 from schemas.errors import UsageError
 from schemas.features import MapSpec
+from schemas.figures import SectionName
 from schemas.section import is_recipe
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from pipeline.models.sizes import FeatureSizes
     from pipeline.models.targets import Targets
 
-TASKS = {"zero-shot": ("zsl", "gzsl"), "standard": ("standard",)}  # by `dataset.task`: sections of metrics.json
+# By `dataset.task`: sections of metrics.json.
+TASKS: Mapping[str, tuple[SectionName, ...]] = {"zero-shot": ("zsl", "gzsl"), "standard": ("standard",)}
 EVERY_TASK = tuple(chain.from_iterable(TASKS.values()))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pipeline.reporting.examples import Example
 from pipeline.reporting.figures import History, Section
@@ -10,6 +11,9 @@ from pipeline.reporting.labels import LabelMatrix, LabelNames, RankedLabels
 from pipeline.reporting.ran import Fact, Library
 from schemas.readable import duration_text, size_text
 from schemas.receipts import Totals
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _GAP = "\u202f"  # between a number and its unit, where no line may end
 
@@ -61,25 +65,30 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as one HTML document that loads nothing; the same text for an equal page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from pipeline.reporting.charts import line_chart
 
-    environment = Environment(
-        loader=PackageLoader("pipeline", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"count": count, "percent": percent, "size": size, "duration": duration}
     curves = {"loss": page.history.losses(), "validation": page.history.validations()}
     charts = {
         name: line_chart(name, f"{name} by epoch", series, page.history.selected)
         for name, series in curves.items()
         if any(series.values())
     }
-    return environment.get_template("report.html").render(page=page, charts=charts) + "\n"
+    return environment("reporting").get_template("report.html").render(page=page, charts=charts) + "\n"
+
+
+def environment(room: str) -> "Environment":
+    """Where the templates of a room are read; those of this one, with their style, can be included there."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader("pipeline", folder) for folder in dict.fromkeys((room, "reporting"))]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"count": count, "percent": percent, "size": size, "duration": duration}
+    return found
 
 
 def count(number: int) -> str:

@@ -6,6 +6,7 @@ Precedence: defaults < preset < dag < TOML < environment < `--set` < flags.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -53,26 +54,70 @@ def configuration(
         UsageError: an unknown key, name or value; the text suggests the nearest.
     """
     try:
-        return _configuration(dataset, file, environment, sets, work)
+        return checked(user_layers(dataset, file, environment, sets, work))
     except RecursionError as error:
         raise UsageError("the settings are nested too deeply", expected="section.key = value") from error
 
 
-def _configuration(
+@dataclass(frozen=True)
+class Layers:
+    """What a user says, by where it is said.
+
+    Attributes:
+        dataset: name of the data set.
+        file: the TOML file that was named; paths in it count from its folder.
+        written: what it says.
+        typed: what the environment and `--set` say, which counts more.
+    """
+
+    dataset: str
+    file: Path | None
+    written: Layer
+    typed: Layer
+
+    def below_typed(self, layer: Layer) -> "Layers":
+        """These, with another layer between the file and what is typed."""
+        return replace(self, written=merged(self.written, layer))
+
+
+def user_layers(
     dataset: str | None, file: Path | None, environment: Mapping[str, str], sets: Iterable[str], work: Path
-) -> Config:
-    written, typed = _file_layer(file), _merged(_environment_layer(environment), _set_layer(sets))
-    user = _merged(written, typed)
+) -> Layers:
+    """What a user says, with the data set chosen; the arguments are those of `configuration`.
+
+    Raises:
+        UsageError: what is said cannot be read, or no data set is chosen.
+    """
+    written, typed = _file_layer(file), merged(_environment_layer(environment), _set_layer(sets))
+    user = merged(written, typed)
     name = _text("dataset.name", dataset or user.get("dataset", {}).get("name") or _only_dataset(work))
+    model, _ = _chosen_model(name, user.get("model", {}))
+    _refuse_misspelt(environment, config_class(name, model))
+    return Layers(name, file, written, typed)
+
+
+def checked(layers: Layers, own: Layer | None = None, *, lenient: bool = False) -> Config:
+    """The configuration that layers lead to.
+
+    Args:
+        own: another layer, over all others.
+        lenient: take settings that the model does not read.
+
+    Raises:
+        UsageError: an unknown key, name or value; the text suggests the nearest.
+    """
+    name, own = layers.dataset, own or {}
+    user = merged(layers.written, layers.typed, own)
     model, preset = _chosen_model(name, user.get("model", {}))
-    below, shape = _below_user(name, model, preset), config_class(name, model)
-    if file is not None:
-        user = _merged(located(written, shape, file), typed)
-    _refuse_misspelt(environment, shape)
-    own = {"dataset": {"name": name}, "model": {"name": model}}
+    below, shape = merged({"model": {"preset": preset}}, _below_user(name, model, preset)), config_class(name, model)
+    if layers.file is not None:
+        user = merged(located(layers.written, shape, layers.file), layers.typed, own)
+    chosen = {"dataset": {"name": name}, "model": {"name": model}}
     try:
-        config = shape.model_validate(_merged(below, user, own))
-        _refuse_in_vain(config, user, shape.model_validate(_merged(below, own, {"dataset": user.get("dataset", {})})))
+        config = shape.model_validate(merged(below, user, chosen))
+        if not lenient:
+            usual = merged(below, chosen, {"dataset": user.get("dataset", {})})
+            _refuse_in_vain(config, user, shape.model_validate(usual))
     except ValidationError as error:
         raise explain(error, shape) from error
     return config
@@ -94,8 +139,11 @@ def _chosen_model(dataset: str, user: Layer) -> tuple[str, str]:
     """Name and preset; a preset that is no text is refused later, with the others."""
     chosen = {"name": ModelSection().name} | dag(dataset).SETTINGS.get("model", {}) | user
     name = _text("model.name", chosen["name"])
-    default, preset = config_class(dataset, name).model_fields["model"].default, chosen.get("preset")
-    return name, preset if isinstance(preset, str) else default.preset
+    usual = getattr(dag(dataset), "PRESET", "")
+    if usual not in presets(MODELS.load(name)):
+        usual = config_class(dataset, name).model_fields["model"].default.preset
+    preset = chosen.get("preset", usual)
+    return name, preset if isinstance(preset, str) else usual
 
 
 def _text(key: str, value: Any) -> str:
@@ -151,8 +199,8 @@ def _of_presets(config: Config) -> dict[str, Layer]:
     """What stands here without a user, of all that some preset of the model gives."""
     name, model = config.dataset.name, config.model.name
     of_data_set = getattr(dag(name), "PRESETS", {}).items()
-    every = _merged(*presets(MODELS.load(model)).values(), *(layer for (of, _), layer in of_data_set if of == model))
-    here = _merged(
+    every = merged(*presets(MODELS.load(model)).values(), *(layer for (of, _), layer in of_data_set if of == model))
+    here = merged(
         {section: config_class(name, model).model_fields[section].default.model_dump(mode="json") for section in every},
         _below_user(name, model, config.model.preset),
     )
@@ -176,15 +224,15 @@ def _below_user(dataset: str, model: str, preset: str) -> dict[str, Any]:
     """A preset, the data set's settings over it, and over them what the preset is on that data set."""
     own, of_model = dag(dataset), presets(MODELS.load(model))
     of_data_set = getattr(own, "PRESETS", {})
-    return _merged(of_model.get(preset, {}), own.SETTINGS, of_data_set.get((model, preset), {}))
+    return merged(of_model.get(preset, {}), own.SETTINGS, of_data_set.get((model, preset), {}))
 
 
-def _merged(*layers: Layer) -> dict[str, Any]:
+def merged(*layers: Layer) -> dict[str, Any]:
     """All layers in one, each over the ones before it."""
-    merged: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer)
-    return merged
+        result = _merge(result, layer)
+    return result
 
 
 def _merge(low: Layer, high: Layer) -> dict[str, Any]:
@@ -252,12 +300,20 @@ def _set_layer(sets: Iterable[str]) -> dict[str, Any]:
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and section and name):
             raise UsageError("--set wants section.key=value", got=repr(text), hint="Example: --set train.lr=0.0002")
-        nested: Any = _value(value.strip())
         if name.count(".") > _DEEPEST:
             raise UsageError("--set: a key is nested too deeply", got=repr(_shortened(key)))
-        for part in reversed(name.split(".")):
-            nested = {part: nested}
-        layer = _merge(layer, {section: nested})
+        layer = _merge(layer, nested({key.strip(): _value(value.strip())}))
+    return layer
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key as a layer."""
+    layer: dict[str, Any] = {}
+    for key, value in values.items():
+        below: Any = value
+        for part in reversed(key.split(".")):
+            below = {part: below}
+        layer = _merge(layer, below)
     return layer
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from schemas.comparison import ComparisonSettings
     from schemas.config import Config
 
 DatasetOption = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Data set; see `show datasets`.")]
@@ -41,6 +42,15 @@ class Where:
 
         require_local(self.work, "--work")
         return configuration(self.dataset, self.config, os.environ, self.sets, self.work)
+
+    def comparison(self) -> "ComparisonSettings":
+        """The rows of a comparison that they lead to."""
+        from pipeline.files.storage import require_local
+        from pipeline.settings.comparison import comparison
+        from pipeline.settings.layers import user_layers
+
+        require_local(self.work, "--work")
+        return comparison(user_layers(self.dataset, self.config, os.environ, self.sets, self.work))
 
 
 _WHERE_OPTIONS = [

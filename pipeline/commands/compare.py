@@ -1,0 +1,258 @@
+"""Models side by side: every run of a comparison is an ordinary run, and what they came to lies in compare/."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from pipeline.comparison.cell import Cell, Cost, Row
+from pipeline.comparison.forms import comma_separated, latex, markdown
+from pipeline.comparison.grid import Grid, grid
+from pipeline.comparison.page import page
+from pipeline.comparison.per_label import per_label
+from pipeline.comparison.table import Setting, document
+from pipeline.comparison.tables import published_as
+from pipeline.engine.fingerprint import FP8, fingerprint
+from pipeline.engine.graph import Graph, inputs_of
+from pipeline.engine.plan import StagePlan
+from pipeline.files.inputs import Inputs
+from pipeline.files.lock import writing
+from pipeline.files.storage import Storage
+from pipeline.files.tables import write_table
+from pipeline.machine import stopping
+from pipeline.metrics.paired import Replicates
+from pipeline.models.contract import TASKS
+from schemas.comparison import ComparisonSettings, RowSettings
+from schemas.config import Config
+from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
+from schemas.random_weights import is_random
+from schemas.status import LabelRole
+
+_DOCUMENT = "compare.json"
+_EVIDENCE = "evidence"  # fingerprints of the evaluations behind a document
+_VERSION = 1  # of what stands in the document
+
+Look = Callable[[Config], tuple[Graph, Sequence[StagePlan]]]
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What a run of a comparison waits for.
+
+    Attributes:
+        row: its title.
+        seed: of the run.
+        state: `up to date`, `to train`, `to evaluate`, or `after` the first stage of all that is to run before.
+        why: reasons, the most frequent first.
+    """
+
+    row: str
+    seed: int
+    state: str
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison came to.
+
+    Attributes:
+        folder: where its files lie.
+        document: as compare.json has it.
+        ran: how many runs were not up to date.
+    """
+
+    folder: str
+    document: Mapping[str, Any]
+    ran: int
+
+    @property
+    def table(self) -> Grid:
+        """The table, to be printed."""
+        return grid(self.document)
+
+    @property
+    def problem(self) -> PipelineError | None:
+        """What makes the exit code differ from 0: a run that failed."""
+        failed = [row["title"] for row in self.document["rows"] if row["failure"] is not None]
+        if not failed:
+            return None
+        return PipelineError(f"compare: {len(failed)} of {len(self.document['rows'])} rows failed: {', '.join(failed)}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The document, with where its files lie."""
+        return {"folder": self.folder, "ran": self.ran, **self.document}
+
+
+@dataclass
+class _Run:
+    """One run of a row, and how it stands."""
+
+    row: RowSettings
+    seed: int
+    config: Config
+    graph: Graph
+    lines: Sequence[StagePlan]
+    failure: str | None = None
+
+    @property
+    def up_to_date(self) -> bool:
+        return all(line.up_to_date for line in self.lines)
+
+    @property
+    def evidence(self) -> str | None:
+        """What it was evaluated from; None where it is not there."""
+        receipts = self.graph["evaluate"].receipts()
+        return receipts[0].fingerprint if receipts else None
+
+    def plan(self) -> CellPlan:
+        first = next((line for line in self.lines if not line.up_to_date), None)
+        if first is None:
+            return CellPlan(self.row.variant.title, self.seed, "up to date", ())
+        own = first.name in ("train", "evaluate")
+        return CellPlan(
+            self.row.variant.title, self.seed, f"to {first.name}" if own else f"after {first.name}", first.reasons
+        )
+
+
+def plan_cells(settings: ComparisonSettings, look: Look) -> list[CellPlan]:
+    """A line for each run of a comparison.
+
+    Raises:
+        PipelineError: one cannot come to an end here.
+    """
+    return [run.plan() for run in _runs(settings, look)]
+
+
+def _runs(settings: ComparisonSettings, look: Look) -> list[_Run]:
+    return [_Run(row, seed, config, *look(config)) for row in settings.rows for seed, config in row.cells.items()]
+
+
+def compare(
+    settings: ComparisonSettings,
+    storage: Storage,
+    look: Look,
+    bring_up_to_date: Callable[[Config], Graph],
+    deadline: float | None,
+    tell: Callable[[str], None],
+) -> Compared:
+    """Bring every run of a comparison up to date, and write what they came to. A run that fails is a row that says so.
+
+    Where all is up to date nothing is written.
+
+    Args:
+        look: gives the graph of a run's settings, and what it would do; refuses what cannot come to an end.
+        bring_up_to_date: gives the graph of a run that was done.
+        deadline: `time.time()` at which the time budget ends.
+        tell: takes a line about the run that begins.
+
+    Raises:
+        PipelineError: a run cannot come to an end here, or a stop was asked for.
+    """
+    runs = _runs(settings, look)
+    folder = f"compare/{settings.config.compare.name}-{_digits(settings, runs)}"
+    todo = [run for run in runs if not run.up_to_date]
+    if not todo and (standing := _standing(storage, folder, _evidence(runs))) is not None:
+        return Compared(storage.shown(folder), standing, 0)
+    for number, run in enumerate(todo):
+        if number:  # so that the shortest budget gets on
+            stopping.heed(deadline)
+        tell(f"compare: run {number + 1} of {len(todo)}: {run.row.variant.title}, seed {run.seed}")
+        try:
+            run.graph = bring_up_to_date(run.config)
+        except (TimeBudgetError, InterruptedRunError):
+            raise
+        except PipelineError as error:
+            run.failure = str(error).splitlines()[0]
+    rows = [_row(row, [run for run in runs if run.row is row]) for row in settings.rows]
+    made = document(_setting(settings.config), rows) | {_EVIDENCE: _evidence(runs)}
+    with writing(storage):
+        _write(storage, folder, made)
+    return Compared(storage.shown(folder), made, len(todo))
+
+
+def _digits(settings: ComparisonSettings, runs: Sequence[_Run]) -> str:
+    """Of all that decides which runs there are, and what is shown of them."""
+    recipes = [[run.row.variant.title, run.seed, run.graph["evaluate"].digest] for run in runs]
+    shown = {"tasks": settings.config.compare.tasks, "rows": [row.variant.title for row in settings.rows]}
+    return fingerprint({"version": _VERSION, "runs": recipes, **shown})[:FP8]
+
+
+def _evidence(runs: Sequence[_Run]) -> list[str | None]:
+    return [run.evidence for run in runs]
+
+
+def _standing(storage: Storage, folder: str, evidence: Sequence[str | None]) -> dict[str, Any] | None:
+    """The document of the same runs, where it is there."""
+    try:
+        found: dict[str, Any] = json.loads(storage.read(f"{folder}/{_DOCUMENT}"))
+    except (OSError, ValueError):  # made anew
+        return None
+    return found if found.get(_EVIDENCE) == list(evidence) and None not in evidence else None
+
+
+def _setting(config: Config) -> Setting:
+    return Setting(
+        dataset=config.dataset.name,
+        backbone=config.backbone.name,
+        tasks=config.compare.tasks or TASKS[config.dataset.task],
+        seeds=config.compare.seeds,
+        vary=config.compare.vary,
+        random_weights=is_random(config.backbone.weights),
+    )
+
+
+def _row(row: RowSettings, runs: Sequence[_Run]) -> Row:
+    failure = next((run.failure for run in runs if run.failure is not None), None)
+    preset = runs[0].config.model.preset if runs else row.variant.preset or ""
+    return Row(
+        title=row.variant.title,
+        published_as=published_as(row.variant, preset),
+        model=row.variant.model,
+        preset=preset,
+        cells={} if failure is not None else {run.seed: _cell(run.graph) for run in runs},
+        failure=failure,
+    )
+
+
+def _cell(graph: Graph) -> Cell:
+    """What a run left."""
+    left = inputs_of(graph, "compare", {name: graph[name].receipts() for name in ("train", "evaluate")})
+    metrics = left.json("evaluate", "metrics")
+    labels = left.table("evaluate", "per_label", columns=["name", "role", "average_precision"]).to_pylist()
+    return Cell(
+        run=left.folder("train"),
+        metrics=metrics,
+        replicates=Replicates.of(left.read("evaluate", "bootstrap")),
+        labels={label["name"]: label["average_precision"] for label in labels},
+        unseen=frozenset(label["name"] for label in labels if label["role"] == LabelRole.UNSEEN),
+        cost=Cost(
+            parameters=_parameters(left),
+            training_s=left.receipt("train").seconds,
+            scoring_ms=1000 * left.receipt("evaluate").seconds / metrics["images"],
+        ),
+    )
+
+
+def _parameters(left: Inputs) -> int:
+    """Numbers in the file of a model, by its header."""
+    from safetensors import safe_open
+
+    with safe_open(left.path("train", "model"), framework="numpy") as tensors:
+        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+
+
+def _write(storage: Storage, folder: str, made: Mapping[str, Any]) -> None:
+    """All forms of a document; the document itself last, since it says that the others are there."""
+    table = grid(made)
+    texts = {
+        "table.md": markdown(table),
+        "table.tex": latex(table),
+        "table.csv": comma_separated(table),
+        "report.html": page(made, table),
+    }
+    for name, text in texts.items():
+        storage.write(f"{folder}/{name}", text.encode())
+    write_table(storage, f"{folder}/per_label.parquet", per_label(made))
+    storage.write(f"{folder}/{_DOCUMENT}", (json.dumps(made, indent=2, allow_nan=False) + "\n").encode())

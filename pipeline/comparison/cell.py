@@ -1,0 +1,64 @@
+"""What the runs of a comparison came to, row by row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.metrics.paired import Replicates
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took.
+
+    Attributes:
+        parameters: numbers that the model holds, learnt or fitted.
+        training_s: seconds of the stage train.
+        scoring_ms: milliseconds of the stage evaluate an image, measuring included.
+    """
+
+    parameters: int
+    training_s: float
+    scoring_ms: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a row.
+
+    Attributes:
+        run: folder of the run.
+        metrics: content of metrics.json.
+        replicates: of its bootstrap.
+        labels: average precision by name of the label; None where it has none.
+        unseen: names of the unseen labels.
+        cost: what it took.
+    """
+
+    run: str
+    metrics: Mapping[str, Any]
+    replicates: Replicates = field(repr=False)
+    labels: Mapping[str, float | None] = field(repr=False)
+    unseen: frozenset[str]
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row came to.
+
+    Attributes:
+        title: what it is called.
+        published_as: row of the paper's tables that it repeats.
+        model: its name.
+        preset: of the model.
+        cells: by seed; empty where the model cannot do the task, or a run failed.
+        failure: first line of what a run failed with; None where none did.
+    """
+
+    title: str
+    published_as: str
+    model: str
+    preset: str
+    cells: Mapping[int, Cell]
+    failure: str | None = None

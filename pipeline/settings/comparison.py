@@ -1,0 +1,161 @@
+"""The rows of a comparison as configurations: all share data, features and split, each has a model of its own.
+
+Of the user's sections `model` and `train` a row takes what steers the work from the TOML file, and from the environment
+and --set all that its model reads: a file is of the model that `train` trains.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.comparison.tables import CLOSED_FORMS, ready_table
+from pipeline.models import MODELS
+from pipeline.models.contract import TASKS, in_vain, learns_by_steps
+from pipeline.settings.layers import Layer, Layers, checked, merged, nested
+from schemas.comparison import ComparisonSettings, RowSettings
+from schemas.config import CompareConfig, Config, TrainConfig, Variant
+from schemas.errors import UsageError, unknown_name
+from schemas.section import is_recipe
+
+_CHOICE = {"name", "preset"}  # of a model: that of the command `train`
+
+
+def comparison(layers: Layers) -> ComparisonSettings:
+    """The rows that the settings ask for.
+
+    Raises:
+        UsageError: no row, two of one name, a table of another task, or an unknown setting or name in one.
+    """
+    shared = _without_models(layers)
+    asked = checked(shared).compare
+    tables = [ready_table(name) for name in asked.tables]
+    between = merged(*(table.sets for table in tables), _task(asked))
+    layers, shared = layers.below_typed(between), shared.below_typed(between)
+    config = checked(shared)
+    for name, table in zip(config.compare.tables, tables, strict=True):
+        _require(config, name, table.sets)
+    variants = [_parsed(text) for text in config.compare.models]
+    variants += [row for table in tables for row in table.rows]
+    variants += config.compare.variants
+    if not variants:
+        raise UsageError(
+            "compare: nothing to compare;",
+            expected="models, tables or variants",
+            hint="Example: biam-pipe compare --dataset demo --models biam,lesa",
+        )
+    if config.dataset.task == "zero-shot":
+        variants += [row for row in CLOSED_FORMS if row not in variants]
+    unique = list(dict.fromkeys(variant.title for variant in variants))
+    by_title = {title: [variant for variant in variants if variant.title == title] for title in unique}
+    for title, same in by_title.items():
+        if any(variant != same[0] for variant in same):
+            raise UsageError(f"compare: two rows are called {title!r}", expected="a name of its own for each variant")
+    rows = tuple(_row(layers, config, same[0]) for same in by_title.values())
+    _refuse_unread(layers, rows)
+    return ComparisonSettings(config, rows)
+
+
+def _task(config: CompareConfig) -> Layer:
+    """The data set's task, where the tasks that are to be shown decide it.
+
+    Raises:
+        UsageError: they are of two.
+    """
+    asked = [task for task, parts in TASKS.items() if not set(parts).isdisjoint(config.tasks)]
+    if len(asked) > 1:
+        raise UsageError(
+            "setting compare.tasks:",
+            got=", ".join(config.tasks),
+            expected="zsl and gzsl, or standard: they are trained on other labels",
+        )
+    return {"dataset": {"task": asked[0]}} if asked else {}
+
+
+def _require(config: Config, name: str, sets: Layer) -> None:
+    """See that a table's own settings hold: another table, or the user, may want others."""
+    for section, values in sets.items():
+        for key, value in values.items():
+            if (found := getattr(getattr(config, section), key)) != value:
+                raise UsageError(
+                    f"compare: table {name} is of {section}.{key} = {value!r},", got=repr(found), expected=repr(value)
+                )
+
+
+def _parsed(text: str) -> Variant:
+    model, colon, preset = text.partition(":")
+    return Variant(model=model, preset=preset if colon else None)
+
+
+def _row(layers: Layers, config: Config, variant: Variant) -> RowSettings:
+    model = MODELS.load(variant.model)
+    suits = not set(TASKS[config.dataset.task]).isdisjoint(model.TASKS)
+    drawn = learns_by_steps(model) or config.compare.vary != "training"
+    seeds = config.compare.seeds if drawn else config.compare.seeds[:1]
+    cells = {seed: _cell(layers, config, variant, seed) for seed in seeds} if suits else {}
+    return RowSettings(variant, suits, cells)
+
+
+def _cell(layers: Layers, config: Config, variant: Variant, seed: int) -> Config:
+    """The configuration of one run.
+
+    Raises:
+        UsageError: the row has an unknown setting, name or value; the text names the row.
+    """
+    kind = MODELS.load(variant.model)
+    own = {"model": {"name": variant.model} | ({} if variant.preset is None else {"preset": variant.preset})}
+    row = merged(own, nested(variant.set), _of_seed(config, seed, trained=learns_by_steps(kind)))
+    fields = {"model": set(kind.SETTINGS.model_fields) - _CHOICE, "train": set(TrainConfig.model_fields)}
+    written, typed = _without_models(layers).written, _only(layers.typed, fields)
+    try:
+        unread = in_vain(kind, checked(replace(layers, written=written, typed=typed), row, lenient=True))
+        read = {section: {key for key in keys if f"{section}.{key}" not in unread} for section, keys in fields.items()}
+        return checked(replace(layers, written=written, typed=_only(typed, read)), row)
+    except UsageError as error:
+        error.what = f"row {variant.title!r}: {error.what}"
+        if error.run is not None:  # which would set it for all rows
+            error.hint = error.run = None
+        raise
+
+
+def _of_seed(config: Config, seed: int, *, trained: bool) -> dict[str, dict[str, Any]]:
+    """What a seed changes. Other splits have folders of their own, so that what stands is not dealt anew."""
+    vary = config.compare.vary
+    changed: dict[str, dict[str, Any]] = {"train": {"seed": seed}} if trained and vary != "labels" else {}
+    if vary != "training":
+        key = {"split": "seed", "labels": "unseen_seed"}[vary]
+        changed["split"] = {key: seed, "name": f"{config.split.name}-{vary}-{seed}"}
+    return changed
+
+
+def _without_models(layers: Layers) -> Layers:
+    """What is said of all rows: nothing that shapes a model or its training, nor the name of one run."""
+    shared = {key for key in TrainConfig.model_fields if not is_recipe(TrainConfig(), key)} - {"run"}
+    return replace(
+        layers,
+        written=_only(layers.written, {"model": set(), "train": shared}),
+        typed=_only(layers.typed, {"model": set(), "train": shared}),
+    )
+
+
+def _only(layer: Layer, keys: Mapping[str, Collection[str]]) -> Layer:
+    """A layer with no more than these keys in the sections that are named."""
+    return {
+        section: {key: value for key, value in values.items() if section not in keys or key in keys[section]}
+        for section, values in layer.items()
+    }
+
+
+def _refuse_unread(layers: Layers, rows: Sequence[RowSettings]) -> None:
+    """Refuse a setting of --set or the environment that no row reads.
+
+    Raises:
+        UsageError: there is one.
+    """
+    configs = [config for row in rows for config in row.cells.values()]
+    for section in ("model", "train") if configs else ():
+        known = {key for config in configs for key in type(getattr(config, section)).model_fields} - _CHOICE
+        for key in layers.typed.get(section, {}).keys() - _CHOICE:
+            if key not in known:
+                raise unknown_name("setting", f"{section}.{key}", [f"{section}.{name}" for name in known])
+            if all(f"{section}.{key}" in in_vain(MODELS.load(config.model.name), config) for config in configs):
+                raise UsageError(f"compare: no row reads the setting {section}.{key}", hint="Remove it")
