@@ -326,6 +326,10 @@ class EvaluateConfig(Section):
     """Whether each image's scores are set on one scale: minus their mean over the seen labels, divided by their
     deviation there. Average precision compares images, F1@K does not. Published figures are without.
     """
+    replicates: Recipe[NotNegative] = 1000
+    """How often the test images are drawn anew, to tell what the luck of the images makes of each figure: the
+    replicates in bootstrap.npz, by which two runs are compared. 0: not at all.
+    """
 
 
 class Variant(BaseModel):

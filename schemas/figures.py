@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 SectionName = Literal["zsl", "gzsl", "standard"]
 CONTROLS = ("chance", "constant", "permuted")
-NO_FIGURES = frozenset({"labels", "labels_left_out", "labels_without_positive", "headline", *CONTROLS})
+NO_FIGURES = frozenset({"labels", "labels_left_out", "labels_without_positive", "headline", "standardised", *CONTROLS})
 
 _NAMED = 3
 _FIGURES = {

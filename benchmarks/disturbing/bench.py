@@ -44,7 +44,8 @@ WRITTEN = {
     "split": ("splits",),
     "train": ("runs",),
     "evaluate": tuple(
-        f"runs/*/{name}" for name in ("evaluate.stage.*", "metrics.json", "per_label.*", "examples.*", "missing.csv")
+        f"runs/*/{name}"
+        for name in ("evaluate.stage.*", "metrics.json", "per_label.*", "examples.*", "bootstrap.npz", "missing.csv")
     ),
     "report": ("runs/*/report.*",),
 }

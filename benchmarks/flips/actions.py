@@ -40,7 +40,8 @@ class Action:
 
 
 _EVALUATED = tuple(
-    f"runs/*/{name}" for name in ("evaluate.stage.*", "metrics.json", "per_label.*", "examples.*", "missing.csv")
+    f"runs/*/{name}"
+    for name in ("evaluate.stage.*", "metrics.json", "per_label.*", "examples.*", "bootstrap.npz", "missing.csv")
 )
 _RECORDS = ("**/*stage.parquet",)
 _HDF5 = ("--set", "store.name=hdf5")

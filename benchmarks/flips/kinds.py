@@ -47,6 +47,7 @@ KINDS = (
     Kind("metrics", r"runs/.*/metrics\.json"),
     Kind("per label", r"runs/.*/per_label\.parquet"),
     Kind("examples", r"runs/.*/examples\.parquet"),
+    Kind("bootstrap", r"runs/.*/bootstrap\.npz"),
     Kind("missing", r"runs/.*/missing\.csv"),
     Kind("report", r"runs/.*/report\.html"),
     Kind("card of a run", r"runs/.*/README\.md"),

@@ -65,20 +65,6 @@ class Scorer:
         return scores.float().cpu().numpy()
 
 
-def standardised(scores: NDArray[np.float32], num_seen: int) -> NDArray[np.float32]:
-    """Scores [image, label] on one scale: minus each image's mean over its seen labels, by its deviation there.
-
-    An image whose seen labels all score alike is only shifted. The order of an image's labels stays.
-
-    Args:
-        num_seen: of the first columns.
-    """
-    seen = scores[:, :num_seen].astype(np.float64)
-    deviation = seen.std(axis=1, keepdims=True)
-    centred = scores - seen.mean(axis=1, keepdims=True)
-    return (centred / np.where(deviation > 0, deviation, 1)).astype(np.float32)
-
-
 def inputs(batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
     """The maps of a batch on a device, in the type of the store: models cast by themselves."""
     return tuple(torch.as_tensor(values).to(device) for values in batch.maps)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from pipeline.metrics.average_precision import label_ap, random_ranking_ap, ranking_ap
+from pipeline.metrics.bootstrap import Resampling
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.score_table import ScoreTable
 from schemas.figures import SectionName
@@ -55,9 +56,22 @@ class ClassWise:
                     else:
                         result[order, label] = label_ap(of_column[cells], codes[cells])
 
-        last = self._table.num_labels
-        computing.each(rank, [range(n, min(n + _LABELS_AT_ONCE, last)) for n in range(0, last, _LABELS_AT_ONCE)])
+        computing.each(rank, self._blocks())
         return result
+
+    def resampled_average_precisions(
+        self, resampling: Resampling, computing: Computing
+    ) -> Float[np.ndarray, "replicate label"]:
+        """AP of each label over the images of each replicate."""
+        result = np.empty((self._table.num_labels, resampling.replicates))
+
+        def rank(labels: range) -> None:
+            for label, scores in zip(labels, self._table.columns(labels), strict=True):
+                codes, cells = self._table.codes[label], self._cells[label]
+                result[label] = resampling.average_precisions(scores[cells], codes[cells], cells)
+
+        computing.each(rank, self._blocks())
+        return result.T
 
     def random_average_precisions(
         self, generators: Sequence[np.random.Generator], computing: Computing
@@ -69,3 +83,8 @@ class ClassWise:
             return [random_ranking_ap(positives, known, generator) for positives, known in counts]
 
         return np.array(computing.each(draw, generators))
+
+    def _blocks(self) -> list[range]:
+        """All columns, those together that are read together."""
+        last = self._table.num_labels
+        return [range(n, min(n + _LABELS_AT_ONCE, last)) for n in range(0, last, _LABELS_AT_ONCE)]

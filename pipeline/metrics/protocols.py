@@ -6,15 +6,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 
 from pipeline.metrics import PROTOCOLS
+from pipeline.metrics.bootstrap import Resampling
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.contract import EvaluationProtocol
 from pipeline.metrics.measurement import Counts, Measurement, flaw, mean_figures
 from pipeline.metrics.ranking import Ranking, candidates, counted_labels
 from pipeline.metrics.score_table import ScoreTable
-from pipeline.metrics.topk import Hits, random_hits, table_hits
+from pipeline.metrics.topk import Hits, random_hits, resampled_hits, table_hits
 from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.figures import SectionName
@@ -51,6 +52,8 @@ class Evaluation:
         chance_per_label: AP of each label for random scores; NaN where the protocol gives it none.
         constant: the same figures where each image gets the mean over images of the scores.
         permuted: the same figures with the labels' scores exchanged; all None where there is only one label.
+        standardised: the same figures with each image's scores on one scale (`ScoreTable.standardised`), where they
+            were measured.
     """
 
     measured: Measurement
@@ -62,13 +65,15 @@ class Evaluation:
     chance_per_label: Float[np.ndarray, " label"] = field(compare=False, repr=False)
     constant: Mapping[str, float]
     permuted: Mapping[str, float | None]
+    standardised: Mapping[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As metrics.json holds it."""
         controls = {"chance": dict(self.chance), "constant": dict(self.constant), "permuted": dict(self.permuted)}
         said = {"labels_without_positive": self.labels_without_positive, "headline": self.headline}
         left_out = {"labels_left_out": self.labels_left_out} if self.labels_left_out else {}
-        return {**self.measured.figures, "labels": self.labels, **left_out, **said, **controls}
+        scaled = {} if self.standardised is None else {"standardised": dict(self.standardised)}
+        return {**self.measured.figures, "labels": self.labels, **left_out, **said, **controls, **scaled}
 
 
 def evaluate(
@@ -127,6 +132,25 @@ def measure(
     return measured
 
 
+def replicates(
+    protocol: str,
+    section: SectionName,
+    table: ScoreTable,
+    ks: Sequence[int],
+    resampling: Resampling,
+    computing: Computing | None = None,
+) -> dict[str, Float32[np.ndarray, " replicate"]]:
+    """The figures of a score matrix over images drawn anew, by name: what the luck of the images makes of each.
+
+    A protocol that cannot rank such images (`ranking.Resampled`) gives its figures of the best K labels alone.
+
+    Raises:
+        UsageError: no such protocol.
+        PipelineError: no image or no label.
+    """
+    return _judge(protocol, section, table, ks).resampled(resampling, computing or Computing())
+
+
 def _judge(protocol: str, section: SectionName, table: ScoreTable, ks: Sequence[int]) -> "_Judge":
     module = PROTOCOLS.load(protocol)
     if not table.codes.size:
@@ -172,10 +196,27 @@ class _Judge:
             images, most = self.ranking.counted_images, max(self.ks)
             hits = list(table_hits(self.table, most, images, self.candidates, orders, computing))
         per_label = self.ranking.average_precisions(orders, computing)
-        return [self.measurement(*figures) for figures in zip(per_label, hits, strict=True)]
+        positives = self.table.positives_by_label
+        return [self.measurement(*found, positives) for found in zip(per_label, hits, strict=True)]
 
-    def measurement(self, per_label: Float[np.ndarray, " label"], hits: Hits | None) -> Measurement:
-        made = self.protocol.figures(Counts(per_label, self.table.positives_by_label, hits, self.ks, self.counted))
+    def resampled(self, resampling: Resampling, computing: Computing) -> dict[str, Float32[np.ndarray, " replicate"]]:
+        """The figures in each replicate of the images."""
+        shape = resampling.replicates, self.table.num_labels
+        hits: list[Hits | None] = [None] * resampling.replicates
+        if self.ks:
+            images, most = self.ranking.counted_images, max(self.ks)
+            hits = list(resampled_hits(self.table, most, images, self.candidates, resampling, computing))
+        ranked = getattr(self.ranking, "resampled_average_precisions", None)
+        per_label = np.full(shape, np.nan) if ranked is None else ranked(resampling, computing)
+        found = zip(per_label, hits, resampling.positives(self.table.codes), strict=True)
+        made = [self.measurement(*replicate).figures for replicate in found]
+        names = [name for name in (made[0] if made else ()) if ranked is not None or "@" in name]
+        return {name: np.array([figures[name] for figures in made], dtype=np.float32) for name in names}
+
+    def measurement(
+        self, per_label: Float[np.ndarray, " label"], hits: Hits | None, positives: Int64[np.ndarray, " label"]
+    ) -> Measurement:
+        made = self.protocol.figures(Counts(per_label, positives, hits, self.ks, self.counted))
         figures = {name: float(value) for name, value in made.items()}
         if (problem := flaw(figures, self.protocol.HEADLINE, self.ks)) is not None:
             raise PROTOCOLS.refusal(self.name, f"it {problem}")
@@ -201,7 +242,8 @@ class _Judge:
             return random_hits(positives, len(self.candidates), self.ks, generator)
 
         hits = computing.each(drawn, range(baselines.draws))
-        return mean_figures([self.measurement(*draw) for draw in zip(per_label, hits, strict=True)])
+        of_labels = self.table.positives_by_label
+        return mean_figures([self.measurement(*draw, of_labels) for draw in zip(per_label, hits, strict=True)])
 
 
 def derangement(size: int, generator: np.random.Generator) -> Int64[np.ndarray, " size"]:

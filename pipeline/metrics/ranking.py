@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from pipeline.metrics.bootstrap import Resampling
 from pipeline.metrics.computing import Computing
 
 
@@ -32,6 +33,22 @@ class Ranking(Protocol):
         self, generators: Sequence[np.random.Generator], computing: Computing
     ) -> Float[np.ndarray, "draw label"]:
         """AP of each label for one random score matrix a generator; NaN where it has none."""
+
+
+class Resampled(Protocol):
+    """What a ranking may have, too.
+
+    Without, figures over images drawn anew are given for the best K labels alone (`f1@3`): those with `@` in their
+    names, which must not depend on AP then.
+    """
+
+    def resampled_average_precisions(
+        self, resampling: Resampling, computing: Computing
+    ) -> Float[np.ndarray, "replicate label"]:
+        """AP of each label over the images of each replicate; NaN where it has none there.
+
+        `Resampling.average_precisions` gives those of a label.
+        """
 
 
 def counted_labels(ranking: Ranking, num_labels: int) -> Bool[np.ndarray, " label"]:

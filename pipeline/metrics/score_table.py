@@ -16,13 +16,14 @@ from tempfile import TemporaryFile
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8, Int64
+from jaxtyping import Float, Float32, Float64, Int8, Int64
 
 from schemas.command import AGAIN, Command
 from schemas.errors import PipelineError
 from schemas.status import LabelCode
 
 _CELL_BYTES = 4
+_LARGEST = float(np.finfo(np.float32).max)
 # Rows held until they are written: each label gets one piece of the file for all of them, of 9 kB with 7,586 labels.
 _HELD_BYTES = 64 * 2**20
 
@@ -80,6 +81,26 @@ class _Constant:
 
     def read(self, labels: range, images: range) -> Float32[np.ndarray, "label image"]:
         return np.repeat(self.by_label[labels.start : labels.stop, None], len(images), axis=1)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Scores that lie elsewhere, each image's minus a number and divided by another; computed where they are read."""
+
+    area: _Area
+    shifts: Float64[np.ndarray, " image"]
+    scales: Float64[np.ndarray, " image"]
+
+    def put(self, first_image: int, columns: Float32[np.ndarray, "label image"]) -> None:
+        raise AssertionError("its scores are given")
+
+    def read(self, labels: range, images: range) -> Float32[np.ndarray, "label image"]:
+        shifts, scales = (values[images.start : images.stop] for values in (self.shifts, self.scales))
+        scaled = np.empty((len(labels), len(images)), dtype=np.float32)
+        for column, scores in zip(scaled, self.area.read(labels, images), strict=True):
+            # Finite whatever the scale: the best labels of an image are sought by crossing out with -inf.
+            column[:] = np.clip((scores - shifts) / scales, -_LARGEST, _LARGEST)
+        return scaled
 
 
 class ScoreTable:
@@ -167,6 +188,26 @@ class ScoreTable:
             labels = range(start, min(start + labels_read, self.num_labels))
             means[labels.start : labels.stop] = self.columns(labels).mean(axis=1, dtype=np.float64)
         return ScoreTable(_Constant(means), self.codes)
+
+    def standardised(self, num_seen: int) -> "ScoreTable":
+        """The same images on one scale: each one's scores minus their mean over its seen labels, by their deviation.
+
+        An image whose seen labels all score alike is only shifted. The order of an image's labels stays. Scores are
+        not copied, but computed where they are read.
+
+        Args:
+            num_seen: of the first columns.
+        """
+        shifts, scales = np.empty(self.num_images), np.empty(self.num_images)
+        images_read = max(1, _HELD_BYTES // (_CELL_BYTES * max(1, num_seen)))
+        for start in range(0, self.num_images, images_read):
+            images = range(start, min(start + images_read, self.num_images))
+            # An image's cells side by side: added up in another order they would give other last bits.
+            seen = np.array(self._read(range(num_seen), images).T, dtype=np.float64, order="C")
+            deviations = seen.std(axis=1)
+            shifts[images.start : images.stop] = seen.mean(axis=1)
+            scales[images.start : images.stop] = np.where(deviations > 0, deviations, 1)
+        return ScoreTable(_Scaled(self._area, shifts, scales), self.codes, self._first_label)
 
     def columns(self, labels: range) -> Float32[np.ndarray, "label image"]:
         """All scores of some labels that follow each other."""

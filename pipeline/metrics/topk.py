@@ -1,12 +1,13 @@
 """The K best labels of each image, and how often they are right."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8, Int64
 
-from pipeline.metrics.computing import Computing
+from pipeline.metrics.bootstrap import GROUPS, Resampling
+from pipeline.metrics.computing import Computing, Result
 from pipeline.metrics.score_table import ScoreTable
 from schemas.status import LabelCode
 
@@ -14,6 +15,10 @@ from schemas.status import LabelCode
 _CELLS_AT_ONCE = 1 << 20
 # Scores read from a table at once: 64 MiB, so that what a file gives of one label is not a few bytes.
 _CELLS_READ_AT_ONCE = 1 << 24
+
+_Images = Int64[np.ndarray, " image"]
+_Codes = Int8[np.ndarray, "image label"]
+_Best = Int64[np.ndarray, "image rank"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,7 @@ def topk_scores(scores: Float[np.ndarray, "image label"], codes: Int8[np.ndarray
 def hits(scores: Float[np.ndarray, "image label"], codes: Int8[np.ndarray, "image label"], most: int) -> Hits:
     """Right predictions among the `most` best labels of each image."""
     best = top_labels(scores, most)
-    right = np.take_along_axis(codes, best, axis=1) == LabelCode.PRESENT
-    return Hits(right.sum(axis=0), len(scores), int(np.count_nonzero(codes == LabelCode.PRESENT)))
+    return Hits(_right(codes, best).sum(axis=0), len(scores), int(np.count_nonzero(codes == LabelCode.PRESENT)))
 
 
 def table_hits(
@@ -93,21 +97,63 @@ def table_hits(
             what is best under an order is the label that got the best score. (Of equal scores the one goes first whose
             own index is lower.)
     """
-    rows_read = max(1, _CELLS_READ_AT_ONCE // table.num_labels)
-    columns = slice(None) if len(candidates) == table.num_labels else candidates  # a slice copies nothing
     places = np.argsort(orders, axis=1)  # the label that got a label's scores
 
-    def count(rows: range) -> tuple[Int64[np.ndarray, "order rank"], int, int]:
+    def count(_: _Images, codes: _Codes, best: _Best) -> Int64[np.ndarray, "order rank"]:
+        return np.array([_right(codes, got[best]).sum(axis=0) for got in places])
+
+    by_order = np.sum(_over_blocks(count, table, most, images, candidates, computing), axis=0)
+    positives = table.positives_by_image if images is None else table.positives_by_image[images]
+    return [Hits(by_rank, len(positives), int(positives.sum())) for by_rank in by_order]
+
+
+def resampled_hits(
+    table: ScoreTable,
+    most: int,
+    images: Bool[np.ndarray, " image"] | None,
+    candidates: Int64[np.ndarray, " candidate"],
+    resampling: Resampling,
+    computing: Computing,
+) -> list[Hits]:
+    """Right predictions in each replicate of the images, counted as `table_hits` does."""
+
+    def count(chosen: _Images, codes: _Codes, best: _Best) -> Int64[np.ndarray, "group rank"]:
+        image, rank = np.nonzero(_right(codes, best))
+        cells = resampling.groups[chosen[image]].astype(np.int64) * best.shape[1] + rank
+        return np.bincount(cells, minlength=GROUPS * best.shape[1]).reshape(GROUPS, -1)
+
+    by_rank = resampling.totals(np.sum(_over_blocks(count, table, most, images, candidates, computing), axis=0))
+    counted = slice(None) if images is None else images
+    groups, positives = resampling.groups[counted], table.positives_by_image[counted]
+    num_images = resampling.totals(np.bincount(groups, minlength=GROUPS)).tolist()
+    num_positives = resampling.totals(np.bincount(groups, positives, GROUPS).astype(np.int64)).tolist()
+    return list(map(Hits, by_rank, num_images, num_positives))
+
+
+def _over_blocks(
+    count: Callable[[_Images, _Codes, _Best], Result],
+    table: ScoreTable,
+    most: int,
+    images: Bool[np.ndarray, " image"] | None,
+    candidates: Int64[np.ndarray, " candidate"],
+    computing: Computing,
+) -> list[Result]:
+    """What is counted of the images of a table, some at a time: of which these are, their codes and best labels."""
+    rows_read = max(1, _CELLS_READ_AT_ONCE // table.num_labels)
+    columns = slice(None) if len(candidates) == table.num_labels else candidates  # a slice copies nothing
+
+    def counted(rows: range) -> Result:
         chosen = slice(None) if images is None else images[rows.start : rows.stop]
         codes = table.codes[:, rows.start : rows.stop].T[chosen]
         best = candidates[top_labels(table.rows(rows)[chosen][:, columns], most)]
-        right = [(np.take_along_axis(codes, got[best], axis=1) == LabelCode.PRESENT).sum(axis=0) for got in places]
-        return np.array(right), len(codes), int(np.count_nonzero(codes == LabelCode.PRESENT))
+        return count(np.arange(rows.start, rows.stop)[chosen], codes, best)
 
     last = table.num_images
-    parts = computing.each(count, [range(n, min(n + rows_read, last)) for n in range(0, last, rows_read)])
-    by_order, counted, positives = zip(*parts, strict=True)
-    return [Hits(by_rank, sum(counted), sum(positives)) for by_rank in np.sum(by_order, axis=0)]
+    return computing.each(counted, [range(n, min(n + rows_read, last)) for n in range(0, last, rows_read)])
+
+
+def _right(codes: _Codes, best: _Best) -> Bool[np.ndarray, "image rank"]:
+    return np.take_along_axis(codes, best, axis=1) == LabelCode.PRESENT
 
 
 def random_hits(

@@ -6,10 +6,11 @@ from typing import get_args
 import numpy as np
 
 from pipeline.engine.registry import unfulfilled
+from pipeline.metrics.bootstrap import Resampling
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.contract import EvaluationProtocol
 from pipeline.metrics.measurement import Counts, flaw
-from pipeline.metrics.ranking import Ranking, candidates, counted_labels
+from pipeline.metrics.ranking import Ranking, Resampled, candidates, counted_labels
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import table_hits
 from schemas.figures import SectionName
@@ -34,14 +35,18 @@ def trial(protocol: EvaluationProtocol, ks: Sequence[int] | None = None) -> str 
 def _trial(protocol: EvaluationProtocol, section: SectionName, ks: Sequence[int]) -> str | None:
     table = ScoreTable.of(np.arange(12, dtype=np.float32).reshape(4, 3) % 5, _CODES)
     ranking = protocol.ranking(table, section)
-    if (problem := unfulfilled(ranking, Ranking)) is not None:
+    problem = unfulfilled(ranking, Ranking) or unfulfilled(ranking, Resampled, only_there=True)
+    if problem is not None:
         return f"gives a ranking that {problem}"
     orders, generators = np.array([[0, 1, 2], [2, 0, 1]]), [np.random.default_rng(draw) for draw in range(2)]
     by_order = ranking.average_precisions(orders, Computing())
     drawn = ranking.random_average_precisions(generators, Computing())
-    for name, found in (("average_precisions", by_order), ("random_average_precisions", drawn)):
+    resampled = getattr(ranking, "resampled_average_precisions", lambda *_: by_order)
+    again = resampled(Resampling.of(("a", "b", "c", "d"), 2), Computing())
+    for name, found in (("", by_order), ("random_", drawn), ("resampled_", again)):
         if np.shape(found) != (2, 3):
-            return f"gives {name} of shape {np.shape(found)}, expected one row for each of 2 and one column a label: 3"
+            shape = f"{name}average_precisions of shape {np.shape(found)}"
+            return f"gives {shape}, expected one row for each of 2 and one column a label: 3"
     counted, own = counted_labels(ranking, 3), candidates(ranking, 3)
     hits = table_hits(table, max(ks), ranking.counted_images, own, orders[:1], Computing())[0] if ks else None
     figures = protocol.figures(Counts(by_order[0], table.positives_by_label, hits, ks, counted))

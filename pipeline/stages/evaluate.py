@@ -1,14 +1,14 @@
 """Score the test images against seen and unseen labels, and write what the scores are worth beside chance.
 
-Writes runs/<run>/metrics.json, per_label.parquet, examples.parquet, and missing.csv: the images of the splits that are
-not there. Changes nothing that training left. Scores that are too many for memory lie in a file of the run's folder
-while the stage runs.
+Writes runs/<run>/metrics.json, per_label.parquet, examples.parquet, bootstrap.npz: all figures over test images drawn
+anew, and missing.csv: the images of the splits that are not there. Changes nothing that training left. Scores that are
+too many for memory lie in a file of the run's folder while the stage runs.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
-VERSION = 6
+VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class _Evaluated:
         saved: the model and how it was built.
         scorer: the model on its device.
         table: scores and codes.
+        on_one_scale: the same with each image's scores standardised; None where they are so already, or no label is
+            unseen.
     """
 
     space: "LabelSpace"
@@ -80,6 +82,12 @@ class _Evaluated:
     saved: "SavedModel"
     scorer: "Scorer"
     table: "ScoreTable"
+    on_one_scale: "ScoreTable | None"
+
+    @property
+    def first_columns(self) -> "dict[SectionName, int]":
+        """The sections, each with the first of its columns."""
+        return {"zsl": self.space.num_seen, "gzsl": 0} if self.space.num_unseen else {"standard": 0}
 
 
 def stage(config: Config, sources: Sources) -> Stage:
@@ -97,6 +105,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             "metrics": OutputFile("{folder}/metrics.json"),
             "per_label": OutputFile("{folder}/per_label.parquet", PER_LABEL, {"role": LabelRole}),
             "examples": OutputFile("{folder}/examples.parquet", EXAMPLES),
+            "bootstrap": OutputFile("{folder}/bootstrap.npz"),
             "missing": OutputFile("{folder}/missing.csv"),
         },
         place="process",
@@ -143,6 +152,7 @@ def run(task: Task) -> list[Output]:
     with repeatable(settings.evaluate.seed, settings.threads, device), _scored(task, device) as done:
         sections = _sections(settings, done)
         _write_metrics(task, done, sections)
+        _write_bootstrap(task, done)
         _write_per_label(task, done, sections)
         _write_examples(task, done)
     facts: dict[str, Any] = {"without_vector": done.space.without_vector}
@@ -152,7 +162,7 @@ def run(task: Task) -> list[Output]:
         facts |= {f"{name}_chance_{headline}": section.chance[headline]}
     if done.coverage.duplicates is not None and (note := done.coverage.duplicates.note()) is not None:
         facts |= {NOTE: note}
-    return [Output(("metrics", "per_label", "examples", "missing"), rows=len(done.selection), facts=facts)]
+    return [Output(("metrics", "per_label", "examples", "bootstrap", "missing"), rows=len(done.selection), facts=facts)]
 
 
 @contextmanager
@@ -165,7 +175,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     from pipeline.batches.selection import select
     from pipeline.batches.shards import open_features
     from pipeline.inference.model_file import trained_model
-    from pipeline.inference.scoring import Scorer, standardised
+    from pipeline.inference.scoring import Scorer
 
     space, saved = read_label_space(task.inputs), trained_model(task.inputs)
     features = open_features(task.inputs).reading(saved.needs)
@@ -192,9 +202,13 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     with _table(task, len(test), len(space)) as table:
         with closing(scorer.stream(test)) as stream:
             for batch, scores in stream:
-                scaled = standardised(scores, space.num_seen) if task.settings.evaluate.standardise else scores
-                table.append(scaled, batch.codes)
-        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, table)
+                table.append(scores, batch.codes)
+        views: tuple[ScoreTable, ScoreTable | None] = (table, None)
+        if task.settings.evaluate.standardise:
+            views = (table.standardised(space.num_seen), None)
+        elif space.num_unseen:
+            views = (table, table.standardised(space.num_seen))
+        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, *views)
 
 
 @contextmanager
@@ -213,26 +227,29 @@ def _table(task: Task, num_images: int, num_labels: int) -> "Iterator[ScoreTable
         yield table
 
 
-def _sections(settings: Settings, done: _Evaluated) -> "dict[str, Evaluation]":
+def _sections(settings: Settings, done: _Evaluated) -> "dict[SectionName, Evaluation]":
     """Zero-shot and generalised figures; the standard ones where no label is unseen."""
     from pipeline.inference.scoring import sorted_on
     from pipeline.metrics.computing import Computing
-    from pipeline.metrics.protocols import Baselines, Evaluation, evaluate
+    from pipeline.metrics.protocols import Baselines, Evaluation, evaluate, measure
 
-    config, seen, images = settings.evaluate, done.space.num_seen, len(done.selection)
+    config, images = settings.evaluate, len(done.selection)
+    protocol, ks = str(config.protocol), config.ks or ()
     baselines = Baselines(config.draws, config.seed % 2**64)
     computing = Computing(settings.threads, sorted_on(done.scorer.label_vectors.device))
 
     def section(name: SectionName, first: int) -> Evaluation:
         tell(images, images, f"{counted(images, None, 'images scored')}, measuring {name}")
-        return evaluate(str(config.protocol), name, done.table.section(first), config.ks or (), baselines, computing)
+        found = evaluate(protocol, name, done.table.section(first), ks, baselines, computing)
+        if done.on_one_scale is None:
+            return found
+        scaled = measure(protocol, name, done.on_one_scale.section(first), ks, computing)
+        return replace(found, standardised=scaled.figures)
 
-    if done.space.num_unseen == 0:
-        return {"standard": section("standard", 0)}
-    return {"zsl": section("zsl", seen), "gzsl": section("gzsl", 0)}
+    return {name: section(name, first) for name, first in done.first_columns.items()}
 
 
-def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluation]") -> None:
+def _write_metrics(task: Task, done: _Evaluated, sections: "Mapping[SectionName, Evaluation]") -> None:
     test, spec = done.selection, done.scorer.features.spec
     document: dict[str, Any] = {
         "dataset": task.settings.dataset,
@@ -275,7 +292,32 @@ def _remarks(space: "LabelSpace", name: str, section: Mapping[str, Any], seen: s
     return [f"{name.upper()}: {seen}", *said] if seen is not None and name != "standard" else said
 
 
-def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[str, Evaluation]") -> None:
+def _write_bootstrap(task: Task, done: _Evaluated) -> None:
+    """All figures over images drawn anew, as two runs over the same images draw them alike."""
+    from pipeline.metrics.bootstrap import Resampling
+    from pipeline.metrics.computing import Computing
+    from pipeline.metrics.paired import Replicates, pairing
+    from pipeline.metrics.protocols import replicates
+
+    config, space, images = task.settings.evaluate, done.space, len(done.selection)
+    protocol, ks = str(config.protocol), config.ks or ()
+    image_ids = done.scorer.features.image_ids(done.selection.shard, done.selection.row)
+    resampling = Resampling.of(image_ids, config.replicates)
+    found: dict[str, Any] = {}
+    for name, first in done.first_columns.items():
+        for prefix, table in ((name, done.table), (f"{name}/standardised", done.on_one_scale)):
+            if table is None or name not in done.saved.tasks:
+                continue
+            tell(images, images, f"{counted(images, None, 'images scored')}, measuring {prefix} over images drawn anew")
+            stopping.heed(task.deadline)
+            drawn = replicates(protocol, name, table.section(first), ks, resampling, Computing(task.settings.threads))
+            found |= {f"{prefix}/{figure}": values for figure, values in drawn.items()}
+    labels = {"seen": space.label_id[: space.num_seen], "unseen": space.label_id[space.num_seen :]}
+    paired = pairing(image_ids, labels, done.table.codes, protocol, ks)
+    task.storage.write(task.path("bootstrap"), Replicates(paired, found).as_bytes())
+
+
+def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[SectionName, Evaluation]") -> None:
     """Average precision of every column beside how often it is present and absent."""
     import numpy as np
     import pyarrow as pa

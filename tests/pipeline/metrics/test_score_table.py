@@ -43,6 +43,31 @@ def test_a_table_gives_back_what_it_took_in(tmp_path, monkeypatch, memory_bytes,
     assert list(tmp_path.rglob("*")) == ([] if memory_bytes else [tmp_path / "run"])
 
 
+@pytest.mark.parametrize("memory_bytes", [0, 10**6])
+def test_scores_on_one_scale_are_those_of_the_whole_matrix_to_the_bit(tmp_path, monkeypatch, memory_bytes):
+    scores, codes = drawn()
+    scores[3] = 2.5  # alike
+    seen = scores[:, :15].astype(np.float64)
+    deviation = np.where(np.arange(50) == 3, 1, seen.std(axis=1))
+    expected = ((scores - seen.mean(axis=1)[:, None]) / deviation[:, None]).astype(np.float32)
+    monkeypatch.setattr(score_table, "_HELD_BYTES", 1000)
+    with open_score_table(tmp_path, *scores.shape, memory_bytes) as table:
+        put(table, scores, codes)
+        scaled = table.standardised(15)
+        np.testing.assert_array_equal(scaled.columns(range(21)), expected.T)
+        np.testing.assert_array_equal(scaled.section(15).rows(range(30, 50)), expected[30:, 15:])
+        np.testing.assert_array_equal(scaled.codes, codes.T)
+        alike = ScoreTable.of(expected, codes).constant()
+        np.testing.assert_array_equal(scaled.constant().rows(range(1)), alike.rows(range(1)))
+
+
+def test_scores_on_one_scale_stay_finite_whatever_the_deviation():
+    scores = np.array([[0, 1e-45, 1, -1]], np.float32)
+    found = ScoreTable.of(scores, np.ones((1, 4), np.int8)).standardised(2).rows(range(1))
+    assert np.isfinite(found).all()
+    assert found[0].argmax() == 2
+
+
 @pytest.mark.parametrize("known", [1.0, 0.4])
 @pytest.mark.parametrize("protocol", list(PROTOCOLS))
 def test_figures_are_the_same_from_memory_and_file_by_one_thread_or_many(tmp_path, monkeypatch, protocol, known):

@@ -14,8 +14,9 @@ import torch
 from small_work import Recipe, SmallWork, image_id, make
 
 from pipeline.inference.model_file import load_model
-from pipeline.inference.scoring import standardised
 from pipeline.machine.telling import heard_by
+from pipeline.metrics.paired import Replicates
+from pipeline.metrics.score_table import ScoreTable
 from pipeline.models.biam.settings import BiamConfig
 from pipeline.stages import evaluate, train
 from schemas.config import EvaluateConfig, TrainConfig
@@ -24,7 +25,7 @@ from schemas.status import ImageStatus
 from schemas.tables import EXAMPLES, PER_LABEL
 
 MODEL = "runs/small/model.safetensors"
-FILES = ("metrics.json", "per_label.parquet", "examples.parquet", "missing.csv")
+FILES = ("metrics.json", "per_label.parquet", "examples.parquet", "bootstrap.npz", "missing.csv")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,6 +50,7 @@ def settings(**changes: Any) -> evaluate.Settings:
                 "device": "cpu",
                 "min_coverage": 0.99,
                 "examples": 4,
+                "replicates": 8,
             }
             | changes
         )
@@ -121,7 +123,10 @@ def test_both_sections_agree_with_slow_loops(work: SmallWork):
         assert told[name]["labels"] == work.recipe.labels - first
         for k in (2, 3):
             assert told[name][f"f1@{k}"] == pytest.approx(slow_f1(scores[:, first:], truth[:, first:], k), abs=1e-6)
-        controls, said = {"chance", "constant", "permuted"}, {"labels", "labels_without_positive", "headline"}
+        controls, said = (
+            {"chance", "constant", "permuted", "standardised"},
+            {"labels", "labels_without_positive", "headline"},
+        )
         for control in controls:
             assert set(told[name][control]) == set(told[name]) - controls - said
             assert all(0 <= value <= 1 for value in told[name][control].values())
@@ -146,9 +151,42 @@ def test_scores_on_one_scale_change_what_compares_images_and_nothing_else(work: 
         assert told["remarks"][name][-1] == "each image's scores are standardised over its seen labels"
 
 
+def test_a_run_says_what_its_scores_are_worth_on_one_scale_and_over_images_drawn_anew(work: SmallWork):
+    told = metrics(work)
+    drawn = Replicates.of(work.path("evaluate", "bootstrap.npz").read_bytes())
+    scaled = work.task("evaluate", settings(standardise=True))
+    try:
+        evaluate.run(scaled)
+        again, alone = metrics(work), Replicates.of(work.path("evaluate", "bootstrap.npz").read_bytes())
+    finally:
+        evaluate.run(work.task("evaluate", settings()))
+    figures = told["zsl"]["chance"]
+    assert alone.figures.keys() == {f"{name}/{figure}" for name in ("zsl", "gzsl") for figure in figures}
+    for name in ("zsl", "gzsl"):
+        assert told[name]["standardised"] == {figure: again[name][figure] for figure in figures}
+        assert "standardised" not in again[name]
+        for figure in figures:
+            own, other = (drawn.figures[f"{name}/{scale}{figure}"] for scale in ("", "standardised/"))
+            assert own.shape == (8,)
+            assert other.tolist() == alone.figures[f"{name}/{figure}"].tolist()
+    assert drawn.pairing == alone.pairing
+    assert len(drawn.pairing) == 64
+
+
+def test_without_replicates_the_file_names_the_pairing_alone(tmp_path: Path):
+    work = trained(tmp_path, Recipe(without_vector=(1, 3, 5)))  # no unseen label is left
+    evaluate.run(work.task("evaluate", settings(replicates=0)))
+    drawn = Replicates.of(work.path("evaluate", "bootstrap.npz").read_bytes())
+    assert (len(drawn.pairing), drawn.figures) == (64, {})
+    evaluate.run(work.task("evaluate", settings()))
+    drawn = Replicates.of(work.path("evaluate", "bootstrap.npz").read_bytes())
+    assert drawn.figures.keys() == {f"standard/{figure}" for figure in metrics(work)["standard"]["chance"]}
+    assert "standardised" not in metrics(work)["standard"]
+
+
 def test_scores_that_are_all_alike_stay_finite():
-    alike = np.full((1, 4), 3, np.float32)
-    assert standardised(alike, 3).tolist() == [[0, 0, 0, 0]]
+    alike = ScoreTable.of(np.full((1, 4), 3, np.float32), np.ones((1, 4), np.int8))
+    assert alike.standardised(3).rows(range(1)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_the_generalised_map_is_the_mean_of_its_parts(work: SmallWork):
@@ -315,7 +353,9 @@ def test_scores_put_aside_in_a_file_give_the_same_bytes(work: SmallWork):
     assert {path.name for path in work.path("evaluate", "metrics.json").parent.iterdir()} == names
     assert told[0][2].startswith("10 images x 9 labels: 0.0 GB of scores are put aside in")
     assert [words for words in told[1:] if "scored" in words[2]] == told[1:]
-    assert told[-2:] == [(10, 10, f"10 images scored, measuring {name}") for name in ("zsl", "gzsl")]
+    sections = ["zsl", "gzsl"]
+    drawn = [f"{name}{scale} over images drawn anew" for name in sections for scale in ("", "/standardised")]
+    assert told[-6:] == [(10, 10, f"10 images scored, measuring {name}") for name in [*sections, *drawn]]
 
 
 def test_every_protocol_is_named_in_the_metrics(tmp_path: Path):
