@@ -2,7 +2,7 @@
 
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
-from pipeline.stages import download, embed, evaluate, extract, index, report, split, train
+from pipeline.stages import download, embed, evaluate, extract, index, report, split, train, unseen
 from schemas.config import Config
 
 
@@ -11,6 +11,12 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
 
     Args:
         sources: hashes of files from outside.
+
+    Raises:
+        UsageError: unseen labels are to be drawn where they are fixed.
     """
-    described = (index, download, extract, split, embed, train, evaluate, report)
+    drawn = () if config.split.unseen_seed is None else (unseen,)
+    if drawn:
+        unseen.require_not_fixed(config)  # before files from outside are fetched and hashed
+    described = (index, download, extract, split, *drawn, embed, train, evaluate, report)
     return [stage.stage(config, sources) for stage in described]

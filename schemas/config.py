@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validat
 from schemas.datasets import DatasetSection
 from schemas.errors import UnfitError
 from schemas.figures import SectionName
-from schemas.section import Names, Older, Recipe, Section, Steers
+from schemas.section import Content, Names, Older, Recipe, Section, Steers
 from schemas.values import (
     Decay,
     Device,
@@ -186,7 +186,7 @@ class EmbedConfig(Section):
 
 
 class SplitConfig(Section):
-    """Which images train, validate and test."""
+    """Which images train, validate and test, and which labels are unseen where the data set does not say."""
 
     name: Recipe[FolderName] = "default"
     """Name of the folder below splits/ that holds the split."""
@@ -196,6 +196,21 @@ class SplitConfig(Section):
     """Fraction, from 0 to 1, of the images without an official split that become test images."""
     validation_fraction: Recipe[Fraction] = 0.2
     """Fraction, from 0 to 1, of the training images that become validation images."""
+    unseen_seed: Annotated[Content[Seed | None], Older()] = None
+    """Seed by which unseen labels are drawn out of all labels that take part, where the data set does not fix them. The
+    split of the images stays the same. null: none is drawn, and roles are those of the data set.
+    """
+    num_unseen: Annotated[Content[Positive | None], Older()] = None
+    """Labels that `split.unseen_seed` draws as unseen ones. null: a fifth of those that take part, rounded down."""
+    min_label_images: Annotated[Content[Positive], Older()] = 20
+    """Images that bear a label, of all splits, with which it takes part where `split.unseen_seed` draws; rarer labels
+    are left out, neither seen nor unseen.
+    """
+
+    @property
+    def role_stages(self) -> tuple[str, ...]:
+        """The stages that tell which labels are seen, for those that read it."""
+        return ("split",) if self.unseen_seed is None else ("split", "unseen")
 
 
 class ModelSection(Section):

@@ -26,6 +26,11 @@ class DatasetSection(Section):
     are seen ones, to train and to test on.
     """
 
+    @property
+    def unseen_fixed_by(self) -> str | None:
+        """What fixes which labels are unseen, so that `split.unseen_seed` may draw none; None where nothing does."""
+        return "dataset.task is 'standard', in which all labels are seen" if self.task == "standard" else None
+
     def at_most(self, images: int) -> Self | None:
         """These settings with about so many images at most; None where the data set has no `limit` of them.
 

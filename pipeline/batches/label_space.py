@@ -12,6 +12,8 @@ from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
 
+TAKING_PART = "labels that take part"  # part of what the stage `unseen` left that all its draws share
+
 
 @dataclass(frozen=True)
 class LabelSpace:
@@ -64,17 +66,28 @@ class LabelSpace:
         )
 
 
-def read_label_space(inputs: Inputs) -> LabelSpace:
-    """The label space, from what index, split and embed left.
+def read_roles(inputs: Inputs) -> pa.Table:
+    """The role of each label that takes part, from a draw of unseen labels where there is one, else from the split.
 
-    A label without a role is one that the data set lists no more: the index keeps its number, but it has no column.
+    Raises:
+        PipelineError: an input is missing.
+        IntegrityError: a file does not have the bytes of its receipt.
+    """
+    return inputs.table("unseen" if inputs.has("unseen") else "split", "labels")
+
+
+def read_label_space(inputs: Inputs) -> LabelSpace:
+    """The label space, from what index, split, a draw of unseen labels and embed left.
+
+    A label without a role is one that the data set lists no more, or that is left out of a draw: the index keeps its
+    number, but it has no column.
 
     Raises:
         PipelineError: an input is missing, or the three tables do not fit each other.
         IntegrityError: a file does not have the bytes of its receipt.
     """
     labels = inputs.table("index", "labels")
-    roles = _by_index(inputs.table("split", "labels"), "role")
+    roles = _by_index(read_roles(inputs), "role")
     vectors = _by_index(inputs.table("embed", "embeddings", columns=["label_index", "vector"]), "vector")
     rows = [row for row in labels.to_pylist() if row["label_index"] in roles]
     rows.sort(key=lambda row: row["label_index"])

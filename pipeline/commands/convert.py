@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.batches.shards import FeatureShards
 
 FORMS = ("huggingface", "released")  # beside the stores
-_READS = ("index", "extract", "split")
+_READS = ("index", "extract", "split", "unseen")  # the last where unseen labels are drawn
 _SUFFIXES = (".parquet", ".h5", ".pkl")  # of the files of all forms
 
 
@@ -144,7 +144,8 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
     """
     graph = graph_of(request.store, "extract" if request.out is None else "train")
     plan(graph)
-    _require_complete(graph, ("extract",) if request.out is None else ("extract", "split"), storage.name)
+    read = ("extract",) if request.out is None else tuple(name for name in _READS if name in graph)
+    _require_complete(graph, read, storage.name)
     with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         if request.out is not None:
             return _to_files(graph, storage, request, request.out, progress)
@@ -197,7 +198,7 @@ def _to_files(graph: Graph, storage: Storage, request: Conversion, out: Path, pr
     """The features in a form for other programs, in a folder; files that are whole stay whatever happens."""
     from pipeline.batches.shards import open_features
 
-    files = _Files(users_folder(out.resolve(), "convert"), {name: graph[name] for name in _READS})
+    files = _Files(users_folder(out.resolve(), "convert"), {name: graph[name] for name in _READS if name in graph})
     features = open_features(_left(graph))
     jobs = _huggingface(features) if request.to == "huggingface" else _released(features, request.dataset)
     files.refuse_others(jobs)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batches.annotations import Annotations, from_table
+from pipeline.batches.label_space import read_roles
 from pipeline.batches.shards import FeatureShards
 from pipeline.files.inputs import Inputs
 from pipeline.machine.ahead import ahead
@@ -65,9 +66,9 @@ class Columns:
 
 
 def columns(inputs: Inputs) -> Columns:
-    """The columns, from what index and split left."""
+    """The columns, from what index, split and a draw of unseen labels left."""
     labels = inputs.table("index", "labels", columns=["label_index"])["label_index"].to_pylist()
-    roles = inputs.table("split", "labels").to_pylist()
+    roles = read_roles(inputs).to_pylist()
     order = sorted(roles, key=lambda label: (label["role"] != LabelRole.SEEN, label["label_index"]))
     column_of = np.full(1 + max(labels, default=-1), -1, dtype=np.int32)
     column_of[[label["label_index"] for label in order]] = np.arange(len(order))

@@ -163,7 +163,7 @@ class Node:
 
     def files(self, receipts: Iterable[Receipt]) -> StageFiles:
         """What these receipts name, for `Inputs`."""
-        return StageFiles(self.folder, self.outputs, tuple(receipts))
+        return StageFiles(self.folder, self.outputs, tuple(receipts), self.stage.command)
 
     def keeps(self, task: PendingTask) -> list[Receipt] | None:
         """Receipts from before that already hold what this task would make, or None."""

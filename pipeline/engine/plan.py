@@ -127,7 +127,7 @@ def not_up_to_date(reader: str, node: Node, dataset: str) -> PipelineError:
         f"{reader}: {node.name} is not up to date",
         found=f"{len(node.valid)} tasks",
         expected="an index first" if node.expected is None else node.expected,
-        run=Command(node.name, dataset=dataset),
+        run=Command(node.stage.command or node.name, dataset=dataset),
     )
 
 

@@ -178,6 +178,7 @@ class Stage:
         estimate: of what it leaves, for `plan`; called with the facts of the stage that decides which shards there are.
             None: it is small.
         notes: what a user should know before it runs, for `plan`.
+        command: that brings it up to date, where there is none of its own name.
         require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
             not come to an end on this machine or with these settings.
     """
@@ -201,6 +202,7 @@ class Stage:
     history: History | None = None
     estimate: Callable[[Mapping[str, Any]], Estimate] | None = None
     notes: tuple[str, ...] = ()
+    command: str | None = None
     require: Callable[[str | None], None] | None = None
 
     @property

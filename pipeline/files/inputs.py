@@ -66,11 +66,13 @@ class StageFiles:
         folder: of the stage, below the data set's.
         outputs: its files by name, with paths in which only the shard is open.
         receipts: in shard order.
+        command: that makes them, where there is none of the stage's name.
     """
 
     folder: str
     outputs: Mapping[str, OutputFile]
     receipts: tuple[Receipt, ...]
+    command: str | None = None
 
     @cached_property
     def by_shard(self) -> dict[int | None, Receipt]:
@@ -324,7 +326,8 @@ class Inputs:
         )
 
     def _made_by(self, stage: str) -> Command:
-        return Command(stage, dataset=self._storage.name)
+        own = self._stages[stage].command if stage in self._stages else None
+        return Command(own or stage, dataset=self._storage.name)
 
     def _where(self, stage: str) -> str:
         return self._storage.shown(self._stages[stage].folder if stage in self._stages else "")

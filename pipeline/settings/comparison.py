@@ -118,12 +118,13 @@ def _cell(layers: Layers, config: Config, variant: Variant, seed: int) -> Config
 
 
 def _of_seed(config: Config, seed: int, *, trained: bool) -> dict[str, dict[str, Any]]:
-    """What a seed changes. Other splits have folders of their own, so that what stands is not dealt anew."""
+    """What a seed changes. Other splits of images have folders of their own, so that none is dealt anew."""
     vary = config.compare.vary
     changed: dict[str, dict[str, Any]] = {"train": {"seed": seed}} if trained and vary != "labels" else {}
-    if vary != "training":
-        key = {"split": "seed", "labels": "unseen_seed"}[vary]
-        changed["split"] = {key: seed, "name": f"{config.split.name}-{vary}-{seed}"}
+    if vary == "split":
+        changed["split"] = {"seed": seed, "name": f"{config.split.name}-{seed}"}
+    if vary == "labels":
+        changed["split"] = {"unseen_seed": seed}
     return changed
 
 

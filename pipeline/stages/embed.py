@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.batches.label_space import TAKING_PART, read_roles
 from pipeline.datasets import DATASETS
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
@@ -62,7 +63,9 @@ def stage(config: Config, sources: Sources) -> Stage:
         recipe={**recipe("embed", config.embed), **vectors.recipe(tuple(hashes.values()))},
         settings=Settings(config.embed, config.download, hashes, config.extract.device),
         run=run,
-        upstream={"index": "whole", "split": "whole"},  # the split tells which labels are still listed
+        # The split tells which labels are still listed, and a draw which of them take part.
+        upstream={"index": "whole", **dict.fromkeys(config.split.role_stages, "whole")},
+        reads={"unseen": TAKING_PART} if config.embed.missing != "unseen-excluded" else {},
         outputs={"embeddings": OutputFile(f"{{folder}}/{stem}.parquet", EMBEDDINGS)},
         place=place_of(config.extract.device) if vectors.computes else "compute",
         folder="embeddings",
@@ -81,7 +84,8 @@ def _require(config: Config, scheduler: str | None) -> None:
         PipelineError: a label that needs a vector has none, or no vector can be had at all.
     """
     del scheduler  # the file is one of this machine
-    labels = DATASETS.load(config.dataset.name).labels(config.dataset) if config.dataset.labels_here else []
+    told_now = config.dataset.labels_here and config.split.unseen_seed is None  # else the index counts their images
+    labels = DATASETS.load(config.dataset.name).labels(config.dataset) if told_now else []
     without = [labels[number] for number in source_of(config.embed).without([label.name for label in labels])]
     _refuse_missing(config.embed, [(label.name, label.role) for label in without], len(labels))
     if without:
@@ -144,8 +148,8 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _roles(task: Task) -> dict[int, str]:
-    """Roles by label index: of the labels that the data set lists now, which may be fewer than the index keeps."""
-    roles = task.inputs.table("split", "labels")
+    """Roles by label index: of the labels that take part now, which may be fewer than the index keeps."""
+    roles = read_roles(task.inputs)
     return dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True))
 
 

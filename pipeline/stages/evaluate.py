@@ -100,7 +100,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         recipe=recipe("evaluate", scoring) | PROTOCOLS.recipe(str(scoring.protocol)),
         settings=Settings(scoring, config.dataset.name, config.engine.threads),
         run=run,
-        upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train"), "all"),
+        upstream=dict.fromkeys(("index", "download", "extract", "embed", *config.split.role_stages, "train"), "all"),
         outputs={
             "metrics": OutputFile("{folder}/metrics.json"),
             "per_label": OutputFile("{folder}/per_label.parquet", PER_LABEL, {"role": LabelRole}),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.batches.label_space import read_roles
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import Inputs, OutputFile
@@ -74,7 +75,9 @@ def stage(config: Config, sources: Sources) -> Stage:
             _choices(config),
         ),
         run=run,
-        upstream=dict.fromkeys(("index", "download", "extract", "embed", "split", "train", "evaluate"), "all"),
+        upstream=dict.fromkeys(
+            ("index", "download", "extract", "embed", *config.split.role_stages, "train", "evaluate"), "all"
+        ),
         outputs={"report": OutputFile("{folder}/report.html"), "card": OutputFile("{folder}/README.md")},
         place="process",
         folder="{train.folder}",
@@ -164,7 +167,7 @@ def _page(task: Task) -> Page:
     """Everything but the examples."""
     inputs = task.inputs
     metrics, training = inputs.json("evaluate", "metrics"), history(inputs.json("train", "history"))
-    space = label_names(inputs.table("index", "labels"), inputs.table("split", "labels"))
+    space = label_names(inputs.table("index", "labels"), read_roles(inputs))
     receipts = inputs.by_stage()
     return Page(
         title=f"{metrics['model']} on {metrics['dataset']}",

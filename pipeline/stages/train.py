@@ -121,7 +121,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             hashes,
         ),
         run=run,
-        upstream={"index": "all", "extract": "all", "embed": "all", "split": "all"},
+        upstream=dict.fromkeys(("index", "extract", "embed", *config.split.role_stages), "all"),
         outputs={
             "model": OutputFile("{folder}/model.safetensors"),
             "history": OutputFile("{folder}/history.json"),

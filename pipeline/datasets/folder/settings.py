@@ -28,6 +28,12 @@ class FolderDataset(DatasetSection):
     labels_column: Annotated[Content[str], Older()] = "labels"
     """Column of the CSV with the labels of an image."""
     unseen: Annotated[Content[str | None], Names.FILES] = None
-    """Text file with one unseen label a line. null: all labels are seen."""
+    """Text file with one unseen label a line. null: all labels are seen, unless `split.unseen_seed` draws unseen ones.
+    """
     limit: Content[Positive | None] = None
     """Images to use, the first ones of the list. null: all."""
+
+    @property
+    def unseen_fixed_by(self) -> str | None:
+        """As that of all data sets."""
+        return super().unseen_fixed_by or (None if self.unseen is None else "dataset.unseen lists them")

@@ -78,3 +78,8 @@ class OpenImagesDataset(DatasetSection):
         }
     )
     """Hashes that files must have, in hex, by their key in this section."""
+
+    @property
+    def unseen_fixed_by(self) -> str | None:
+        """As that of all data sets."""
+        return "the data set is 'openimages', which lists its unseen labels"
