@@ -230,7 +230,7 @@ def _cell(graph: Graph) -> Cell:
         cost=Cost(
             parameters=_parameters(left),
             training_s=left.receipt("train").seconds,
-            scoring_ms=1000 * left.receipt("evaluate").seconds / metrics["images"],
+            scoring_ms=1000 * left.receipt("evaluate").facts["seconds_scoring"] / metrics["images"],
         ),
     )
 

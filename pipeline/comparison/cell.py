@@ -14,7 +14,7 @@ class Cost:
     Attributes:
         parameters: numbers that the model holds, learnt or fitted.
         training_s: seconds of the stage train.
-        scoring_ms: milliseconds of the stage evaluate an image, measuring included.
+        scoring_ms: milliseconds of scoring an image, reading its maps included.
     """
 
     parameters: int

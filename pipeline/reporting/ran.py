@@ -68,13 +68,14 @@ class Fact:
 
 
 def facts(inputs: Mapping[str, Sequence[Receipt]]) -> list[Fact]:
-    """The facts of the tasks that belong to no shard."""
+    """The facts of the tasks that belong to no shard, but for times: equal runs have equal pages."""
     return [
         Fact(stage, name, _shown(value))
         for stage, receipts in inputs.items()
         for receipt in receipts
         if receipt.shard is None
         for name, value in sorted(receipt.facts.items())
+        if not name.startswith("seconds_")
     ]
 
 

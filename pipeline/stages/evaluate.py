@@ -6,6 +6,7 @@ too many for memory lie in a file of the run's folder while the stage runs.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -70,6 +71,7 @@ class _Evaluated:
         coverage: how much of all splits is there.
         saved: the model and how it was built.
         scorer: the model on its device.
+        seconds: that scoring took.
         table: scores and codes.
         on_one_scale: the same with each image's scores standardised; None where they are so already, or no label is
             unseen.
@@ -81,6 +83,7 @@ class _Evaluated:
     coverage: "Coverage"
     saved: "SavedModel"
     scorer: "Scorer"
+    seconds: float
     table: "ScoreTable"
     on_one_scale: "ScoreTable | None"
 
@@ -155,7 +158,7 @@ def run(task: Task) -> list[Output]:
         _write_bootstrap(task, done)
         _write_per_label(task, done, sections)
         _write_examples(task, done)
-    facts: dict[str, Any] = {"without_vector": done.space.without_vector}
+    facts: dict[str, Any] = {"without_vector": done.space.without_vector, "seconds_scoring": done.seconds}
     for name, section in sections.items():
         headline = section.headline
         facts |= {f"{name}_{headline}": section.measured.figures[headline]}
@@ -200,15 +203,17 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     with task.storage.commit(task.path("missing")) as missing:
         coverage = cover(features, space, missing)
     with _table(task, len(test), len(space)) as table:
+        started = time.perf_counter()
         with closing(scorer.stream(test)) as stream:
             for batch, scores in stream:
                 table.append(scores, batch.codes)
+        seconds = time.perf_counter() - started
         views: tuple[ScoreTable, ScoreTable | None] = (table, None)
         if task.settings.evaluate.standardise:
             views = (table.standardised(space.num_seen), None)
         elif space.num_unseen:
             views = (table, table.standardised(space.num_seen))
-        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, *views)
+        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, seconds, *views)
 
 
 @contextmanager
