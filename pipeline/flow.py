@@ -3,8 +3,9 @@
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
 from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
+from pipeline.engine.own_process import OwnProcesses
 from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room
 from pipeline.engine.plan import plan as plan_graph
 from pipeline.engine.progress import ProgressView
@@ -106,11 +108,14 @@ def run(config: Config, work: Path, request: Request) -> Result:
         PipelineError: what a stage raised, an interruption, the end of the time budget, or a missing input of `only`.
     """
     storage = _storage(config, work)
-    graph, ran = _up_to_date(config, storage, request)
+    with OwnProcesses() as processes:
+        graph, ran = _up_to_date(config, storage, request, processes)
     return outcome(config, storage, graph, ran)
 
 
-def _up_to_date(config: Config, storage: Storage, request: Request) -> tuple[Graph, Mapping[str, int]]:
+def _up_to_date(
+    config: Config, storage: Storage, request: Request, processes: OwnProcesses
+) -> tuple[Graph, Mapping[str, int]]:
     """The graph of a request, all of it up to date, and how many tasks ran for that, by stage."""
     graph, sources = _requested(config, storage, request)
     lines = plan_graph(graph)
@@ -130,7 +135,7 @@ def _up_to_date(config: Config, storage: Storage, request: Request) -> tuple[Gra
         graph, sources = _requested(config, storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
-        engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline)
+        engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline, processes)
         engine.run()
     return graph, engine.ran
 
@@ -155,14 +160,22 @@ def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compa
     """
     storage = _storage(settings.config, work)
 
-    def bring_up_to_date(config: Config) -> Graph:
-        return _up_to_date(config, storage, request)[0]
-
     def tell(line: str) -> None:
         if not request.quiet:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
-    return compare_rows(settings, storage, _look(storage, request), bring_up_to_date, request.deadline, tell)
+    with ExitStack() as stack:
+
+        @cache
+        def processes() -> OwnProcesses:
+            """Of all runs; where none has to be made, nothing is touched."""
+            stack.enter_context(own_temporaries())
+            return stack.enter_context(OwnProcesses())
+
+        def bring_up_to_date(config: Config) -> Graph:
+            return _up_to_date(config, storage, request, processes())[0]
+
+        return compare_rows(settings, storage, _look(storage, request), bring_up_to_date, request.deadline, tell)
 
 
 def cells(settings: ComparisonSettings, work: Path, request: Request) -> list[CellPlan]:

@@ -18,10 +18,11 @@ from functools import partial
 
 from pipeline.engine.cluster import Pool, WorkerDiedError, receipts_of
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
+from pipeline.engine.own_process import OwnProcesses
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
 from pipeline.engine.task import Service, Task
-from pipeline.engine.work import Job, OwnProcess, Told
+from pipeline.engine.work import Job, Told
 from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
@@ -52,6 +53,7 @@ class Engine:
     Attributes:
         scheduler: address of a user's Dask cluster; None for the embedded one.
         deadline: `time.time()` at which to stop; None for never.
+        processes: for tasks that want one of their own; several runs may share them.
         ran: tasks that ran, by stage.
     """
 
@@ -61,6 +63,7 @@ class Engine:
     progress: ProgressView
     scheduler: str | None = None
     deadline: float | None = None
+    processes: OwnProcesses = field(default_factory=OwnProcesses)
     ran: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,7 +72,6 @@ class Engine:
         self._under_way: Counter[str] = Counter()  # by stage
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
-        self._process: OwnProcess | None = None
         self._bases: dict[Service, Mapping[str, str]] = {}
         self._isolated: set[tuple[str, Shard]] = set()  # tasks whose worker died once
         self._alone: set[str] = set()  # resources in which one of them is under way
@@ -193,10 +195,10 @@ class Engine:
         self.progress.update(node.name, len(node.valid), node.expected)
         if (node.name, task.shard) in self._isolated:
             self._alone.add(self._resource(node))
-        job = Job(node.stage.run, self._task(node, task), node.ledger.record)
+        job = Job(node.stage.run, self._task(node, task), node.ledger.record, node.stage.preload)
         if node.stage.place == "process":
-            self._process = OwnProcess(job, self._told.put)
-            arguments = (node, task, self._process.result)
+            self.processes.start(job, self._told.put)
+            arguments = (node, task, self.processes.result)
             threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
             return
         name = f"{node.name} {'' if task.shard is None else shard_name(task.shard)}".rstrip()
@@ -290,12 +292,12 @@ class Engine:
         """
         if (stop := stopping.reason(None)) is None:
             return
-        if self._process is not None and self._busy("process"):
-            self._process.stop()
+        if self._busy("process"):
+            self.processes.stop()
             try:
                 self._ended.get(timeout=_SAVE_S)
             except queue.Empty:
-                self._process.kill()
+                self.processes.kill()
         raise stop
 
     def _show_told(self) -> None:

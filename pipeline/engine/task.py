@@ -178,6 +178,7 @@ class Stage:
         estimate: of what it leaves, for `plan`; called with the facts of the stage that decides which shards there are.
             None: it is small.
         notes: what a user should know before it runs, for `plan`.
+        preload: modules that take long to load; one process does so for all stages that want a `process` of their own.
         command: that brings it up to date, where there is none of its own name.
         require: called before anything runs, with the address of a user's Dask scheduler or None: refuses what could
             not come to an end on this machine or with these settings.
@@ -202,6 +203,7 @@ class Stage:
     history: History | None = None
     estimate: Callable[[Mapping[str, Any]], Estimate] | None = None
     notes: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
     command: str | None = None
     require: Callable[[str | None], None] | None = None
 

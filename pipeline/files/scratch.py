@@ -29,11 +29,15 @@ _OF_LIBRARIES = ("TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR")
 def own_temporaries() -> Iterator[None]:
     """In this block, what this process and those that it starts put aside lies in one folder, which is gone afterwards.
 
-    That of libraries, too, but for those whose folder the user has chosen. What killed processes left goes before.
+    That of libraries, too, but for those whose folder the user has chosen. What killed processes left goes before. A
+    block inside of another has the same folder.
 
     Raises:
         PipelineError: as `scratch_folder`.
     """
+    if tempfile.tempdir is not None and _NAME.fullmatch(Path(tempfile.tempdir).name):
+        yield
+        return
     sweep_scratch()
     with scratch_folder() as folder:
         before, tempfile.tempdir = tempfile.tempdir, str(folder)

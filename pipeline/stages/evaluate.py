@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
+_PRELOAD = ("pipeline.inference.examples", "pipeline.inference.model_file", "pipeline.inference.scoring")
+
 VERSION = 7
 
 
@@ -112,6 +114,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             "missing": OutputFile("{folder}/missing.csv"),
         },
         place="process",
+        preload=_PRELOAD,
         folder="{train.folder}",
         record="evaluate.stage",
         require=partial(_require, scoring),

@@ -47,6 +47,14 @@ if TYPE_CHECKING:
     from pipeline.training.loop import Material
     from pipeline.training.validation import OpenTable
 
+_PRELOAD = (
+    "pipeline.inference.model_file",
+    "pipeline.training.fabric",
+    "pipeline.training.fitting",
+    "pipeline.training.journal",
+    "pipeline.training.loop",
+)
+
 VERSION = 3
 
 logger = logging.getLogger("biam_pipe.train")
@@ -129,6 +137,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             CHECKPOINT: OutputFile("{folder}/checkpoint/last.safetensors"),
         },
         place="process",
+        preload=_PRELOAD,
         folder=f"runs/{config.train.run}" if config.train.run else f"{named}-{{task8}}",
         record="train.stage",
         history=History(_stopped, partial(_refusal, config), None if config.train.run else f"{named}-{{fp8}}"),
