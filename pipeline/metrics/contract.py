@@ -27,7 +27,7 @@ class EvaluationProtocol(Protocol):
 
         The section is that of metrics.json which the figures are for: `zsl`, `gzsl` or `standard`.
 
-        `pipeline.metrics.ranking.Ranking` says what it gives.
+        `pipeline.metrics.ranking` says what it gives (`Ranking`), and what it may give, too (`Resampled`).
         """
 
     def figures(self, counts: "Counts") -> Mapping[str, float]:

@@ -201,16 +201,18 @@ class _Judge:
 
     def resampled(self, resampling: Resampling, computing: Computing) -> dict[str, Float32[np.ndarray, " replicate"]]:
         """The figures in each replicate of the images."""
-        shape = resampling.replicates, self.table.num_labels
+        if not resampling.replicates:
+            return {}
         hits: list[Hits | None] = [None] * resampling.replicates
         if self.ks:
             images, most = self.ranking.counted_images, max(self.ks)
             hits = list(resampled_hits(self.table, most, images, self.candidates, resampling, computing))
         ranked = getattr(self.ranking, "resampled_average_precisions", None)
-        per_label = np.full(shape, np.nan) if ranked is None else ranked(resampling, computing)
+        unknown = np.full((resampling.replicates, self.table.num_labels), np.nan)
+        per_label = unknown if ranked is None else ranked(resampling, computing)
         found = zip(per_label, hits, resampling.positives(self.table.codes), strict=True)
         made = [self.measurement(*replicate).figures for replicate in found]
-        names = [name for name in (made[0] if made else ()) if ranked is not None or "@" in name]
+        names = [name for name in made[0] if ranked is not None or "@" in name]
         return {name: np.array([figures[name] for figures in made], dtype=np.float32) for name in names}
 
     def measurement(

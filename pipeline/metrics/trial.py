@@ -12,7 +12,7 @@ from pipeline.metrics.contract import EvaluationProtocol
 from pipeline.metrics.measurement import Counts, flaw
 from pipeline.metrics.ranking import Ranking, Resampled, candidates, counted_labels
 from pipeline.metrics.score_table import ScoreTable
-from pipeline.metrics.topk import table_hits
+from pipeline.metrics.topk import Hits, table_hits
 from schemas.figures import SectionName
 
 _CODES = np.array([[1, -1, 0], [-1, 1, -1], [1, 1, -1], [0, -1, -1]], dtype=np.int8)  # the last label has no positive
@@ -49,5 +49,11 @@ def _trial(protocol: EvaluationProtocol, section: SectionName, ks: Sequence[int]
             return f"gives {shape}, expected one row for each of 2 and one column a label: 3"
     counted, own = counted_labels(ranking, 3), candidates(ranking, 3)
     hits = table_hits(table, max(ks), ranking.counted_images, own, orders[:1], Computing())[0] if ks else None
-    figures = protocol.figures(Counts(by_order[0], table.positives_by_label, hits, ks, counted))
-    return flaw({name: float(value) for name, value in figures.items()}, protocol.HEADLINE, ks)
+    some = Counts(by_order[0], table.positives_by_label, hits, ks, counted)
+    none_right = None if hits is None else Hits(np.zeros_like(hits.by_rank), 0, 0)
+    nothing = Counts(np.full(3, np.nan), np.zeros(3, np.int64), none_right, ks, counted)
+    for text, counts in (("", some), ("where images drawn anew have no label, it ", nothing)):
+        figures = {name: float(value) for name, value in protocol.figures(counts).items()}
+        if (problem := flaw(figures, protocol.HEADLINE, ks)) is not None:
+            return text + problem
+    return None

@@ -135,3 +135,11 @@ def test_a_ranking_of_ones_own_is_tried_where_it_ranks_images_drawn_anew(resampl
     own = type("Own", (ClassWise,), {"resampled_average_precisions": resampled})
     found = trial(SimpleNamespace(KS=(1,), HEADLINE="map", ranking=own, figures=overall_figures))
     assert found is None if problem is None else re.search(problem, found)
+
+
+def test_figures_of_ones_own_are_tried_where_no_image_drawn_anew_has_a_label():
+    def own(counts):
+        return {"map": np.nanmean(counts.per_label) if counts.positives.any() else np.nan}
+
+    found = trial(SimpleNamespace(KS=(1,), HEADLINE="map", ranking=ClassWise, figures=own))
+    assert found == "where images drawn anew have no label, it gives map = nan, expected a number from 0 to 1"
