@@ -1,5 +1,6 @@
 """What a model may look at before training, and what it makes of it."""
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Maps = tuple["Tensor", ...]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation images, to choose settings by what is known of their seen labels.
+
+    What foretells how unseen labels will be ranked are seen ones that were hidden from the fit, and are scored by their
+    words (`fold_of_labels`); seen labels that were fitted to choose the wrong settings.
+
+    Attributes:
+        images: how many.
+        passed: a pass over them, as `Fitting.train` is one, in an order that is always the same. An image may be
+            without a positive label.
+        mean_ap: mean average precision of labels, by scores and codes [image, label]; labels that no image bears are
+            left out, and NaN is told where none does.
+    """
+
+    images: int
+    passed: Callable[[], Iterable[tuple[Maps, "Tensor"]]]
+    mean_ap: Callable[["Tensor", "Tensor"], float]
 
 
 @dataclass(frozen=True)
@@ -23,6 +44,7 @@ class Fitting:
         validated: what several ways to score the validation images are worth: for each the mAP of seen labels, from one
             pass. None where there are no validation images.
         seed: of the run, for what is drawn.
+        validation: the validation images; None where there are none.
     """
 
     words: "Tensor"
@@ -31,6 +53,18 @@ class Fitting:
     train: Callable[[], Iterable[tuple[Maps, "Tensor"]]]
     validated: Callable[[Callable[[Maps], Sequence["Tensor"]]], list[float]] | None
     seed: int
+    validation: Validation | None = None
+
+
+def fold_of_labels(labels: int, folds: int) -> list[int]:
+    """The fold that each seen label is hidden in, from 0; the sizes of folds differ by 1 at most.
+
+    The draw is always the same, so that what is chosen by it depends on no seed.
+    """
+    fold = [0] * labels
+    for place, label in enumerate(random.Random(0).sample(range(labels), labels)):
+        fold[label] = place % folds
+    return fold
 
 
 @dataclass(frozen=True)

@@ -385,7 +385,7 @@ def _network(
     fitted = contract.fit(model, settings.model, fitting(material, _open_table(task), settings.train.seed))
     contract.put(network, fitted.buffers)
     if fitted.facts:
-        logger.info("fitted: %s", json.dumps(fitted.facts))
+        logger.info("fitted: %.300s", json.dumps(fitted.facts))
     return network.to(device), fitted.facts
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,10 +14,11 @@ from pipeline.batches.stream import batches
 from pipeline.inference.scoring import inputs, sorted_on
 from pipeline.machine import stopping
 from pipeline.machine.telling import counted, tell
+from pipeline.metrics.average_precision import average_precision
 from pipeline.metrics.computing import Computing
 from pipeline.metrics.protocols import measure
 from pipeline.metrics.score_table import ScoreTable
-from pipeline.models.fitting import Fitting, Maps
+from pipeline.models.fitting import Fitting, Maps, Validation
 from pipeline.training.loop import Material
 from pipeline.training.validation import OpenTable
 from schemas.features import MapSpec
@@ -65,7 +67,17 @@ def fitting(material: Material, open_table: OpenTable, seed: int) -> Fitting:
         train=lambda: passed(material.train, "fitting to"),
         validated=validated if len(material.validation) else None,
         seed=seed,
+        validation=Validation(len(material.validation), lambda: passed(material.validation, "validating on"), mean_ap)
+        if len(material.validation)
+        else None,
     )
+
+
+def mean_ap(scores: Tensor, codes: Tensor) -> float:
+    """The mean over labels [image, label] that some image bears; NaN where none does."""
+    found = average_precision(scores.cpu().numpy(), codes.cpu().numpy())
+    occurring = found[~np.isnan(found)]
+    return float(occurring.mean()) if len(occurring) else float("nan")
 
 
 def batch_images(maps: Sequence[MapSpec]) -> int:

@@ -24,7 +24,7 @@ RECIPES = {
     "split": "name seed test_fraction validation_fraction",
     "model (biam)": "name preset channels heads joint_size top_k attention_dropout global_dropout classification "
     "blocks region_attention region_weighting region_norm scene_weighting grid_side",
-    "model (ridge)": "name preset form feature strength mixed_labels",
+    "model (ridge)": "name preset form feature words strength mixed_labels kernel_width choose_by held_out_folds",
     "model (fast0tag)": "name preset input_norm hidden_sizes dropout",
     "model (labelem)": "name preset input_norm weights",
     "model (sdl)": "name preset input_norm variance_weight unknown mean_negatives feature rows",

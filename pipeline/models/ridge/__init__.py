@@ -1,7 +1,7 @@
 """Ridge regression from features to labels or words, in closed form: what it says of itself.
 
-What any other model has to beat: no epochs, a single pass over the training images. The solution stands in `solution`,
-the network in `network`.
+What any other model has to beat: no epochs, a single pass over the training images. The sums that it comes from stand
+in `moments`, the solution in `solution`, the network in `network`; `choice` decides what the settings leave open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 SETTINGS = RidgeConfig
 TASKS = EVERY_TASK
 EPOCHS = False
-PRESETS: Mapping[str, Mapping[str, Any]] = {"default": {}}
+_USUAL = {"words": "plain", "choose_by": "seen_labels"}
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "conse": {"model": {**_USUAL, "form": "conse", "mixed_labels": 10}},
+    "devise": {"model": {**_USUAL, "form": "devise"}},
+    "eszsl": {"model": {**_USUAL, "form": "eszsl"}},
+}
 
 
 def needs(settings: RidgeConfig) -> Sequence[str]:
@@ -28,7 +34,7 @@ def needs(settings: RidgeConfig) -> Sequence[str]:
 
 
 def in_vain(config: Config) -> dict[str, str]:
-    """Settings of other forms."""
+    """Settings that the others leave unread."""
     assert isinstance(config.model, RidgeConfig), "the settings of another model"
     return {f"model.{key}": reason for key, reason in config.model.in_vain().items()}
 
@@ -41,11 +47,11 @@ def build(settings: RidgeConfig, sizes: "FeatureSizes") -> "Ridge":
 
 
 def fit(settings: RidgeConfig, fitting: "Fitting") -> "Fitted":
-    """The solution, its strength chosen on the validation images where the settings name none.
+    """The solution; what the settings leave open is chosen by the validation images.
 
     Raises:
-        UsageError: they name none, and there are no validation images.
+        UsageError: something is left open, and there is nothing to choose it by.
     """
-    from pipeline.models.ridge import solution
+    from pipeline.models.ridge import choice
 
-    return solution.fit(settings, fitting)
+    return choice.fit(settings, fitting)
