@@ -79,8 +79,8 @@ _TABLES = {
     "8": ReadyTable(_models("lesa", "biam"), {"backbone": {"name": "dino_resnet50"}}),
 }
 CLOSED_FORMS = tuple(
-    Variant(name=f"ridge: {title}", model="ridge", set={"model.form": form})
-    for title, form in (("DeViSE", "devise"), ("ConSE", "conse"), ("ESZSL", "eszsl"))
+    Variant(name=f"ridge: {title}", model="ridge", preset=preset)
+    for title, preset in (("chosen", "default"), ("DeViSE", "devise"), ("ConSE", "conse"), ("ESZSL", "eszsl"))
 )
 
 
