@@ -15,8 +15,8 @@ def stages(config: Config, sources: Sources) -> list[Stage]:
     Raises:
         UsageError: unseen labels are to be drawn where they are fixed.
     """
-    drawn = () if config.split.unseen_seed is None else (unseen,)
-    if drawn:
+    if config.split.unseen_seed is not None:
         unseen.require_not_fixed(config)  # before files from outside are fetched and hashed
-    described = (index, download, extract, split, *drawn, embed, train, evaluate, report)
+    others = (unseen,) if "unseen" in config.split.role_stages else ()
+    described = (index, download, extract, split, *others, embed, train, evaluate, report)
     return [stage.stage(config, sources) for stage in described]

@@ -207,10 +207,27 @@ class SplitConfig(Section):
     are left out, neither seen nor unseen.
     """
 
+    held_out_fold: Annotated[Content[NotNegative | None], Older()] = None
+    """Fold, from 0, of the seen labels that is hidden: its labels count as unseen ones, and those that are unseen take
+    no part, so that models can be chosen without a look at them. null: none.
+    """
+    held_out_folds: Annotated[Content[Annotated[int, Field(ge=2, le=64)]], Older()] = 4
+    """Folds that the seen labels are dealt into, of which `split.held_out_fold` hides one."""
+
     @property
     def role_stages(self) -> tuple[str, ...]:
         """The stages that tell which labels are seen, for those that read it."""
-        return ("split",) if self.unseen_seed is None else ("split", "unseen")
+        return ("split",) if self.unseen_seed is None and self.held_out_fold is None else ("split", "unseen")
+
+    @model_validator(mode="after")
+    def _fold_is_there(self) -> Self:
+        if self.held_out_fold is not None and self.held_out_fold >= self.held_out_folds:
+            raise UnfitError(
+                f"settings split.held_out_fold and split.held_out_folds: fold {self.held_out_fold} of "
+                f"{self.held_out_folds}, expected one from 0 to {self.held_out_folds - 1}",
+                {"split.held_out_fold": 0},
+            )
+        return self
 
 
 class ModelSection(Section):
@@ -337,6 +354,8 @@ class EvaluateConfig(Section):
     """Test images that the report shows, with the model's predictions and response maps."""
     examples_seed: Recipe[Seed] = 0
     """Seed of the draw of the test images that the report shows. Those with an unseen label come first."""
+    images: Annotated[Recipe[Literal["test", "validation"]], Older()] = "test"
+    """Images that are scored: those of the `test` split, or of `validation`, to choose by."""
     standardise: Annotated[Recipe[bool], Older()] = False
     """Whether each image's scores are set on one scale: minus their mean over the seen labels, divided by their
     deviation there. Average precision compares images, F1@K does not. Published figures are without.
@@ -395,8 +414,12 @@ class CompareConfig(Section):
     vary: Steers[Literal["training", "split", "labels"]] = "training"
     """What the seeds are of: `training` alone; the `split` of images, too; or which `labels` are unseen."""
     choose: Steers[Literal["held_out_labels"] | None] = None
-    """Whether to name the row that one would take, by seen labels that were hidden from training
-    (`held_out_labels`). null: none is named.
+    """Whether to name the row that one would take: each is trained without some seen labels, too, and scored on these
+    as if they were unseen, on validation images (`held_out_labels`). null: none is named.
+    """
+    choose_folds: Steers[Annotated[int, Field(ge=1, le=64)]] = 2
+    """Folds of `split.held_out_folds` that are hidden for that, one after the other: a run of each row and seed for
+    each.
     """
 
 

@@ -67,6 +67,7 @@ class LabelRole(StrEnum):
 
     SEEN = "seen"
     UNSEEN = "unseen"
+    LEFT_OUT = "left_out"  # an unseen label while seen ones are hidden in its place (`split.held_out_fold`)
 
 
 class ImageSplit(StrEnum):

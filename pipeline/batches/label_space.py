@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.files.inputs import Inputs
@@ -73,6 +74,12 @@ def read_roles(inputs: Inputs) -> pa.Table:
         PipelineError: an input is missing.
         IntegrityError: a file does not have the bytes of its receipt.
     """
+    roles = listed_roles(inputs)
+    return roles.filter(pc.not_equal(roles["role"], LabelRole.LEFT_OUT))
+
+
+def listed_roles(inputs: Inputs) -> pa.Table:
+    """The same with labels that are left out while others are hidden."""
     return inputs.table("unseen" if inputs.has("unseen") else "split", "labels")
 
 

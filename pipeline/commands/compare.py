@@ -45,12 +45,14 @@ class CellPlan:
         seed: of the run.
         state: `up to date`, `to train`, `to evaluate`, or `after` the first stage of all that is to run before.
         why: reasons, the most frequent first.
+        fold: of labels that it never sees; None of a run for the table.
     """
 
     row: str
     seed: int
     state: str
     why: tuple[str, ...]
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class _Run:
     config: Config
     graph: Graph
     lines: Sequence[StagePlan]
+    fold: int | None = None
     failure: str | None = None
 
     @property
@@ -106,14 +109,18 @@ class _Run:
         receipts = self.graph["evaluate"].receipts()
         return receipts[0].fingerprint if receipts else None
 
+    @property
+    def title(self) -> str:
+        hidden = "" if self.fold is None else f", without the labels of fold {self.fold}"
+        return f"{self.row.variant.title}, seed {self.seed}{hidden}"
+
     def plan(self) -> CellPlan:
         first = next((line for line in self.lines if not line.up_to_date), None)
+        title = self.row.variant.title
         if first is None:
-            return CellPlan(self.row.variant.title, self.seed, "up to date", ())
-        own = first.name in ("train", "evaluate")
-        return CellPlan(
-            self.row.variant.title, self.seed, f"to {first.name}" if own else f"after {first.name}", first.reasons
-        )
+            return CellPlan(title, self.seed, "up to date", (), self.fold)
+        waits = f"{'to' if first.name in ('train', 'evaluate') else 'after'} {first.name}"
+        return CellPlan(title, self.seed, waits, first.reasons, self.fold)
 
 
 def plan_cells(settings: ComparisonSettings, look: Look) -> list[CellPlan]:
@@ -126,7 +133,12 @@ def plan_cells(settings: ComparisonSettings, look: Look) -> list[CellPlan]:
 
 
 def _runs(settings: ComparisonSettings, look: Look) -> list[_Run]:
-    return [_Run(row, seed, config, *look(config)) for row in settings.rows for seed, config in row.cells.items()]
+    return [
+        _Run(row, seed, config, *look(config), fold)
+        for row in settings.rows
+        for seed, of_seed in row.cells.items()
+        for fold, config in [(None, of_seed), *enumerate(row.hidden.get(seed, ()))]
+    ]
 
 
 def compare(
@@ -158,7 +170,7 @@ def compare(
     for number, run in enumerate(todo):
         if number:  # so that the shortest budget gets on
             stopping.heed(deadline)
-        tell(f"compare: run {number + 1} of {len(todo)}: {run.row.variant.title}, seed {run.seed}")
+        tell(f"compare: run {number + 1} of {len(todo)}: {run.title}")
         try:
             run.graph = bring_up_to_date(run.config)
         except (TimeBudgetError, InterruptedRunError):
@@ -174,7 +186,7 @@ def compare(
 
 def _digits(settings: ComparisonSettings, runs: Sequence[_Run]) -> str:
     """Of all that decides which runs there are, and what is shown of them."""
-    recipes = [[run.row.variant.title, run.seed, run.graph["evaluate"].digest] for run in runs]
+    recipes = [[run.title, run.graph["evaluate"].digest] for run in runs]
     shown = {"tasks": settings.config.compare.tasks, "rows": [row.variant.title for row in settings.rows]}
     return fingerprint({"version": _VERSION, "runs": recipes, **shown})[:FP8]
 
@@ -211,9 +223,21 @@ def _row(row: RowSettings, runs: Sequence[_Run]) -> Row:
         published_as=published_as(row.variant, preset),
         model=row.variant.model,
         preset=preset,
-        cells={} if failure is not None else {run.seed: _cell(run.graph) for run in runs},
+        cells={} if failure is not None else {run.seed: _cell(run.graph) for run in runs if run.fold is None},
         failure=failure,
+        hidden={} if failure is not None else _hidden(runs),
     )
+
+
+def _hidden(runs: Sequence[_Run]) -> dict[int, list[float]]:
+    """How well each run ranks the labels that it never saw, by seed, fold by fold."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        if run.fold is not None:
+            receipts = {"evaluate": run.graph["evaluate"].receipts()}
+            section = inputs_of(run.graph, "compare", receipts).json("evaluate", "metrics")["zsl"]
+            found.setdefault(run.seed, []).append(section[section["headline"]])
+    return found
 
 
 def _cell(graph: Graph) -> Cell:

@@ -101,8 +101,12 @@ def plan_lines(plan: Sequence["StagePlan"], disks: Sequence["Disk"]) -> Iterator
 
 def cell_lines(cells: Sequence["CellPlan"]) -> Iterator[str]:
     """What each run of a comparison waits for."""
-    rows = [(cell.row, str(cell.seed), cell.state, "; ".join(cell.why)) for cell in cells]
-    yield from _table(("row", "seed", "plan", "why"), rows)
+    hidden = ["" if cell.fold is None else f"fold {cell.fold}" for cell in cells]
+    rows = [
+        (cell.row, str(cell.seed), fold, cell.state, "; ".join(cell.why))
+        for cell, fold in zip(cells, hidden, strict=True)
+    ]
+    yield from _table(("row", "seed", "hidden", "plan", "why"), rows)
 
 
 def comparison_lines(found: "Compared") -> Iterator[str]:

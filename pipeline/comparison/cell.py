@@ -1,6 +1,6 @@
 """What the runs of a comparison came to, row by row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,7 @@ class Row:
         preset: of the model.
         cells: by seed; empty where the model cannot do the task, or a run failed.
         failure: first line of what a run failed with; None where none did.
+        hidden: by seed, fold by fold, how well runs rank labels that they never saw; empty where nothing is chosen.
     """
 
     title: str
@@ -62,3 +63,4 @@ class Row:
     preset: str
     cells: Mapping[int, Cell]
     failure: str | None = None
+    hidden: Mapping[int, Sequence[float]] = field(default_factory=dict)

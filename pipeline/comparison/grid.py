@@ -125,8 +125,22 @@ def _notes(document: Mapping[str, Any]) -> Iterator[str]:
         )
     if any(figures["standardised"] for told in document["tasks"].values() for figures in told["rows"].values()):
         yield "One scale: the same scores less their mean over the seen labels of an image, by their deviation there."
+    yield from _choice(document["choice"])
     yield from _sources(document)
     yield from document["warnings"]
+
+
+def _choice(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """Which row one would take, and why."""
+    if found is None:
+        return
+    ranked = sorted(found["rows"].items(), key=lambda row: -row[1])
+    told = ", ".join(f"{title} {percent(value)}" for title, value in ranked)
+    yield f"By labels hidden from training one would take {found['chosen']} (on validation images: {told})."
+    sets = found["by_seed"].values()
+    own, best = (sum(one[name] for one in sets) / len(sets) for name in ("zsl", "best_zsl"))
+    over = f", the mean over {len(sets)} seeds of what was chosen for each" if len(sets) > 1 else ""
+    yield f"Chosen so, ZSL comes to {percent(own)}{over}; the best in hindsight to {percent(best)}."
 
 
 def _sources(document: Mapping[str, Any]) -> Iterator[str]:

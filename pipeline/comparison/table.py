@@ -60,6 +60,7 @@ def document(setting: Setting, rows: Sequence[Row]) -> dict[str, Any]:
         "protocol": ", ".join(protocols),
         "rows": [_described(row) for row in rows],
         "tasks": {task: _task(setting, task, whole) for task in tasks},
+        "choice": _choice(whole),
         "warnings": [*_random(setting), *_uncovered(whole), *warnings(setting.dataset, tasks)],
     }
 
@@ -89,6 +90,37 @@ def _random(setting: Setting) -> list[str]:
 def _uncovered(rows: Sequence[Row]) -> list[str]:
     told = {cell.metrics["coverage"]["warning"] for row in rows for cell in row.cells.values()}
     return sorted(filter(None, told))
+
+
+def _choice(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Which row ranks best the labels that its runs never saw, and what it and the best one come to on unseen labels.
+
+    Returns:
+        None where nothing is chosen. `rows`: the figure of hidden labels, the mean over folds and seeds; `chosen`; and
+        `by_seed`: the row that one would have taken there, the best one in hindsight, and what both come to.
+    """
+    judged = [row for row in rows if row.hidden]
+    if not judged:
+        return None
+    seeds = max((list(row.hidden) for row in judged), key=len)
+    by_seed = {}
+    for seed in seeds:
+        worth = {row.title: float(np.mean(_at(row.hidden, seed))) for row in judged}
+        found = {row.title: _zsl(_at(row.cells, seed)) for row in judged}
+        chosen, best = max(worth, key=worth.__getitem__), max(found, key=found.__getitem__)
+        by_seed[str(seed)] = {"chosen": chosen, "zsl": found[chosen], "best": best, "best_zsl": found[best]}
+    means = {row.title: float(np.mean([np.mean(folds) for folds in row.hidden.values()])) for row in judged}
+    return {"rows": means, "chosen": max(means, key=means.__getitem__), "by_seed": by_seed}
+
+
+def _at(by_seed: Mapping[int, Any], seed: int) -> Any:
+    """What there is of a seed; where nothing of a row is drawn, of the one that it has."""
+    return by_seed[seed] if seed in by_seed else next(iter(by_seed.values()))
+
+
+def _zsl(cell: Cell) -> float:
+    section = cell.metrics["zsl"]
+    return float(section[section["headline"]])
 
 
 def _task(setting: Setting, task: SectionName, rows: Sequence[Row]) -> dict[str, Any]:
@@ -165,7 +197,7 @@ def _difference(setting: Setting, task: SectionName, headline: str, best: Row, r
     so is the interval, where runs cannot be paired.
     """
     seeds = sorted(best.cells.keys() | row.cells.keys())
-    pairs = [(_of_seed(best, seed), _of_seed(row, seed)) for seed in seeds]
+    pairs = [(_at(best.cells, seed), _at(row.cells, seed)) for seed in seeds]
     gaps = np.array([first.metrics[task][headline] - second.metrics[task][headline] for first, second in pairs])
     found: tuple[str, Interval] | None = None
     if setting.vary != "training" and len(seeds) >= _FEWEST_SETS:
@@ -178,11 +210,6 @@ def _difference(setting: Setting, task: SectionName, headline: str, best: Row, r
         "interval": [found[1].low, found[1].high] if found else None,
         "beyond_luck": found[1].excludes_zero if found else None,
     }
-
-
-def _of_seed(row: Row, seed: int) -> Cell:
-    """The run of a seed; where nothing of a row is drawn it has one for all."""
-    return row.cells.get(seed) or _first(row)
 
 
 def _paired(pairs: Sequence[tuple[Cell, Cell]], figure: str) -> Float64[np.ndarray, " replicate"] | None:

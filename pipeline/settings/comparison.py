@@ -16,7 +16,9 @@ from schemas.comparison import ComparisonSettings, RowSettings
 from schemas.config import CompareConfig, Config, TrainConfig, Variant
 from schemas.errors import UsageError, unknown_name
 from schemas.section import is_recipe
+from schemas.status import ImageSplit
 
+_DEFAULT = "default"  # preset of closed forms
 _CHOICE = {"name", "preset"}  # of a model: that of the command `train`
 
 
@@ -27,11 +29,12 @@ def comparison(layers: Layers) -> ComparisonSettings:
         UsageError: no row, two of one name, a table of another task, or an unknown setting or name in one.
     """
     shared = _without_models(layers)
-    asked = checked(shared).compare
-    tables = [ready_table(name) for name in asked.tables]
-    between = merged(*(table.sets for table in tables), _task(asked))
+    wanted = checked(shared).compare
+    tables = [ready_table(name) for name in wanted.tables]
+    between = merged(*(table.sets for table in tables), _task(wanted))
     layers, shared = layers.below_typed(between), shared.below_typed(between)
     config = checked(shared)
+    _require_choice(config)
     for name, table in zip(config.compare.tables, tables, strict=True):
         _require(config, name, table.sets)
     variants = [_parsed(text) for text in config.compare.models]
@@ -44,7 +47,8 @@ def comparison(layers: Layers) -> ComparisonSettings:
             hint="Example: biam-pipe compare --dataset demo --models biam,lesa",
         )
     if config.dataset.task == "zero-shot":
-        variants += [row for row in CLOSED_FORMS if row not in variants]
+        asked_for = {(row.model, row.preset or _DEFAULT) for row in variants if not row.set}
+        variants += [row for row in CLOSED_FORMS if (row.model, row.preset) not in asked_for]
     unique = list(dict.fromkeys(variant.title for variant in variants))
     by_title = {title: [variant for variant in variants if variant.title == title] for title in unique}
     for title, same in by_title.items():
@@ -71,6 +75,22 @@ def _task(config: CompareConfig) -> Layer:
     return {"dataset": {"task": asked[0]}} if asked else {}
 
 
+def _require_choice(config: Config) -> None:
+    """See that there is something to choose by."""
+    if config.compare.choose is None:
+        return
+    if config.dataset.task != "zero-shot":
+        raise UsageError(
+            "setting compare.choose:", got=config.compare.choose, expected="null, as no label is unseen (dataset.task)"
+        )
+    if config.compare.choose_folds > config.split.held_out_folds:
+        raise UsageError(
+            "setting compare.choose_folds:",
+            got=config.compare.choose_folds,
+            expected=f"at most split.held_out_folds = {config.split.held_out_folds}",
+        )
+
+
 def _require(config: Config, name: str, sets: Layer) -> None:
     """See that a table's own settings hold: another table, or the user, may want others."""
     for section, values in sets.items():
@@ -91,25 +111,37 @@ def _row(layers: Layers, config: Config, variant: Variant) -> RowSettings:
     suits = not set(TASKS[config.dataset.task]).isdisjoint(model.TASKS)
     drawn = learns_by_steps(model) or config.compare.vary != "training"
     seeds = config.compare.seeds if drawn else config.compare.seeds[:1]
-    cells = {seed: _cell(layers, config, variant, seed) for seed in seeds} if suits else {}
-    return RowSettings(variant, suits, cells)
+    changes = {seed: _of_seed(config, seed, trained=learns_by_steps(model)) for seed in seeds if suits}
+    cells = {seed: _cell(layers, variant, change) for seed, change in changes.items()}
+    folds = range(config.compare.choose_folds if config.compare.choose else 0)
+    hidden = {
+        seed: tuple(_cell(layers, variant, merged(change, _without_fold(fold))) for fold in folds)
+        for seed, change in changes.items()
+    }
+    return RowSettings(variant, suits, cells, hidden if folds else {})
 
 
-def _cell(layers: Layers, config: Config, variant: Variant, seed: int) -> Config:
-    """The configuration of one run.
+def _without_fold(fold: int) -> Layer:
+    """A run that never sees the labels of a fold, and is scored by them on validation images alone."""
+    scored = {"images": ImageSplit.VALIDATION.value, "examples": 0, "replicates": 0}
+    return {"split": {"held_out_fold": fold}, "evaluate": scored}
+
+
+def _cell(layers: Layers, variant: Variant, change: Layer) -> Config:
+    """The configuration of one run, with what it alone changes.
 
     Raises:
         UsageError: the row has an unknown setting, name or value; the text names the row.
     """
     kind = MODELS.load(variant.model)
     own = {"model": {"name": variant.model} | ({} if variant.preset is None else {"preset": variant.preset})}
-    row = merged(own, nested(variant.set), _of_seed(config, seed, trained=learns_by_steps(kind)))
+    row = merged(own, nested(variant.set), change)
     fields = {"model": set(kind.SETTINGS.model_fields) - _CHOICE, "train": set(TrainConfig.model_fields)}
     written, typed = _without_models(layers).written, _only(layers.typed, fields)
     try:
         unread = in_vain(kind, checked(replace(layers, written=written, typed=typed), row, lenient=True))
         read = {section: {key for key in keys if f"{section}.{key}" not in unread} for section, keys in fields.items()}
-        return checked(replace(layers, written=written, typed=_only(typed, read)), row)
+        return checked(replace(layers, written=_only(written, read), typed=_only(typed, read)), row)
     except UsageError as error:
         error.what = f"row {variant.title!r}: {error.what}"
         if error.run is not None:  # which would set it for all rows

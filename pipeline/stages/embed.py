@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.batches.label_space import TAKING_PART, read_roles
+from pipeline.batches.label_space import TAKING_PART, listed_roles
 from pipeline.datasets import DATASETS
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
@@ -149,7 +149,7 @@ def _named(names: Sequence[str]) -> str:
 
 def _roles(task: Task) -> dict[int, str]:
     """Roles by label index: of the labels that take part now, which may be fewer than the index keeps."""
-    roles = read_roles(task.inputs)
+    roles = listed_roles(task.inputs)
     return dict(zip(roles["label_index"].to_pylist(), roles["role"].to_pylist(), strict=True))
 
 

@@ -185,11 +185,12 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
 
     space, saved = read_label_space(task.inputs), trained_model(task.inputs)
     features = open_features(task.inputs).reading(saved.needs)
-    selections = select(features, space, [ImageSplit.TEST])
-    test = selections[ImageSplit.TEST]
+    split = ImageSplit(task.settings.evaluate.images)
+    selections = select(features, space, [split])
+    test = selections[split]
     if len(test) == 0:
         raise PipelineError(
-            "evaluate: no test images",
+            f"evaluate: no {split} images",
             found=f"0 of {test.expected} in the split; failed {dict(test.failed)}",
             expected="at least 1",
             run=Command("evaluate", dataset=task.inputs.dataset, sets={"split.test_fraction": 0.2}),

@@ -1,13 +1,17 @@
-"""Stage `unseen`: which labels are unseen, drawn by a seed (`split.unseen_seed`), where the data set does not say.
+"""Stage `unseen`: which labels are unseen, where others are to be than those that the data set says.
 
-Stands between `split` and `embed`, and only where labels are drawn. Each draw has a file of its own beside the split of
-the images, which stays as it is: runs over many draws share images, features and vectors.
+They are drawn by a seed (`split.unseen_seed`), where the data set fixes none; or they are seen labels that are hidden
+(`split.held_out_fold`), to choose by, and those that are unseen take no part. Stands between `split` and `embed`, and
+only in these cases. Each draw and fold has a file of its own beside the split of the images, which stays as it is: runs
+over many of them share images, features and vectors.
 
-Whether a label takes part follows from how many images of the whole data set bear it; no other annotation is looked at.
+Whether a label takes part in a draw follows from how many images of the whole data set bear it; no other annotation is
+looked at.
 """
 
 import random
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +22,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.inputs import OutputFile
 from pipeline.files.tables import content_hash, write_table
+from pipeline.models.fitting import fold_of_labels
 from schemas.command import Command
 from schemas.config import Config, SplitConfig
 from schemas.errors import PipelineError, UsageError
@@ -41,7 +46,6 @@ def stage(config: Config, sources: Sources) -> Stage:
     """The stage of these settings. The draw is no part of its recipe: stages after it keep what draws share."""
     del sources  # nothing from outside shapes it
     split = config.split
-    stem = f"unseen-{split.num_unseen or 'fifth'}-from-{split.min_label_images}-seed-{split.unseen_seed}"
     return Stage(
         name="unseen",
         version=VERSION,
@@ -49,13 +53,20 @@ def stage(config: Config, sources: Sources) -> Stage:
         settings=Settings(split),
         run=run,
         upstream={"index": "all", "split": "whole"},
-        outputs={"labels": OutputFile(f"{{folder}}/{stem}.parquet", LABEL_ROLES, {"role": LabelRole})},
+        outputs={"labels": OutputFile(f"{{folder}}/{_stem(split)}.parquet", LABEL_ROLES, {"role": LabelRole})},
         place="compute",
         folder=f"splits/{split.name}",
-        record=f"{stem}.stage",
+        record=f"{_stem(split)}.stage",
         outside=content("split", split),
         command="embed",
     )
+
+
+def _stem(split: SplitConfig) -> str:
+    """Of the file of a draw and fold."""
+    drawn = f"-{split.num_unseen or 'fifth'}-from-{split.min_label_images}-seed-{split.unseen_seed}"
+    hidden = f"-hidden-{split.held_out_fold}-of-{split.held_out_folds}"
+    return "unseen" + drawn * (split.unseen_seed is not None) + hidden * (split.held_out_fold is not None)
 
 
 def require_not_fixed(config: Config) -> None:
@@ -78,11 +89,33 @@ def run(task: Task) -> list[Output]:
     """Write the role of every label that takes part.
 
     Raises:
-        PipelineError: too few labels have images enough.
+        PipelineError: too few labels have images enough, or are seen.
     """
     config: SplitConfig = task.settings.split
-    listed = task.inputs.table("split", "labels")["label_index"].to_pylist()
+    listed = {row["label_index"]: row["role"] for row in task.inputs.table("split", "labels").to_pylist()}
     names = {label["label_index"]: label["name"] for label in task.inputs.table("index", "labels").to_pylist()}
+    roles = listed if config.unseen_seed is None else _drawn(task, config, list(listed), names)
+    facts = {"rarer_labels": len(listed) - len(roles)} if config.unseen_seed is not None else {}
+    if config.held_out_fold is not None:
+        roles = _hidden(task, config, roles, names)
+    rows = [{"label_index": index, "role": role} for index, role in sorted(roles.items())]
+    table = pa.Table.from_pylist(rows, schema=LABEL_ROLES)
+    write_table(task.storage, task.path("labels"), table)
+    unseen = sorted(names[index] for index, role in roles.items() if role == LabelRole.UNSEEN)
+    return [
+        Output(
+            files=("labels",),
+            rows=len(rows),
+            counts=dict(sorted(Counter(map(str, roles.values())).items())),
+            content=content_hash(table),
+            parts={TAKING_PART: content_hash(table.select(["label_index"]))},
+            facts={**facts, "unseen": unseen},
+        )
+    ]
+
+
+def _drawn(task: Task, config: SplitConfig, listed: list[int], names: Mapping[int, str]) -> dict[int, str]:
+    """The roles of the labels that are frequent enough, unseen ones drawn by the seed."""
     images = _images(task, 1 + max(names, default=-1))
     taking_part = [index for index in listed if images[index] >= config.min_label_images]
     num_unseen = config.num_unseen or len(taking_part) // _SHARE
@@ -96,22 +129,27 @@ def run(task: Task) -> list[Output]:
                 "run", dataset=task.inputs.dataset, sets={"split.min_label_images": 1 + config.min_label_images // 3}
             ),
         )
-    in_order = sorted(taking_part, key=lambda index: (names[index], index))
+    in_order = _by_name(taking_part, names)
     drawn = set(random.Random(config.unseen_seed).sample(in_order, num_unseen))
-    rows = [{"label_index": i, "role": LabelRole.UNSEEN if i in drawn else LabelRole.SEEN} for i in sorted(in_order)]
-    table = pa.Table.from_pylist(rows, schema=LABEL_ROLES)
-    write_table(task.storage, task.path("labels"), table)
-    counts = dict(sorted(Counter(str(row["role"]) for row in rows).items()))
-    return [
-        Output(
-            files=("labels",),
-            rows=len(rows),
-            counts=counts,
-            content=content_hash(table),
-            parts={TAKING_PART: content_hash(table.select(["label_index"]))},
-            facts={"rarer_labels": len(listed) - len(rows), "unseen": sorted(names[index] for index in drawn)},
+    return {index: LabelRole.UNSEEN if index in drawn else LabelRole.SEEN for index in in_order}
+
+
+def _hidden(task: Task, config: SplitConfig, roles: Mapping[int, str], names: Mapping[int, str]) -> dict[int, str]:
+    """The same labels: of the seen ones those of one fold as unseen, and the unseen ones left out."""
+    seen = _by_name([index for index, role in roles.items() if role == LabelRole.SEEN], names)
+    if len(seen) < 2 * config.held_out_folds:
+        raise PipelineError(
+            f"unseen: cannot hide one of {config.held_out_folds} folds of {len(seen)} seen labels",
+            expected="two labels a fold at least",
+            run=Command("run", dataset=task.inputs.dataset, sets={"split.held_out_folds": 2}),
         )
-    ]
+    folds = zip(seen, fold_of_labels(len(seen), config.held_out_folds), strict=True)
+    hidden = {index: LabelRole.UNSEEN if fold == config.held_out_fold else LabelRole.SEEN for index, fold in folds}
+    return {**dict.fromkeys(roles, LabelRole.LEFT_OUT), **hidden}
+
+
+def _by_name(labels: Iterable[int], names: Mapping[int, str]) -> list[int]:
+    return sorted(labels, key=lambda index: (names[index], index))
 
 
 def _images(task: Task, labels: int) -> np.ndarray:
