@@ -14,7 +14,7 @@ from pipeline.backbones import BACKBONES
 from pipeline.backbones import search as search_backbones
 from pipeline.commands.check import Checked
 from pipeline.commands.check import check as check_world
-from pipeline.commands.compare import CellPlan, Compared, plan_cells
+from pipeline.commands.compare import CellPlan, Compared, Looked, plan_cells
 from pipeline.commands.compare import compare as compare_rows
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
@@ -172,29 +172,28 @@ def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compa
             stack.enter_context(own_temporaries())
             return stack.enter_context(OwnProcesses())
 
-        def bring_up_to_date(config: Config) -> Graph:
-            return _up_to_date(config, storage, request, processes())[0]
+        def bring_up_to_date(config: Config, stage: str) -> Graph:
+            return _up_to_date(config, storage, replace(request, stage=stage), processes())[0]
 
         return compare_rows(settings, storage, _look(storage, request), bring_up_to_date, request.deadline, tell)
 
 
 def cells(settings: ComparisonSettings, work: Path, request: Request) -> list[CellPlan]:
-    """What `compare` would do, and why.
-
-    Raises:
-        PipelineError: a run could not come to an end here.
-    """
+    """What `compare` would do, and why."""
     return plan_cells(settings, _look(_storage(settings.config, work), request))
 
 
-def _look(storage: Storage, request: Request) -> Callable[[Config], tuple[Graph, list[StagePlan]]]:
-    """Gives the graph of a run and what it would do; refuses what could not come to an end here."""
+def _look(storage: Storage, request: Request) -> Callable[[Config], Looked]:
+    """Tells how a run of these settings stands."""
 
-    def look(config: Config) -> tuple[Graph, list[StagePlan]]:
+    def look(config: Config) -> Looked:
         graph, _ = _requested(config, storage, request)
         lines = plan_graph(graph)
-        _refuse_infeasible(graph, lines, request.scheduler)
-        return graph, lines
+        try:
+            _refuse_infeasible(graph, lines, request.scheduler)
+        except PipelineError as refusal:
+            return Looked(graph, lines, refusal)
+        return Looked(graph, lines, None)
 
     return look
 

@@ -1,11 +1,14 @@
 """Models side by side: every run of a comparison is an ordinary run, and what they came to lies in compare/."""
 
+import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from pipeline.commands.process import explained
 from pipeline.comparison.cell import Cell, Cost, Row
 from pipeline.comparison.forms import comma_separated, latex, markdown
 from pipeline.comparison.grid import Grid, grid
@@ -14,8 +17,10 @@ from pipeline.comparison.per_label import per_label
 from pipeline.comparison.table import Setting, document
 from pipeline.comparison.tables import published_as
 from pipeline.engine.fingerprint import FP8, fingerprint
-from pipeline.engine.graph import Graph, inputs_of
+from pipeline.engine.graph import Graph, inputs_of, latest_of_recipe
+from pipeline.engine.ledger import Ledger, file_receipt, library_versions
 from pipeline.engine.plan import StagePlan
+from pipeline.engine.task import RECORD
 from pipeline.files.inputs import Inputs
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
@@ -25,15 +30,32 @@ from pipeline.metrics.paired import Replicates
 from pipeline.models.contract import TASKS
 from schemas.comparison import ComparisonSettings, RowSettings
 from schemas.config import Config
-from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
+from schemas.errors import HeldFolderError, InterruptedRunError, PipelineError, TimeBudgetError
 from schemas.random_weights import is_random
+from schemas.receipts import Receipt
 from schemas.status import LabelRole
 
-_DOCUMENT = "compare.json"
-_EVIDENCE = "evidence"  # fingerprints of the evaluations behind a document
+_DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
+_SHARED = ("extract", "embed")  # stages by which all that models read is there
+_STOPS = (HeldFolderError, InterruptedRunError, TimeBudgetError)  # of the whole comparison
 _VERSION = 1  # of what stands in the document
 
-Look = Callable[[Config], tuple[Graph, Sequence[StagePlan]]]
+
+@dataclass(frozen=True)
+class Looked:
+    """How one run stands before anything runs.
+
+    Attributes:
+        lines: what it would do.
+        refusal: why it could not come to an end here; None where nothing is in its way.
+    """
+
+    graph: Graph
+    lines: Sequence[StagePlan]
+    refusal: PipelineError | None
+
+
+Look = Callable[[Config], Looked]
 
 
 @dataclass(frozen=True)
@@ -43,7 +65,8 @@ class CellPlan:
     Attributes:
         row: its title.
         seed: of the run.
-        state: `up to date`, `to train`, `to evaluate`, or `after` the first stage of all that is to run before.
+        state: `up to date`, `to train`, `to evaluate`, `after` the first stage of all that is to run before, or `cannot
+            run`.
         why: reasons, the most frequent first.
         fold: of labels that it never sees; None of a run for the table.
     """
@@ -94,20 +117,24 @@ class _Run:
     row: RowSettings
     seed: int
     config: Config
-    graph: Graph
-    lines: Sequence[StagePlan]
+    looked: Looked
     fold: int | None = None
     failure: str | None = None
 
+    def __post_init__(self) -> None:
+        self.graph = self.looked.graph
+        if self.looked.refusal is not None:
+            self.failure = _first_line(self.looked.refusal)
+
     @property
     def up_to_date(self) -> bool:
-        return all(line.up_to_date for line in self.lines)
+        return all(line.up_to_date for line in self.looked.lines)
 
     @property
     def evidence(self) -> str | None:
         """What it was evaluated from; None where it is not there."""
         receipts = self.graph["evaluate"].receipts()
-        return receipts[0].fingerprint if receipts else None
+        return receipts[0].fingerprint if receipts and self.failure is None else None
 
     @property
     def title(self) -> str:
@@ -115,26 +142,25 @@ class _Run:
         return f"{self.row.variant.title}, seed {self.seed}{hidden}"
 
     def plan(self) -> CellPlan:
-        first = next((line for line in self.lines if not line.up_to_date), None)
+        first = next((line for line in self.looked.lines if not line.up_to_date), None)
         title = self.row.variant.title
+        if self.failure is not None:
+            return CellPlan(title, self.seed, "cannot run", (self.failure,), self.fold)
         if first is None:
             return CellPlan(title, self.seed, "up to date", (), self.fold)
         waits = f"{'to' if first.name in ('train', 'evaluate') else 'after'} {first.name}"
-        return CellPlan(title, self.seed, waits, first.reasons, self.fold)
+        new = first.name == "train" and latest_of_recipe(self.graph["train"]) is None
+        return CellPlan(title, self.seed, waits, ("no such run yet",) if new else first.reasons, self.fold)
 
 
 def plan_cells(settings: ComparisonSettings, look: Look) -> list[CellPlan]:
-    """A line for each run of a comparison.
-
-    Raises:
-        PipelineError: one cannot come to an end here.
-    """
+    """A line for each run of a comparison."""
     return [run.plan() for run in _runs(settings, look)]
 
 
 def _runs(settings: ComparisonSettings, look: Look) -> list[_Run]:
     return [
-        _Run(row, seed, config, *look(config), fold)
+        _Run(row, seed, config, look(config), fold)
         for row in settings.rows
         for seed, of_seed in row.cells.items()
         for fold, config in [(None, of_seed), *enumerate(row.hidden.get(seed, ()))]
@@ -145,7 +171,7 @@ def compare(
     settings: ComparisonSettings,
     storage: Storage,
     look: Look,
-    bring_up_to_date: Callable[[Config], Graph],
+    bring_up_to_date: Callable[[Config, str], Graph],
     deadline: float | None,
     tell: Callable[[str], None],
 ) -> Compared:
@@ -154,34 +180,43 @@ def compare(
     Where all is up to date nothing is written.
 
     Args:
-        look: gives the graph of a run's settings, and what it would do; refuses what cannot come to an end.
-        bring_up_to_date: gives the graph of a run that was done.
+        look: tells how a run stands.
+        bring_up_to_date: gives the graph of a stage, with all that it needs, that was done.
         deadline: `time.time()` at which the time budget ends.
         tell: takes a line about the run that begins.
 
     Raises:
-        PipelineError: a run cannot come to an end here, or a stop was asked for.
+        PipelineError: no run can come to an end here, or a stop was asked for.
     """
     runs = _runs(settings, look)
-    folder = f"compare/{settings.config.compare.name}-{_digits(settings, runs)}"
-    todo = [run for run in runs if not run.up_to_date]
-    if not todo and (standing := _standing(storage, folder, _evidence(runs))) is not None:
-        return Compared(storage.shown(folder), standing, 0)
+    refusals = [run.looked.refusal for run in runs if run.looked.refusal is not None]
+    if len(refusals) == len(runs) > 0:
+        raise refusals[0]
+    ledger = Ledger(storage, "compare", f"compare/{settings.config.compare.name}-{_digits(settings, runs)}", RECORD)
+    todo = [run for run in runs if not run.up_to_date and run.failure is None]
+    if not todo and (standing := _standing(ledger, _evidence(runs))) is not None:
+        return Compared(storage.shown(ledger.folder), standing, 0)
+    for stage in _SHARED if todo else ():  # what fails there would fail in every run
+        bring_up_to_date(todo[0].config, stage)
     for number, run in enumerate(todo):
         if number:  # so that the shortest budget gets on
             stopping.heed(deadline)
         tell(f"compare: run {number + 1} of {len(todo)}: {run.title}")
         try:
-            run.graph = bring_up_to_date(run.config)
-        except (TimeBudgetError, InterruptedRunError):
+            run.graph = bring_up_to_date(run.config, "evaluate")
+        except _STOPS:
             raise
-        except PipelineError as error:
-            run.failure = str(error).splitlines()[0]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other rows are wanted
+            run.failure = _first_line(error if isinstance(error, PipelineError) else explained(error))
     rows = [_row(row, [run for run in runs if run.row is row]) for row in settings.rows]
-    made = document(_setting(settings.config), rows) | {_EVIDENCE: _evidence(runs)}
+    made = document(_setting(settings.config), rows)
     with writing(storage):
-        _write(storage, folder, made)
-    return Compared(storage.shown(folder), made, len(todo))
+        _write(ledger, made, _evidence(runs))
+    return Compared(storage.shown(ledger.folder), made, len(todo))
+
+
+def _first_line(error: PipelineError) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _digits(settings: ComparisonSettings, runs: Sequence[_Run]) -> str:
@@ -191,17 +226,24 @@ def _digits(settings: ComparisonSettings, runs: Sequence[_Run]) -> str:
     return fingerprint({"version": _VERSION, "runs": recipes, **shown})[:FP8]
 
 
-def _evidence(runs: Sequence[_Run]) -> list[str | None]:
-    return [run.evidence for run in runs]
+def _evidence(runs: Sequence[_Run]) -> str:
+    """Of all that the document is made from, as a hash."""
+    return fingerprint([[run.evidence, run.failure] for run in runs])
 
 
-def _standing(storage: Storage, folder: str, evidence: Sequence[str | None]) -> dict[str, Any] | None:
-    """The document of the same runs, where it is there."""
-    try:
-        found: dict[str, Any] = json.loads(storage.read(f"{folder}/{_DOCUMENT}"))
-    except (OSError, ValueError):  # made anew
+def _standing(ledger: Ledger, evidence: str) -> dict[str, Any] | None:
+    """The document of the same runs, where it and all that was made of it is there as it was written."""
+    receipt = ledger.read(None)
+    sizes = ledger.storage.sizes(ledger.folder)
+    if receipt is None or receipt.fingerprint != evidence:
         return None
-    return found if found.get(_EVIDENCE) == list(evidence) and None not in evidence else None
+    if any(sizes.get(file.path.rpartition("/")[2]) != file.size_bytes for file in receipt.files):
+        return None
+    data = ledger.storage.read(f"{ledger.folder}/{_DOCUMENT}")
+    if hashlib.sha256(data).hexdigest() != receipt.files[-1].sha256:
+        return None
+    found: dict[str, Any] = json.loads(data)
+    return found
 
 
 def _setting(config: Config) -> Setting:
@@ -267,16 +309,33 @@ def _parameters(left: Inputs) -> int:
         return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
 
 
-def _write(storage: Storage, folder: str, made: Mapping[str, Any]) -> None:
-    """All forms of a document; the document itself last, since it says that the others are there."""
-    table = grid(made)
+def _write(ledger: Ledger, made: Mapping[str, Any], evidence: str) -> None:
+    """All forms of a document, last the document itself, and their receipt."""
+    storage, folder, table, started = ledger.storage, ledger.folder, grid(made), time.time()
+    ledger.forget(None)
     texts = {
         "table.md": markdown(table),
         "table.tex": latex(table),
         "table.csv": comma_separated(table),
         "report.html": page(made, table),
+        _DOCUMENT: json.dumps(made, indent=2, allow_nan=False) + "\n",
     }
+    write_table(storage, f"{folder}/{_PER_LABEL}", per_label(made))
     for name, text in texts.items():
         storage.write(f"{folder}/{name}", text.encode())
-    write_table(storage, f"{folder}/per_label.parquet", per_label(made))
-    storage.write(f"{folder}/{_DOCUMENT}", (json.dumps(made, indent=2, allow_nan=False) + "\n").encode())
+    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in (_PER_LABEL, *texts))
+    ledger.write(
+        Receipt(
+            stage=ledger.stage,
+            shard=None,
+            fingerprint=evidence,
+            content=files[-1].sha256,
+            files=files,
+            rows=len(made["rows"]),
+            counts={},
+            facts={},
+            started_at=round(started, 3),
+            seconds=round(time.time() - started, 3),
+            versions=library_versions(),
+        )
+    )

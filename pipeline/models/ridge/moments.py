@@ -22,6 +22,7 @@ from pipeline.models.ridge.network import pooled
 from schemas.status import LabelCode
 
 _BLOCK = 512
+_ROUNDING = 1e-12  # of squares: float16 tells values apart by 1e-3, float32 by 1e-7
 _ROWS = 1024  # that are multiplied at a time
 
 
@@ -137,10 +138,16 @@ class Sums:
         _mirror(scatter)
         hiding = 0 if hidden is None else 1 + hidden
         mean_shift = shift / max(images, 1)
+        mean = self._start + mean_shift
+        least = _ROUNDING * (scatter.diagonal() + images * mean**2)
         scatter.addr_(shift, mean_shift, alpha=-1)
+        constant = (
+            scatter.diagonal() <= least
+        )  # what is left there is rounding, and would be blown up to a deviation of 1
+        scatter[constant], scatter[:, constant] = 0.0, 0.0
         return Moments(
             images=images,
-            mean=self._start + mean_shift,
+            mean=mean,
             scatter=scatter,
             labels=self._labels.addr(self._label_sums, mean_shift, alpha=-1).T,
             shares=self._shares[hiding].addr(self._share_sums[hiding], mean_shift, alpha=-1).T,
