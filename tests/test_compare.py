@@ -61,6 +61,7 @@ def test_every_row_has_runs_figures_and_costs(compared: dict[str, Any], shell: S
         "compare.json",
         "per_label.parquet",
         "report.html",
+        "stage.json",
         "table.csv",
         "table.md",
         "table.tex",

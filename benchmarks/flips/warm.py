@@ -249,6 +249,7 @@ def _be_command(
     code = 1
     try:
         _begin_anew(environment)
+        register_after_fork(sys.modules[__name__], _let_go)
         multiprocessing.get_context = partial(_context, multiprocessing.get_context)  # type: ignore[assignment]
         sys.argv = ["biam-pipe", *arguments]
         import cli
@@ -274,6 +275,15 @@ def _begin_anew(environment: Mapping[str, str]) -> None:
     runpy.run_path(str(_HOOKS / "sitecustomize.py"))
     if (begin := getattr(ctypes.CDLL(None), "faulty_disk_begin", None)) is not None:  # of a preloaded library
         begin()
+
+
+def _let_go(_: object) -> None:
+    """Drop the lock on a work folder in a child that would not have inherited it: it may outlive the run."""
+    with Path(os.devnull).open() as nothing:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # that of the listing is gone by now
+                if descriptor.readlink().name == ".lock":
+                    os.dup2(nothing.fileno(), int(descriptor.name))
 
 
 def _context(get_context: "partial[BaseContext]", method: str | None = None) -> BaseContext:
