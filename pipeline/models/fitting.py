@@ -45,6 +45,7 @@ class Fitting:
             pass. None where there are no validation images.
         seed: of the run, for what is drawn.
         validation: the validation images; None where there are none.
+        zero_shot: whether there are unseen labels, which will be scored by their words.
     """
 
     words: "Tensor"
@@ -54,6 +55,7 @@ class Fitting:
     validated: Callable[[Callable[[Maps], Sequence["Tensor"]]], list[float]] | None
     seed: int
     validation: Validation | None = None
+    zero_shot: bool = True
 
 
 def fold_of_labels(labels: int, folds: int) -> list[int]:

@@ -318,7 +318,8 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     from pipeline.models.sizes import FeatureSizes
     from pipeline.training.loop import Material
 
-    labels = read_label_space(task.inputs).seen_only()
+    every_label = read_label_space(task.inputs)
+    labels = every_label.seen_only()
     model = MODELS.load(settings.model.name)
     needs = model.needs(settings.model)
     features = open_features(task.inputs).reading(needs)
@@ -344,7 +345,8 @@ def _material(task: Task, settings: Settings, device: "torch.device") -> "tuple[
     learnt = len(labels) if contract.has_label_weights(model) else 0
     sizes = FeatureSizes.of(needs, features.maps, vectors.shape[1], learnt)
     all_images = images(everything) if everything else None
-    return Material(features, images(train), images(validation), all_images, vectors), sizes
+    zero_shot = every_label.num_unseen > 0
+    return Material(features, images(train), images(validation), all_images, vectors, zero_shot), sizes
 
 
 def _describe(space: "LabelSpace", train: "Selection", validation: "Selection") -> None:

@@ -70,6 +70,7 @@ def fitting(material: Material, open_table: OpenTable, seed: int) -> Fitting:
         validation=Validation(len(material.validation), lambda: passed(material.validation, "validating on"), mean_ap)
         if len(material.validation)
         else None,
+        zero_shot=material.zero_shot,
     )
 
 

@@ -43,6 +43,7 @@ class Material:
         validation: images that pick the epoch; may be none.
         everything: both, for the epochs after the picking; None where there are none.
         label_vectors: [label, word], on the device.
+        zero_shot: whether there are unseen labels, which will be scored by their words.
     """
 
     features: FeatureShards
@@ -50,6 +51,7 @@ class Material:
     validation: ImageSet
     everything: ImageSet | None
     label_vectors: Tensor
+    zero_shot: bool = True
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:
     ways, words = settings.ways(), fitting.words.double()
     if len(ways) > 1 and fitting.validation is None:
         raise _nothing_to_choose_by(settings, "there are no validation images")
-    folds = _folds(settings, words)
+    chosen_by = settings.choose_by or ("held_out_labels" if fitting.zero_shot else "seen_labels")
+    hides = len(ways) > 1 and chosen_by == "held_out_labels"
+    folds = _folds(settings, words) if hides else torch.full((len(words),), _NO_FOLD, device=words.device)
     counted = sums(
         fitting.train(),
         folds,
@@ -52,7 +54,7 @@ def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:
     if sample is not None and len(ways) > 1:
         worth = _worth(settings, counted, words, folds, sample)
         way = ways[max(range(len(ways)), key=worth.__getitem__)]
-        facts = _told(settings, worth, folds, len(sample.codes))
+        facts = {"chosen_by": chosen_by} | _told(settings, worth, folds, len(sample.codes))
     buffers = _buffers(settings, counted.moments(), words, way, sample)
     return Fitted(buffers, {"images": counted.moments().images, **_said(way), **facts})
 
@@ -91,13 +93,11 @@ def _buffers(
 
 
 def _folds(settings: RidgeConfig, words: Tensor) -> Int64[Tensor, "label"]:
-    """The fold of each label, or none of all where no label is hidden.
+    """The fold of each label.
 
     Raises:
         UsageError: there are more folds than labels.
     """
-    if len(settings.ways()) == 1 or settings.choose_by == "seen_labels":
-        return torch.full((len(words),), _NO_FOLD, device=words.device)
     if len(words) < settings.held_out_folds:
         raise UsageError(
             "setting model.held_out_folds:",
@@ -194,10 +194,9 @@ def _said(way: Way) -> dict[str, Any]:
 
 def _told(settings: RidgeConfig, worth: list[float], folds: Tensor, images: int) -> dict[str, Any]:
     """How a choice was made, as JSON values."""
-    hidden = {"hidden_labels": [int((folds == fold).sum()) for fold in folds.unique()]}
+    hidden = [int((folds == fold).sum()) for fold in folds.unique().tolist() if fold != _NO_FOLD]
     return {
-        "chosen_by": settings.choose_by,
         "validation_images": images,
-        **(hidden if settings.choose_by == "held_out_labels" else {}),
+        **({"hidden_labels": hidden} if hidden else {}),
         "tried": [_said(way) | {"map": value} for way, value in zip(settings.ways(), worth, strict=True)],
     }

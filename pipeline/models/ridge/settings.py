@@ -86,10 +86,10 @@ class RidgeConfig(ModelSection):
     """
     kernel_width: Recipe[Width] = 0.1
     """How far a label's score reaches, in form `kernel`: it is lent in the share exp((cosine - 1) / width)."""
-    choose_by: Recipe[Literal["held_out_labels", "seen_labels"]] = "held_out_labels"
+    choose_by: Recipe[Literal["held_out_labels", "seen_labels"] | None] = None
     """What settings that are null are chosen by, on at most 4,096 validation images: the mAP of seen labels that were
-    hidden from the fit and are scored as if unseen (`held_out_labels`), which foretells unseen ones, or that of seen
-    labels that were fitted to (`seen_labels`).
+    hidden from the fit and are scored as if unseen (`held_out_labels`), or that of seen labels that were fitted to
+    (`seen_labels`). null: held-out labels, which foretell unseen ones, where there are unseen labels.
     """
     held_out_folds: Recipe[Annotated[int, Field(ge=2, le=64)]] = 4
     """Folds that the seen labels are dealt into; each is hidden once."""

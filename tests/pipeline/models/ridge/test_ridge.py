@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Data:
             rows = slice(start, min(start + BATCH, last))
             yield (torch.from_numpy(self.features[rows]),), torch.from_numpy(self.codes[rows])
 
-    def fit(self, settings: RidgeConfig, worth: Sequence[float] | None = None, *, validates: bool = True) -> Fitted:
+    def fit(self, settings: RidgeConfig, worth: Sequence[float] | None = None, **changes: Any) -> Fitted:
         """What is fitted; ways to do so have the worth that is given, or their own."""
         given = None if worth is None else iter(worth)
         validation = Validation(
@@ -64,9 +64,9 @@ class Data:
             train=self.batches,
             validated=None,
             seed=0,
-            validation=validation if validates else None,
+            validation=validation,
         )
-        return ridge.fit(settings, fitting)
+        return ridge.fit(settings, replace(fitting, **changes))
 
     def fitted(self, settings: RidgeConfig, worth: Sequence[float] | None = None) -> torch.nn.Module:
         """The network, fitted."""
@@ -161,7 +161,7 @@ def test_the_strength_is_the_one_that_validates_best_or_the_one_that_is_set() ->
     named = data.fitted(RidgeConfig(**usual, strength=STRENGTHS[2]))
     assert torch.equal(chosen.weights, named.weights)
     with pytest.raises(UsageError, match=r"model.strength: got null, and there are no validation images .*Use: --set"):
-        data.fit(RidgeConfig(), validates=False)
+        data.fit(RidgeConfig(), validation=None)
 
 
 @pytest.mark.parametrize("folds", [2, 3])
@@ -197,6 +197,21 @@ def test_all_that_is_open_is_chosen_alike_each_time_and_scores_as_if_it_had_been
     named = {key: chosen.facts[key] for key in ("form", "words", "strength", "mixed_labels") if key in chosen.facts}
     for name, value in data.fit(RidgeConfig(**named)).buffers.items():
         assert torch.equal(value, chosen.buffers[name]), name
+
+
+def test_without_unseen_labels_seen_ones_choose_unless_the_settings_say_otherwise() -> None:
+    data, few = Data(), {"strength": 30.0, "form": "conse", "mixed_labels": 5}
+    seen = data.fit(RidgeConfig(**few), zero_shot=False).facts
+    assert seen == data.fit(RidgeConfig(**few, choose_by="seen_labels")).facts
+    assert (seen["chosen_by"], "hidden_labels" in seen) == ("seen_labels", False)
+    new, codes = data.features[IMAGES:], data.codes[IMAGES:]
+    worth = [
+        np.nanmean(average_precision(direct(data, way, new, data.words.astype(np.float64), range(SEEN)), codes))
+        for way in RidgeConfig(**few).ways()
+    ]
+    np.testing.assert_allclose([way["map"] for way in seen["tried"]], worth, atol=1e-6)
+    said = RidgeConfig(**few, choose_by="held_out_labels")
+    assert data.fit(said, zero_shot=False).facts["chosen_by"] == "held_out_labels"
 
 
 def test_what_cannot_be_chosen_by_held_out_labels_is_refused_with_what_can() -> None:
