@@ -1,6 +1,5 @@
 """Models side by side: every run of a comparison is an ordinary run, and what they came to lies in compare/."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from pipeline.engine.graph import Graph, inputs_of, latest_of_recipe
 from pipeline.engine.ledger import Ledger, file_receipt, library_versions
 from pipeline.engine.plan import StagePlan
 from pipeline.engine.task import RECORD
-from pipeline.files.inputs import Inputs
+from pipeline.files.inputs import Inputs, OutputFile, StageFiles
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
 from pipeline.files.tables import write_table
@@ -30,12 +29,13 @@ from pipeline.metrics.paired import Replicates
 from pipeline.models.contract import TASKS
 from schemas.comparison import ComparisonSettings, RowSettings
 from schemas.config import Config
-from schemas.errors import HeldFolderError, InterruptedRunError, PipelineError, TimeBudgetError
+from schemas.errors import HeldFolderError, IntegrityError, InterruptedRunError, PipelineError, TimeBudgetError
 from schemas.random_weights import is_random
 from schemas.receipts import Receipt
 from schemas.status import LabelRole
 
 _DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
+_FILES = (_PER_LABEL, "table.md", "table.tex", "table.csv", "report.html", _DOCUMENT)
 _SHARED = ("extract", "embed")  # stages by which all that models read is there
 _STOPS = (HeldFolderError, InterruptedRunError, TimeBudgetError)  # of the whole comparison
 _VERSION = 1  # of what stands in the document
@@ -233,16 +233,16 @@ def _evidence(runs: Sequence[_Run]) -> str:
 
 def _standing(ledger: Ledger, evidence: str) -> dict[str, Any] | None:
     """The document of the same runs, where it and all that was made of it is there as it was written."""
-    receipt = ledger.read(None)
-    sizes = ledger.storage.sizes(ledger.folder)
+    receipt, outputs = ledger.read(None), {name: OutputFile(f"{ledger.folder}/{name}") for name in _FILES}
     if receipt is None or receipt.fingerprint != evidence:
         return None
-    if any(sizes.get(file.path.rpartition("/")[2]) != file.size_bytes for file in receipt.files):
+    left = Inputs(ledger.storage, "compare", {ledger.stage: StageFiles(ledger.folder, outputs, (receipt,))})
+    try:
+        for name in _FILES:
+            left.sized(ledger.stage, name)
+        found: dict[str, Any] = left.json(ledger.stage, _DOCUMENT)
+    except IntegrityError:  # made anew
         return None
-    data = ledger.storage.read(f"{ledger.folder}/{_DOCUMENT}")
-    if hashlib.sha256(data).hexdigest() != receipt.files[-1].sha256:
-        return None
-    found: dict[str, Any] = json.loads(data)
     return found
 
 
@@ -323,7 +323,7 @@ def _write(ledger: Ledger, made: Mapping[str, Any], evidence: str) -> None:
     write_table(storage, f"{folder}/{_PER_LABEL}", per_label(made))
     for name, text in texts.items():
         storage.write(f"{folder}/{name}", text.encode())
-    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in (_PER_LABEL, *texts))
+    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in _FILES)
     ledger.write(
         Receipt(
             stage=ledger.stage,

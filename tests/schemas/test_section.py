@@ -41,7 +41,8 @@ RECIPES = {
     "model (ml2p)": "name preset variance_weight unknown mean_negatives maps groups reading residual shrink",
     "train": "seed precision batch_images epochs lr final_lr warmup_epochs betas weight_decay loss max_positives "
     "validate_every_epochs selection_k patience full_epochs full_lr shuffle_window_blocks",
-    "evaluate": "protocol ks draws seed min_coverage examples examples_seed",
+    "evaluate": "protocol ks draws seed min_coverage examples examples_seed replicates",
+    "compare": "",
     "engine": "",
 }
 

@@ -231,8 +231,9 @@ def test_settings_written_as_toml_read_back_and_leave_the_preset_free_to_change(
     text = as_toml(before)
     assert load(tmp_path, toml=text) == before
     assert "# lr = 0.001" in text
-    assert "embed.sha256, split.unseen_seed, split.num_unseen, model.grid_side, train.run" in " ".join(
-        text.split("\n# ")
+    assert (
+        "embed.sha256, split.unseen_seed, split.num_unseen, split.held_out_fold, model.grid_side, train.run"
+        in " ".join(text.split("\n# "))
     )
     other = load(tmp_path, "model.preset=paper", toml=text)
     assert (other.train.loss, other.train.weight_decay, other.train.final_lr) == ("paper", 0.0, None)
