@@ -29,8 +29,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory, warm: Runner) -> Shell:
     folder = tmp_path_factory.mktemp("compare")
     (folder / "biam-pipe.toml").write_text(SMALL)
 
-    def run(command: str, code: int = 0) -> Ended:
-        ended = warm(shlex.split(command), {"BIAM_PIPE_CACHE": str(folder / "cache")}, folder=folder)
+    def run(command: str, code: int = 0, **variables: str) -> Ended:
+        ended = warm(shlex.split(command), {"BIAM_PIPE_CACHE": str(folder / "cache"), **variables}, folder=folder)
         assert ended.code == code, (ended.stdout, ended.stderr)
         return ended
 
@@ -101,6 +101,18 @@ def test_a_run_that_is_gone_is_made_alone(compared: dict[str, Any], shell: Shell
     assert {name: time for name, time in stand.items() if name != gone} == {
         name: time for name, time in kept.items() if name != gone
     }
+
+
+def test_a_comparison_that_is_killed_in_a_run_goes_on_to_the_same_table(
+    compared: dict[str, Any], shell: Shell, tmp_path: Path
+) -> None:
+    for row in compared["rows"]:
+        shutil.rmtree(work(shell) / row["runs"]["0"])
+    fault = {"name": r"/runs/conse.*/history\.json$", "event": "os.rename", "count": 1, "signal": "SIGKILL"}
+    shell(MODELS, code=-9, BIAM_PIPE_TEST_FAULT=json.dumps({**fault, "mark": str(tmp_path / "mark")}))
+    states = [run["state"] for run in json.loads(shell(f"{MODELS} --plan --json").stdout)["runs"]]
+    assert states.count("up to date") == 3  # the first of all, and both with seed 1
+    assert json.loads(shell(f"{MODELS} --json").stdout)["tasks"] == compared["tasks"]
 
 
 def test_a_run_that_fails_is_a_row_and_the_others_are_told(compared: dict[str, Any], shell: Shell) -> None:
