@@ -24,7 +24,9 @@ Module = TypeVar("Module", bound="nn.Module")
 
 _EXPECTED = "tensors by name, as torch.save(network.state_dict(), PATH) or safetensors writes them"
 _HEAD_BYTES = 16
-_GLOBAL = re.compile(r"GLOBAL (\S+) was not")  # what torch says of a pickle that asks for something else than tensors
+_POINTER = b"version https://"  # what Git LFS leaves in place of a file that it did not fetch
+# What torch says of a pickle that asks for something else than tensors.
+_GLOBAL = re.compile(r"GLOBAL (\S+) (was not|whose module)")
 
 # What checkpoints keep their networks under, the best first, and what those wrap theirs in.
 _SELF_SUPERVISED = ("teacher", "student")
@@ -73,6 +75,8 @@ class WeightsFile:
         if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
             held = ", ".join(map(str, [*found][:3])) if isinstance(found, dict) else f"a {type(found).__name__}"
             raise self.refused(held, f"tensors by name, at the top level or under {' or '.join(_NETWORKS)}")
+        if not found:
+            raise self.refused("a file without tensors", f"those of {self.network}")
         return found
 
     def require_fit(self, wanted: Mapping[str, Shape], found: "Mapping[str, Tensor]") -> None:
@@ -108,6 +112,8 @@ class WeightsFile:
         except (*DAMAGES, SafetensorError) as error:
             if _is_zip(self.path):
                 raise self.refused("a zip archive, as torch.save writes it", "a name that ends with .pth") from error
+            if _head(self.path).startswith(_POINTER):
+                raise self.refused(_kind(self.path, error), _EXPECTED) from error
             raise self.refused(f"no .safetensors file, or a damaged one ({str(error).strip()})", _EXPECTED) from error
 
     def _torch_file(self) -> Any:
@@ -146,15 +152,25 @@ def _is_zip(path: Path) -> bool:
 def _kind(path: Path, error: Exception) -> str:
     """What a file is that torch does not read as tensors. Torch's own words advise to read it unsafely."""
     if (asked := _GLOBAL.search(str(error))) is not None:
-        hint = " (a whole network, not its tensors?)" if "." in asked[1] else ""
+        hint = " (a whole network, not its tensors?)" if "." in asked[1] and asked[2] == "was not" else ""
         return f"a pickle that asks for {asked[1]}, which may run code{hint}"
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    if "TorchScript" in str(error):
+        return "a network with its code, as torch.jit.save writes it"
+    head = _head(path)
+    if head.startswith(_POINTER):
+        return "a pointer of Git LFS, not the file itself"
+    if head[8:10] == b'{"':
+        return "a file of safetensors under another name than .safetensors"
     if head.startswith(b"PK"):
         return "another zip archive" if _is_zip(path) else "a zip archive without its end: cut off or damaged"
     if head.startswith(b"\x80"):
         return "a pickle that is cut off, damaged or not of tensors"
     return f"a file that starts with {head!r}"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
 
 
 def _unwrapped(found: Any) -> Any:

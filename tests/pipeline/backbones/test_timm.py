@@ -198,6 +198,8 @@ def wrong(kind: str, path: Path) -> None:
         torch.save(state() | {"conv1.0.weight": torch.zeros(1, 3, 3, 3)}, path)
     elif kind == "more":
         torch.save(state() | {"tail.weight": torch.zeros(1)}, path)
+    elif kind == "classes alone":
+        torch.save({key: value for key, value in state(num_classes=7).items() if key.startswith("fc.")}, path)
     elif kind == "text":
         path.write_text("no weights")
     else:
@@ -216,6 +218,7 @@ def wrong(kind: str, path: Path) -> None:
             r"'conv1.0.weight' of shape \(1, 3, 3, 3\), expected \(24, 3, 3, 3\) as in backbone 'timm:resnet10t'",
         ),
         ("more", r"\d+ tensors, 'tail.weight' among them"),
+        ("classes alone", "tensors of classes alone, expected those of backbone 'timm:resnet10t'"),
         ("text", r"a file that starts with b'no weights'"),
         ("network", r"a pickle that asks for torch.nn.*Linear, which may run code"),
     ],
@@ -225,6 +228,13 @@ def test_a_wrong_file_says_what_it_is(tmp_path: Path, kind: str, told: str) -> N
 
     with pytest.raises(PipelineError, match=f"w.pth: got {told}"):
         build(config(RESNET, weights=tmp_path / "w.pth"))
+
+
+def test_a_weight_that_is_no_number_is_no_missing_one(tmp_path: Path) -> None:
+    torch.save(state() | {"conv1.0.weight": torch.full_like(state()["conv1.0.weight"], torch.nan)}, tmp_path / "w.pth")
+
+    with torch.inference_mode():
+        assert build(config(RESNET, weights=tmp_path / "w.pth"))(images())["pooled"].isnan().all()
 
 
 def test_weights_of_a_model_that_timm_loads_loosely_are_complete_or_refused(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Weights: their names and hashes, reading them, and what is refused."""
 
 import hashlib
+import os
 import pickle
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +96,11 @@ class Dangerous:
         return exec, ("raise SystemExit('code of the file was run')",)
 
 
+class System:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("false",)
+
+
 def unreadable(path: Path, kind: str) -> None:
     if kind == "text":
         path.write_text("these are no weights")
@@ -103,8 +110,18 @@ def unreadable(path: Path, kind: str) -> None:
         path.write_bytes(pickle.dumps(Dangerous(), protocol=int(kind[-1])))
     elif kind == "code":
         torch.save({"a": Dangerous()}, path)
+    elif kind == "system":
+        torch.save({"a": System()}, path)
     elif kind == "network":
         torch.save(nn.Linear(1, 1), path)
+    elif kind == "script":  # as torch.jit.save lays it out, which itself is deprecated
+        torch.save(state(), path)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(f"{path.stem}/constants.pkl", b"")
+    elif kind == "pointer":
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12\n")
+    elif kind == "safetensors":
+        save_file(state(), path)
     elif kind.startswith("cut"):
         torch.save(state(), path, _use_new_zipfile_serialization=kind == "cut zip")
         path.write_bytes(path.read_bytes()[:-200])
@@ -119,6 +136,10 @@ def unreadable(path: Path, kind: str) -> None:
         ("pickle 2", "a pickle that asks for exec, which may run code"),
         ("pickle 4", "a pickle that is cut off, damaged or not of tensors"),
         ("code", "a pickle that asks for exec, which may run code"),
+        ("system", r"a pickle that asks for \w+.system, which may run code"),
+        ("script", "a network with its code, as torch.jit.save writes it"),
+        ("pointer", "a pointer of Git LFS, not the file itself"),
+        ("safetensors", "a file of safetensors under another name than .safetensors"),
         (
             "network",
             r"a pickle that asks for torch.nn.*Linear, which may run code \(a whole network, not its tensors\?\)",
@@ -147,6 +168,7 @@ def test_what_cannot_be_read_is_named_without_torchs_advice_and_runs_no_code(
     [
         ("text", r"no .safetensors file, or a damaged one \(.*header too large\), expected tensors by name"),
         ("empty", "an empty file, expected tensors by name"),
+        ("pointer", "a pointer of Git LFS, not the file itself"),
         ("code", "a zip archive, as torch.save writes it, expected a name that ends with .pth"),
         ("pickle 2", r"no .safetensors file, or a damaged one \("),
     ],
@@ -173,6 +195,14 @@ def test_tensors_under_another_key_are_refused_with_what_was_found(tmp_path: Pat
     torch.save({"epoch": 3, "weights": state()}, tmp_path / "w.pth")
 
     with pytest.raises(PipelineError, match="got epoch, weights, expected tensors by name, at the top level or under"):
+        tiny.build(at(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("found", [{}, {"state_dict": {}}])
+def test_a_file_without_tensors_is_refused(tmp_path: Path, found: dict[str, dict[str, Tensor]]) -> None:
+    torch.save(found, tmp_path / "w.pth")
+
+    with pytest.raises(PipelineError, match="got a file without tensors, expected those of backbone 'tiny'"):
         tiny.build(at(tmp_path / "w.pth"))
 
 
