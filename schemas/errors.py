@@ -126,9 +126,13 @@ def problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
     }
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest one that does."""
+def unknown_name(kind: str, name: str, known: Iterable[str], nearest: str | None = None) -> UsageError:
+    """The error for a name that does not exist, with the nearest one that does.
+
+    Args:
+        nearest: where the caller knows it better than the letters tell.
+    """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    nearest = f"Did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}", hint=f"{nearest}Known: {', '.join(names)}")
+    near = [nearest] if nearest is not None else get_close_matches(name, names, n=1, cutoff=0.4)
+    suggested = f"Did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}", hint=f"{suggested}Known: {', '.join(names)}")

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from difflib import get_close_matches
 from functools import cache, cached_property, partial
 from hashlib import sha256
 from importlib import import_module
@@ -79,7 +80,12 @@ class Registry(Generic[Contract]):
             UsageError: no such name; the text suggests the nearest.
         """
         if name not in self:
-            raise unknown_name(self.kind, name, list(self))
+            family, _, member = name.partition(":")
+            alone = self.ours.keys() - self.families.keys()
+            near = [] if family.lower() in alone else get_close_matches(family.lower(), self.families, n=1)
+            raise unknown_name(
+                self.kind, name, list(self), f"{near[0]}:{member or self.families[near[0]]}" if near else None
+            )
 
     def load(self, name: str) -> Contract:
         """The module behind a name.
