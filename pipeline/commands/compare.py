@@ -32,6 +32,7 @@ from schemas.config import Config
 from schemas.errors import HeldFolderError, IntegrityError, InterruptedRunError, PipelineError, TimeBudgetError
 from schemas.random_weights import is_random
 from schemas.receipts import Receipt
+from schemas.section import recipe
 from schemas.status import LabelRole
 
 _DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
@@ -268,6 +269,7 @@ def _row(row: RowSettings, runs: Sequence[_Run]) -> Row:
         cells={} if failure is not None else {run.seed: _cell(run.graph) for run in runs if run.fold is None},
         failure=failure,
         hidden={} if failure is not None else _hidden(runs),
+        settings=_shaping(runs[0].config) if runs else {},
     )
 
 
@@ -280,6 +282,15 @@ def _hidden(runs: Sequence[_Run]) -> dict[int, list[float]]:
             section = inputs_of(run.graph, "compare", receipts).json("evaluate", "metrics")["zsl"]
             found.setdefault(run.seed, []).append(section[section["headline"]])
     return found
+
+
+def _shaping(config: Config) -> dict[str, Any]:
+    """What shapes the model of a row and its training; the seed is that of a run."""
+    return {
+        key: value
+        for key, value in (recipe("model", config.model) | recipe("train", config.train)).items()
+        if key != "train.seed"
+    }
 
 
 def _cell(graph: Graph) -> Cell:

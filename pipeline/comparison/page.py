@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.comparison.figures.charts import bars, curves
 from pipeline.comparison.grid import Grid, difference_text, percent
 from pipeline.reporting.page import environment
 from schemas.figures import figure_name
@@ -46,7 +47,8 @@ def page(document: Mapping[str, Any], table: Grid) -> str:
     """The page; the same text for an equal document."""
     tasks = [_task(name, told) for name, told in document["tasks"].items()]
     template = environment("comparison").get_template("page.html")
-    return template.render(document=document, table=table, tasks=tasks, percent=percent) + "\n"
+    drawn = {"bars": bars(document), "curves": list(curves(document))}
+    return template.render(document=document, table=table, tasks=tasks, charts=drawn, percent=percent) + "\n"
 
 
 def _task(name: str, told: Mapping[str, Any]) -> Task:
