@@ -4,14 +4,13 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.batches.label_space import read_roles
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.inputs import Inputs, OutputFile
-from pipeline.images.rows import address
+from pipeline.files.inputs import OutputFile
+from pipeline.images.picture import picture
 from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.reporting.card import Choice, RunCard, card
@@ -22,11 +21,10 @@ from pipeline.reporting.page import Page, render
 from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import IntegrityError, PipelineError
+from schemas.errors import PipelineError
 from schemas.features import FeatureSpec
 from schemas.section import recipe
 from schemas.status import ImageSplit
-from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,8 +33,6 @@ VERSION = 6
 
 MAX_BYTES = 5_000_000
 _SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
-_FEATURES_ONLY = "the data set came as features, without images."
-_DROPPED = "it was dropped once its features were there (images.keep = false)."
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
 
@@ -117,7 +113,9 @@ def run(task: Task) -> list[Output]:
     """
     examples = task.inputs.table("evaluate", "examples").to_pylist()
     page = _page(task)
-    html = _fitting(page, examples, [_picture(task, example) for example in examples])
+    settings: Settings = task.settings
+    pictures = [picture(task.inputs, example, settings.orientation, settings.max_pixels) for example in examples]
+    html = _fitting(page, examples, pictures)
     task.storage.write(task.path("report"), html)
     task.storage.write(task.path("card"), card(_card(task, page)).encode())
     return [Output(("report", "card"), rows=len(examples))]
@@ -204,49 +202,3 @@ def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(one)}" for name, one in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
-    """An example's picture, upright, or why it cannot be shown."""
-    from pipeline.images.decode import decode
-    from pipeline.images.problem import ImageProblem
-
-    index = _row(task.inputs, "index", "index", example)
-    dropped = task.inputs.pruned("download", "images", example["shard"])
-    try:
-        stored = None if dropped else _row(task.inputs, "download", "images", example)["data"]
-        data = _local_bytes(index) if stored is None else stored
-        return decode(data, task.settings.orientation, index["rotation"], task.settings.max_pixels)
-    except FileNotFoundError:
-        if address(index["locations"], FEATURES_SOURCE) is not None:
-            return _FEATURES_ONLY
-        return _DROPPED if dropped else "its bytes are no longer there."
-    except OSError as problem:
-        return f"its file cannot be read ({problem.strerror})."
-    except ImageProblem as problem:
-        return f"{problem.status} ({problem})."
-
-
-def _row(inputs: Inputs, stage: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
-    """The row of an example's image in a table of its shard.
-
-    Raises:
-        IntegrityError: another image stands in that place.
-    """
-    found = inputs.row(stage, name, example["shard"], example["row"])
-    if found["image_id"] != example["image_id"]:
-        raise IntegrityError(
-            f"report: row {example['row']} of {inputs.file(stage, name, example['shard']).path} is "
-            f"{found['image_id']!r}",
-            expected=repr(example["image_id"]),
-            run=Command("verify", dataset=inputs.dataset),
-        )
-    return found
-
-
-def _local_bytes(index: dict[str, Any]) -> bytes:
-    """Bytes of an image that was referenced, not copied."""
-    path = address(index["locations"], LOCAL_SOURCE)
-    if path is None:
-        raise FileNotFoundError("neither stored nor on a local disk")
-    return Path(path).read_bytes()
