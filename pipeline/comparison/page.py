@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.comparison.figures.charts import bars, curves
+from pipeline.comparison.figures.made import Figures
 from pipeline.comparison.grid import Grid, difference_text, percent
-from pipeline.reporting.page import environment
+from pipeline.reporting.page import environment, fitting
 from schemas.figures import figure_name
 
 _EACH_END = 20  # labels shown from either end of a long list
@@ -43,12 +44,24 @@ class Task:
     left_out: int
 
 
-def page(document: Mapping[str, Any], table: Grid) -> str:
-    """The page; the same text for an equal document."""
+def page(document: Mapping[str, Any], table: Grid, figures: Figures | None = None) -> str:
+    """The page, the same for an equal document and figures.
+
+    Args:
+        figures: what models show of test images; None where that is not wanted.
+    """
+    from pipeline.comparison.figures.gallery import gallery
+
     tasks = [_task(name, told) for name, told in document["tasks"].items()]
     template = environment("comparison").get_template("page.html")
     drawn = {"bars": bars(document), "curves": list(curves(document))}
-    return template.render(document=document, table=table, tasks=tasks, charts=drawn, percent=percent) + "\n"
+    shown = {"document": document, "table": table, "tasks": tasks, "charts": drawn, "figures": figures}
+
+    def of_size(side_px: int) -> str:
+        pictures = {} if figures is None else gallery(figures.pictures, side_px)
+        return template.render(**shown, gallery=pictures, percent=percent) + "\n"
+
+    return fitting(of_size)
 
 
 def _task(name: str, told: Mapping[str, Any]) -> Task:

@@ -54,6 +54,7 @@ def comparison(layers: Layers) -> ComparisonSettings:
     for title, same in by_title.items():
         if any(variant != same[0] for variant in same):
             raise UsageError(f"compare: two rows are called {title!r}", expected="a name of its own for each variant")
+    _require_pair(config, unique)
     rows = tuple(_row(layers, config, same[0]) for same in by_title.values())
     _refuse_unread(layers, rows)
     return ComparisonSettings(config, rows)
@@ -73,6 +74,20 @@ def _task(config: CompareConfig) -> Layer:
             expected="zsl and gzsl, or standard: they are trained on other labels",
         )
     return {"dataset": {"task": asked[0]}} if asked else {}
+
+
+def _require_pair(config: Config, titles: Sequence[str]) -> None:
+    """See that the rows which are to stand side by side are two of these.
+
+    Raises:
+        UsageError: they are not.
+    """
+    pair = config.compare.side_by_side
+    for title in pair:
+        if title not in titles:
+            raise unknown_name("row", title, titles)
+    if pair and len(set(pair)) != 2:
+        raise UsageError("setting compare.side_by_side:", got=", ".join(pair), expected="two rows, or none")
 
 
 def _require_choice(config: Config) -> None:

@@ -17,7 +17,7 @@ from pipeline.reporting.card import Choice, RunCard, card
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
-from pipeline.reporting.page import Page, render
+from pipeline.reporting.page import MAX_BYTES, SIDES_PX, Page, fitting, render
 from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.command import Command
 from schemas.config import Config
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 VERSION = 6
 
-MAX_BYTES = 5_000_000
-_SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
 
@@ -115,7 +113,7 @@ def run(task: Task) -> list[Output]:
     page = _page(task)
     settings: Settings = task.settings
     pictures = [picture(task.inputs, example, settings.orientation, settings.max_pixels) for example in examples]
-    html = _fitting(page, examples, pictures)
+    html = _rendered(page, examples, pictures)
     task.storage.write(task.path("report"), html)
     task.storage.write(task.path("card"), card(_card(task, page)).encode())
     return [Output(("report", "card"), rows=len(examples))]
@@ -145,20 +143,21 @@ def _card(task: Task, page: Page) -> RunCard:
     )
 
 
-def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
+def _rendered(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
     """The page with pictures as large as its limit allows."""
     from pipeline.reporting.examples import example
 
-    for side_px in _SIDES_PX:
+    def of_size(side_px: int) -> str:
         examples = [example(row, picture, page.space, side_px) for row, picture in zip(rows, pictures, strict=True)]
-        html = render(replace(page, examples=examples)).encode()
-        if len(html) <= MAX_BYTES:
-            return html
-    raise PipelineError(
-        f"report: the page has {len(html):,} bytes with {len(rows)} examples of {_SIDES_PX[-1]} px",
-        expected=f"at most {MAX_BYTES:,}",
-        run=Command("report", sets={"evaluate.examples": len(rows) // 2}),
-    )
+        return render(replace(page, examples=examples))
+
+    if len(html := fitting(of_size).encode()) > MAX_BYTES:
+        raise PipelineError(
+            f"report: the page has {len(html):,} bytes with {len(rows)} examples of {SIDES_PX[-1]} px",
+            expected=f"at most {MAX_BYTES:,}",
+            run=Command("report", sets={"evaluate.examples": len(rows) // 2}),
+        )
+    return html
 
 
 def _page(task: Task) -> Page:
