@@ -342,6 +342,10 @@ def _figure_rows(runs: Sequence[_Run], rows: Sequence[Row]) -> list[FigureRow]:
     return found
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
 def _write(ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evidence: str) -> None:
     """All forms of a document, last the document itself, and their receipt."""
     storage, folder, table, started = ledger.storage, ledger.folder, grid(made), time.time()
@@ -351,13 +355,15 @@ def _write(ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evi
         "table.tex": latex(table),
         "table.csv": comma_separated(table),
         "report.html": page(made, table, figures),
-        _DOCUMENT: json.dumps(made, indent=2, allow_nan=False) + "\n",
+        **({} if figures is None else {"figures.json": _json(figures.as_json())}),
+        _DOCUMENT: _json(made),
     }
-    write_table(storage, f"{folder}/{_PER_LABEL}", per_label(made))
-    written = ({} if figures is None else figures.files()) | {name: text.encode() for name, text in texts.items()}
-    for name, data in written.items():
-        storage.write(f"{folder}/{name}", data)
-    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in (_PER_LABEL, *written))
+    tables = {_PER_LABEL: per_label(made)} | ({} if figures is None else figures.tables())
+    for name, found in tables.items():
+        write_table(storage, f"{folder}/{name}", found)
+    for name, text in texts.items():
+        storage.write(f"{folder}/{name}", text.encode())
+    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in (*tables, *texts))
     ledger.write(
         Receipt(
             stage=ledger.stage,

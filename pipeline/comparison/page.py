@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.comparison.figures.charts import bars, curves
+from pipeline.comparison.figures.charts import bars, curves, scatters
 from pipeline.comparison.figures.made import Figures
 from pipeline.comparison.grid import Grid, difference_text, percent
 from pipeline.reporting.page import environment, fitting
@@ -50,16 +50,19 @@ def page(document: Mapping[str, Any], table: Grid, figures: Figures | None = Non
     Args:
         figures: what models show of test images; None where that is not wanted.
     """
-    from pipeline.comparison.figures.gallery import gallery
+    from pipeline.comparison.figures.gallery import gallery, legend, overlaid
 
     tasks = [_task(name, told) for name, told in document["tasks"].items()]
     template = environment("comparison").get_template("page.html")
-    drawn = {"bars": bars(document), "curves": list(curves(document))}
+    points = None if figures is None else figures.points
+    drawn: dict[str, Any] = {"bars": bars(document), "curves": list(curves(document))}
+    drawn |= {"points": [] if points is None else list(scatters(points))}
     shown = {"document": document, "table": table, "tasks": tasks, "charts": drawn, "figures": figures}
+    shown |= {"overlaid": overlaid, "legend": legend, "percent": percent}
 
     def of_size(side_px: int) -> str:
         pictures = {} if figures is None else gallery(figures.pictures, side_px)
-        return template.render(**shown, gallery=pictures, percent=percent) + "\n"
+        return template.render(**shown, gallery=pictures) + "\n"
 
     return fitting(of_size)
 

@@ -3,8 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -114,6 +118,20 @@ def curve_chart(name: str, title: str, setting: str, curves: Mapping[str, Curve]
     return _svg(name, title, (4.6, 2.7), lambda figure: _curves(figure, setting, curves))
 
 
+def scatter_chart(name: str, title: str, groups: "Mapping[str, Float[np.ndarray, 'point 2']]") -> str:
+    """An `<svg>` element with points in a plane, those of a group in one colour and form.
+
+    Args:
+        name: as for `line_chart`.
+        title: read out in place of the picture.
+        groups: places by name, ten at most.
+
+    Returns:
+        The same text for the same arguments, without scripts, styles or addresses.
+    """
+    return _svg(name, title, (4.6, 3.6), lambda figure: _scatter(figure, groups))
+
+
 def _svg(name: str, title: str, size_in: tuple[float, float], draw: Callable[[Any], None]) -> str:
     """What is drawn on a figure, each of its artists with an id that no other chart has."""
     from matplotlib import style
@@ -164,9 +182,10 @@ def _axes(axes: Any, grid: str) -> Any:
     return axes
 
 
-def _legend(axes: Any) -> None:
-    """Names of the lines, each sample with the id of what it stands for."""
-    legend = axes.legend(loc="best", frameon=False, handlelength=2.6)
+def _legend(axes: Any, *, beside: bool = False) -> None:
+    """Names of the lines, in the axes or beside them, each sample with the id of what it stands for."""
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {"loc": "best"}
+    legend = axes.legend(**place, frameon=False, handlelength=1 if beside else 2.6)
     named = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
     for sample, line in zip(legend.get_lines(), named, strict=True):
         sample.set_gid(line.get_gid())
@@ -202,6 +221,17 @@ def _curves(figure: Any, setting: str, curves: Mapping[str, Curve]) -> None:
     axes.set_xlabel(setting)
     axes.set_xticks(sorted({at for curve in curves.values() for at in curve.points}))
     _legend(axes)
+
+
+def _scatter(figure: Any, groups: "Mapping[str, Float[np.ndarray, 'point 2']]") -> None:
+    """The points, with the ids `point-1`, `point-2` and so on."""
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.set_axis_off()
+    for number, (group, places) in enumerate(groups.items()):
+        drawn = {"markersize": 3, "markeredgewidth": 0, "gid": f"point-{number + 1}"}
+        axes.plot(*places.T, linestyle="none", marker=_MARKERS[number % len(_MARKERS)], label=group, **drawn)
+    _legend(axes, beside=True)
 
 
 def _deviation(

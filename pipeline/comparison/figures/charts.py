@@ -6,8 +6,9 @@ Source: figures 5 and 7 of BiAM (ICCV 2021).
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.comparison.figures.points import Points, RowPoints
 from pipeline.comparison.grid import percent
-from pipeline.reporting.charts import Curve, Measured, Panel, bar_chart, curve_chart
+from pipeline.reporting.charts import Curve, Measured, Panel, bar_chart, curve_chart, scatter_chart
 from schemas.figures import figure_name
 
 _FEWEST_POINTS = 2  # of a curve
@@ -27,6 +28,12 @@ def curves(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             for task, found in document["tasks"].items()
         }
         yield title, curve_chart(f"curve{number}", title, setting, told)
+
+
+def scatters(points: Points) -> Iterator[tuple[RowPoints, str]]:
+    """An `<svg>` element with the points of each row."""
+    for number, row in enumerate(points.rows):
+        yield row, scatter_chart(f"points{number}", f"Vectors of labels, {row.row}", points.by_label(row))
 
 
 def _panels(document: Mapping[str, Any]) -> list[Panel]:

@@ -1,10 +1,14 @@
-"""All figures of a comparison that need its models, and the files that hold what they show."""
+"""All figures of a comparison that need its models, and what they show for other programs."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from pipeline.comparison.figures.points import Points, points
+from pipeline.comparison.figures.responses import Responses, responses
 from pipeline.comparison.figures.rows import FigureRow, Looking
 from pipeline.comparison.figures.side_by_side import SideBySide, side_by_side
 from pipeline.images.picture import picture
@@ -20,21 +24,31 @@ class Figures:
 
     Attributes:
         side_by_side: the best labels of two rows, task by task.
+        responses: where rows see labels.
+        points: what rows read scores of labels from; None where none tells, or few images suit.
         pictures: of all images shown, by id; a text says why there is none.
         notes: what is not shown, and why.
     """
 
     side_by_side: Sequence[SideBySide]
+    responses: Responses
+    points: Points | None
     pictures: Mapping[str, "Image.Image | str"]
     notes: Sequence[str]
 
     def as_json(self) -> dict[str, Any]:
-        """All but the pictures as JSON values."""
-        return {"side_by_side": [found.as_json() for found in self.side_by_side], "notes": list(self.notes)}
+        """All but pictures and what has a table of its own, as JSON values."""
+        return {
+            "side_by_side": [found.as_json() for found in self.side_by_side],
+            "attentions": [found.as_json() for found in self.responses.counts],
+            "points": None if self.points is None else self.points.as_json(),
+            "notes": list(self.notes),
+        }
 
-    def files(self) -> dict[str, bytes]:
-        """Beside the page, by name."""
-        return {"figures.json": (json.dumps(self.as_json(), indent=2, allow_nan=False) + "\n").encode()}
+    def tables(self) -> dict[str, pa.Table]:
+        """Tables for other programs, by the name of their file."""
+        placed = {} if self.points is None else {"points.parquet": self.points.table()}
+        return {"response_maps.parquet": self.responses.table()} | placed
 
 
 def make_figures(
@@ -61,14 +75,16 @@ def make_figures(
     with repeatable(evaluate.seed, config.engine.threads, device):
         pair = _pair(alike, document, config.compare.side_by_side)
         beside = side_by_side(pair, list(document["tasks"]), looking) if pair else []
+        seen, placed = responses(alike, looking), points(alike, looking)
     if not pair:
         notes = [*notes, "No two rows are set side by side: there are none over the same images and labels."]
-    images = {image.image_id: image for found in beside for image in found.images}
+    shown = chain(seen.images, *(found.images for found in beside))
+    images = {image.image_id: image for image in shown}
     pictures = {
         image_id: picture(rows[0].inputs, image.as_json(), config.extract.orientation, config.download.max_pixels)
         for image_id, image in images.items()
     }
-    return Figures(beside, pictures, notes)
+    return Figures(beside, seen, placed, pictures, notes)
 
 
 def _alike(rows: Sequence[FigureRow]) -> tuple[Sequence[FigureRow], list[str]]:

@@ -90,6 +90,11 @@ def first_column(run: "OpenedRun", task: SectionName) -> int:
     return run.space.num_seen if task == "zsl" else 0
 
 
+def first_shown(run: "OpenedRun") -> int:
+    """Of the labels that figures are about: the unseen ones, or all where none is unseen."""
+    return run.space.num_seen if run.space.num_unseen else 0
+
+
 def label(run: "OpenedRun", column: int) -> Shown:
     """The label in a column, as a reader sees it."""
     return Shown(run.space.name[column], str(run.space.role(column)))

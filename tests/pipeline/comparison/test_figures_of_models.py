@@ -7,6 +7,9 @@ import pytest
 import torch
 from small_work import Recipe, SmallWork, image_id, make
 
+from pipeline.comparison.figures.charts import scatters
+from pipeline.comparison.figures.points import Points, points
+from pipeline.comparison.figures.responses import Responses, responses
 from pipeline.comparison.figures.rows import FigureRow, Looking
 from pipeline.comparison.figures.side_by_side import GuessedImage, SideBySide, side_by_side
 from pipeline.inference.model_file import load_model
@@ -121,3 +124,91 @@ def test_a_row_gains_nothing_over_itself(rows: dict[str, FigureRow]) -> None:
     (found,) = side_by_side([rows["region"], rows["region"]], ["zsl"], LOOKING)
     assert found.gains == found.losses == ()
     assert {guess.outcome for shown in found.drawn for guess in shown.guesses["region"]} >= {"right", "wrong"}
+
+
+@pytest.fixture(scope="module")
+def seen(rows: dict[str, FigureRow]) -> Responses:
+    return responses([rows["lesa"], rows["region"]], LOOKING)
+
+
+@torch.no_grad()
+def test_rows_show_where_they_see_the_same_unseen_label(seen: Responses, works: dict[str, SmallWork]) -> None:
+    images = {image.image_id for image in seen.images}
+    assert len(images) == 6
+    for shown in seen.labels:
+        assert (shown.label.role, [found.row for found in shown.responses]) == ("unseen", ["lesa", "region"])
+        assert shown.label in shown.image.labels
+        for found in shown.responses:
+            model, words = network(works[found.row])
+            number = next(n for n in TEST if image_id(n) == shown.image.image_id)
+            word = words[[columns(works[found.row]).index(int(shown.label.name.removeprefix("label ")))]]
+            given = maps(works[found.row], found.row, number)
+            np.testing.assert_allclose(found.values, model.response_maps(*given, word)[0, 0].numpy(), rtol=1e-4)
+            assert found.score == pytest.approx(float(model(*given, word)), rel=1e-4)
+    assert seen.table().num_rows == 2 * len(seen.labels)
+
+
+@torch.no_grad()
+def test_the_attention_that_gives_a_score_is_told_and_counted(seen: Responses, works: dict[str, SmallWork]) -> None:
+    model, words = network(works["lesa"])
+    (counts,) = seen.counts
+    expected = np.zeros(3, dtype=int)
+    for number in TEST:
+        by_attention = model.by_attention(*maps(works["lesa"], "lesa", number), words)[0]
+        for label in works["lesa"].positives[number] or []:
+            expected[int(by_attention[columns(works["lesa"]).index(label)].argmax())] += 1
+    assert (counts.row, counts.num_images, counts.counts) == ("lesa", len(TEST), tuple(expected))
+    for shown in seen.labels:
+        lesa, region = shown.responses
+        assert (lesa.attention in range(3), region.attention) == (True, None)
+
+
+@pytest.fixture(scope="module")
+def placed(rows: dict[str, FigureRow]) -> Points:
+    found = points([rows["lesa"], rows["pooled"], rows["region"]], LOOKING)
+    assert found is not None
+    return found
+
+
+@torch.no_grad()
+def test_points_are_images_with_one_of_the_labels_and_numbers_those_of_their_vectors(
+    placed: Points, works: dict[str, SmallWork]
+) -> None:
+    assert [row.row for row in placed.rows] == ["pooled", "region"]
+    assert set(placed.labels) == {"label 1", "label 3", "label 5"}
+    unseen, bearing = set(RECIPE.unseen_labels()), {}
+    for number in TEST:
+        own = unseen & set(works["region"].positives[number] or [])
+        if len(own) == 1:
+            bearing[image_id(number)] = (number, f"label {own.pop()}")
+    told = dict(zip(placed.image_ids, (placed.labels[number] for number in placed.of_label), strict=True))
+    assert told == {name: label for name, (_, label) in bearing.items()}
+    row, work = placed.rows[1], works["region"]
+    model, words = network(work)
+    features = []
+    for number, label in bearing.values():
+        word = words[[columns(work).index(int(label.removeprefix("label ")))]]
+        own = model.label_features(*maps(work, "region", number), word)[0, 0]
+        score = model(*maps(work, "region", number), word)[0, 0]
+        torch.testing.assert_close(own @ model.label_projection(word)[0], score, rtol=1e-4, atol=1e-4)
+        features.append((own / own.norm()).numpy())
+    cosines = np.array(features) @ np.array(features).T
+    names = np.array([label for _, label in bearing.values()])
+    nearest = [
+        sorted(set(range(len(names))) - {at}, key=lambda other, at=at: -cosines[at, other])[:10]
+        for at in range(len(names))
+    ]
+    assert row.purity == pytest.approx(np.mean([names[near] == names[at] for at, near in enumerate(nearest)]), abs=0.01)
+
+
+def test_points_are_the_same_twice_and_have_a_place_each(placed: Points, rows: dict[str, FigureRow]) -> None:
+    again = points([rows["pooled"]], LOOKING)
+    assert again is not None
+    assert np.array_equal(again.rows[0].places, placed.rows[0].places)
+    assert placed.table().num_rows == 2 * len(placed.image_ids)
+    (_, chart), _ = scatters(placed)
+    assert chart.count("<use") >= len(placed.image_ids)
+
+
+def test_few_images_make_no_points(rows: dict[str, FigureRow]) -> None:
+    assert points([rows["lesa"]], LOOKING) is None
