@@ -214,7 +214,7 @@ def compare(
     made = document(_setting(settings.config), rows)
     figures = None
     if settings.config.compare.figures:
-        if todo:
+        if todo:  # they are drawn as a whole
             stopping.heed(deadline)
         figures = make_figures(_figure_rows(runs, rows), made, settings.config, tell)
     with writing(storage):

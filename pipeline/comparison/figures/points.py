@@ -122,7 +122,7 @@ def points(rows: Sequence[FigureRow], looking: Looking) -> Points | None:
     for row in rows:
         if not has_label_features(MODELS.load(row.model)):
             continue
-        run = row.opened(looking)
+        run = looking.opened(row)
         chosen = chosen or _chosen(run, looking)
         if len(chosen.images) < _FEWEST or len(np.unique(chosen.of_label)) < 2:
             return None

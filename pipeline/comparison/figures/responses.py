@@ -125,7 +125,7 @@ def responses(rows: Sequence[FigureRow], looking: Looking) -> Responses:
     for row in rows:
         if not has_response_maps(MODELS.load(row.model)):
             continue
-        run = row.opened(looking)
+        run = looking.opened(row)
         chosen = _chosen(run, looking)
         for cell, response in _of_row(row, run, chosen):
             by_label.setdefault(cell, []).append(response)

@@ -1,7 +1,7 @@
 """Rows of a comparison as figures look at them: one run of each, opened for its test images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,27 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.inference.opened import OpenedRun
-
-
-@dataclass(frozen=True)
-class Looking:
-    """How models are looked at.
-
-    Attributes:
-        device: that scores.
-        batch_images: images that are scored at once.
-        seed: of the draws of images.
-        tell: takes a line about what goes on.
-    """
-
-    device: "torch.device"
-    batch_images: int
-    seed: int
-    tell: Callable[[str], None]
-
-    def order(self, images: int) -> Int64[np.ndarray, " image"]:
-        """So many images in a random order, the same one for the same seed."""
-        return np.random.default_rng(self.seed % 2**64).permutation(images)
 
 
 @dataclass(frozen=True)
@@ -55,12 +34,37 @@ class FigureRow:
     pairing: str
     inputs: Inputs
 
-    def opened(self, looking: Looking) -> "OpenedRun":
-        """The model, ready for the test images."""
+
+@dataclass(frozen=True)
+class Looking:
+    """How models are looked at.
+
+    Attributes:
+        device: that scores.
+        batch_images: images that are scored at once.
+        seed: of the draws of images.
+        tell: takes a line about what goes on.
+    """
+
+    device: "torch.device"
+    batch_images: int
+    seed: int
+    tell: Callable[[str], None]
+    _runs: dict[str, "OpenedRun"] = field(default_factory=dict, init=False, repr=False)
+
+    def order(self, images: int) -> Int64[np.ndarray, " image"]:
+        """So many images in a random order, the same one for the same seed."""
+        return np.random.default_rng(self.seed % 2**64).permutation(images)
+
+    def opened(self, row: FigureRow) -> "OpenedRun":
+        """The model of a row, ready for the test images; opened once for all figures."""
         from pipeline.inference.opened import open_run
 
-        looking.tell(f"compare: figures: {self.title}")
-        return open_run(self.inputs, ImageSplit.TEST, looking.device, looking.batch_images, lambda *_: None)
+        if row.title not in self._runs:
+            self.tell(f"compare: figures: {row.title}")
+            run = open_run(row.inputs, ImageSplit.TEST, self.device, self.batch_images, lambda *_: None)
+            self._runs[row.title] = run
+        return self._runs[row.title]
 
 
 @dataclass(frozen=True)

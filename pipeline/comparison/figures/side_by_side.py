@@ -110,12 +110,10 @@ def side_by_side(pair: Sequence[FigureRow], tasks: Sequence[SectionName], lookin
 
     Both score all test images, to find where they differ most.
     """
-    best = []
-    for row in pair:
-        run = row.opened(looking)
-        best.append(_best(run, tasks))
+    runs = [looking.opened(row) for row in pair]
+    best = [_best(run, tasks) for run in runs]
     titles = (pair[0].title, pair[1].title)
-    return [_of_task(run, task, titles, [found[task] for found in best], looking) for task in tasks]
+    return [_of_task(runs[0], task, titles, [found[task] for found in best], looking) for task in tasks]
 
 
 def _best(run: "OpenedRun", tasks: Sequence[SectionName]) -> dict[SectionName, _Best]:
