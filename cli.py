@@ -84,6 +84,7 @@ TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="TASK,...", 
 SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N,...", help="Each row is trained with each.")]
 VaryOption = Annotated[str | None, typer.Option("--vary", metavar="WHAT", help="What the seeds are of; see below.")]
 ChooseOption = Annotated[str | None, typer.Option("--choose", metavar="BY", help="Name the row to take; see below.")]
+FiguresOption = Annotated[bool, typer.Option("--figures", help="Show what models say of test images, too: minutes.")]
 PlanOption = Annotated[bool, typer.Option("--plan", help="Tell what each run waits for, and run nothing.")]
 
 STAGES = {
@@ -173,6 +174,7 @@ def compare_command(
     seeds: SeedsOption = None,
     vary: VaryOption = None,
     choose: ChooseOption = None,
+    figures: FiguresOption = False,
     plan: PlanOption = False,
     scheduler: SchedulerOption = None,
     time_budget: BudgetOption = None,
@@ -185,9 +187,10 @@ def compare_command(
     page.
 
     --vary split deals the images anew for each seed, too; --vary labels draws other unseen labels for each. --choose
-    held_out_labels names the row that one would take by labels hidden from training. All of it can stand in the section
-    `compare` of a TOML file, with rows of one's own as `variants`. There, `model` and `train` are of the command
-    `train` alone; what --set says of them holds for all rows whose model reads it.
+    held_out_labels names the row that one would take by labels hidden from training. --figures adds to the page what
+    models say of test images, such as two rows' best labels side by side. All of it can stand in the section `compare`
+    of a TOML file, with rows of one's own as `variants`. There, `model` and `train` are of the command `train` alone;
+    what --set says of them holds for all rows whose model reads it.
 
     Example: biam-pipe compare --dataset demo --models fast0tag,labelem,conse --seeds 0,1
 
@@ -198,6 +201,7 @@ def compare_command(
     lists = {"models": models, "tables": table, "tasks": tasks, "seeds": seeds}
     given = [f"compare.{name}={_as_list(text, name)}" for name, text in lists.items() if text is not None]
     given += [f"compare.{name}={text}" for name, text in {"vary": vary, "choose": choose}.items() if text is not None]
+    given += ["compare.figures=true"] if figures else []
     settings = replace(where, sets=[*where.sets, *given]).comparison()
     deadline = flow.deadline(time_budget)
     request = flow.Request("evaluate", scheduler=scheduler, deadline=deadline, quiet=as_json)

@@ -421,6 +421,12 @@ class CompareConfig(Section):
     """Folds of `split.held_out_folds` that are hidden for that, one after the other: a run of each row and seed for
     each.
     """
+    figures: Steers[bool] = False
+    """Whether the page also shows what the models say of test images, as the paper's figures do. That takes minutes."""
+    side_by_side: Steers[Texts] = ()
+    """Two rows whose best labels of the same images the figures set side by side, by their names. An empty list takes
+    the best row and the next.
+    """
 
 
 class EngineConfig(Section):

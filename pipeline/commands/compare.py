@@ -9,6 +9,8 @@ from typing import Any
 
 from pipeline.commands.process import explained
 from pipeline.comparison.cell import Cell, Cost, Row
+from pipeline.comparison.figures.made import Figures, make_figures
+from pipeline.comparison.figures.rows import FigureRow
 from pipeline.comparison.forms import comma_separated, latex, markdown
 from pipeline.comparison.grid import Grid, grid
 from pipeline.comparison.page import page
@@ -32,10 +34,10 @@ from schemas.config import Config
 from schemas.errors import HeldFolderError, IntegrityError, InterruptedRunError, PipelineError, TimeBudgetError
 from schemas.random_weights import is_random
 from schemas.receipts import Receipt
+from schemas.section import recipe
 from schemas.status import LabelRole
 
 _DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
-_FILES = (_PER_LABEL, "table.md", "table.tex", "table.csv", "report.html", _DOCUMENT)
 _SHARED = ("extract", "embed")  # stages by which all that models read is there
 _STOPS = (HeldFolderError, InterruptedRunError, TimeBudgetError)  # of the whole comparison
 _VERSION = 1  # of what stands in the document
@@ -210,8 +212,13 @@ def compare(
             run.failure = _first_line(error if isinstance(error, PipelineError) else explained(error))
     rows = [_row(row, [run for run in runs if run.row is row]) for row in settings.rows]
     made = document(_setting(settings.config), rows)
+    figures = None
+    if settings.config.compare.figures:
+        if todo:  # they are drawn as a whole
+            stopping.heed(deadline)
+        figures = make_figures(_figure_rows(runs, rows), made, settings.config, tell)
     with writing(storage):
-        _write(ledger, made, _evidence(runs))
+        _write(ledger, made, figures, _evidence(runs))
     return Compared(storage.shown(ledger.folder), made, len(todo))
 
 
@@ -223,6 +230,8 @@ def _digits(settings: ComparisonSettings, runs: Sequence[_Run]) -> str:
     """Of all that decides which runs there are, and what is shown of them."""
     recipes = [[run.title, run.graph["evaluate"].digest] for run in runs]
     shown = {"tasks": settings.config.compare.tasks, "rows": [row.variant.title for row in settings.rows]}
+    if settings.config.compare.figures:
+        shown["figures"] = settings.config.compare.side_by_side
     return fingerprint({"version": _VERSION, "runs": recipes, **shown})[:FP8]
 
 
@@ -233,12 +242,14 @@ def _evidence(runs: Sequence[_Run]) -> str:
 
 def _standing(ledger: Ledger, evidence: str) -> dict[str, Any] | None:
     """The document of the same runs, where it and all that was made of it is there as it was written."""
-    receipt, outputs = ledger.read(None), {name: OutputFile(f"{ledger.folder}/{name}") for name in _FILES}
+    receipt = ledger.read(None)
     if receipt is None or receipt.fingerprint != evidence:
         return None
+    names = [file.path.rpartition("/")[2] for file in receipt.files]
+    outputs = {name: OutputFile(f"{ledger.folder}/{name}") for name in names}
     left = Inputs(ledger.storage, "compare", {ledger.stage: StageFiles(ledger.folder, outputs, (receipt,))})
     try:
-        for name in _FILES:
+        for name in names:
             left.sized(ledger.stage, name)
         found: dict[str, Any] = left.json(ledger.stage, _DOCUMENT)
     except IntegrityError:  # made anew
@@ -268,6 +279,7 @@ def _row(row: RowSettings, runs: Sequence[_Run]) -> Row:
         cells={} if failure is not None else {run.seed: _cell(run.graph) for run in runs if run.fold is None},
         failure=failure,
         hidden={} if failure is not None else _hidden(runs),
+        settings=_shaping(runs[0].config) if runs else {},
     )
 
 
@@ -280,6 +292,15 @@ def _hidden(runs: Sequence[_Run]) -> dict[int, list[float]]:
             section = inputs_of(run.graph, "compare", receipts).json("evaluate", "metrics")["zsl"]
             found.setdefault(run.seed, []).append(section[section["headline"]])
     return found
+
+
+def _shaping(config: Config) -> dict[str, Any]:
+    """What shapes the model of a row and its training; the seed is that of a run."""
+    return {
+        key: value
+        for key, value in (recipe("model", config.model) | recipe("train", config.train)).items()
+        if key != "train.seed"
+    }
 
 
 def _cell(graph: Graph) -> Cell:
@@ -309,7 +330,23 @@ def _parameters(left: Inputs) -> int:
         return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
 
 
-def _write(ledger: Ledger, made: Mapping[str, Any], evidence: str) -> None:
+def _figure_rows(runs: Sequence[_Run], rows: Sequence[Row]) -> list[FigureRow]:
+    """The rows that came to an end, each with its first run."""
+    found = []
+    for row in rows:
+        for seed, cell in [*row.cells.items()][:1]:
+            of_row = (run for run in runs if run.row.variant.title == row.title and run.fold is None)
+            graph = next(run.graph for run in of_row if run.seed == seed)
+            left = inputs_of(graph, "compare", {name: node.receipts() for name, node in graph.items()})
+            found.append(FigureRow(row.title, row.model, cell.replicates.pairing, left))
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def _write(ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evidence: str) -> None:
     """All forms of a document, last the document itself, and their receipt."""
     storage, folder, table, started = ledger.storage, ledger.folder, grid(made), time.time()
     ledger.forget(None)
@@ -317,13 +354,16 @@ def _write(ledger: Ledger, made: Mapping[str, Any], evidence: str) -> None:
         "table.md": markdown(table),
         "table.tex": latex(table),
         "table.csv": comma_separated(table),
-        "report.html": page(made, table),
-        _DOCUMENT: json.dumps(made, indent=2, allow_nan=False) + "\n",
+        "report.html": page(made, table, figures),
+        **({} if figures is None else {"figures.json": _json(figures.as_json())}),
+        _DOCUMENT: _json(made),
     }
-    write_table(storage, f"{folder}/{_PER_LABEL}", per_label(made))
+    tables = {_PER_LABEL: per_label(made)} | ({} if figures is None else figures.tables())
+    for name, found in tables.items():
+        write_table(storage, f"{folder}/{name}", found)
     for name, text in texts.items():
         storage.write(f"{folder}/{name}", text.encode())
-    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in _FILES)
+    files = tuple(file_receipt(storage, f"{folder}/{name}") for name in (*tables, *texts))
     ledger.write(
         Receipt(
             stage=ledger.stage,

@@ -55,6 +55,7 @@ class Row:
         cells: by seed; empty where the model cannot do the task, or a run failed.
         failure: first line of what a run failed with; None where none did.
         hidden: by seed, fold by fold, how well runs rank labels that they never saw; empty where nothing is chosen.
+        settings: of model and training by dotted key, but for the seed; empty where the model cannot do the task.
     """
 
     title: str
@@ -64,3 +65,4 @@ class Row:
     cells: Mapping[int, Cell]
     failure: str | None = None
     hidden: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)

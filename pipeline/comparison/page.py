@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.comparison.figures.charts import bars, curves, scatters
+from pipeline.comparison.figures.made import Figures
 from pipeline.comparison.grid import Grid, difference_text, percent
-from pipeline.reporting.page import environment
+from pipeline.reporting.page import environment, fitting
 from schemas.figures import figure_name
 
 _EACH_END = 20  # labels shown from either end of a long list
@@ -42,11 +44,27 @@ class Task:
     left_out: int
 
 
-def page(document: Mapping[str, Any], table: Grid) -> str:
-    """The page; the same text for an equal document."""
+def page(document: Mapping[str, Any], table: Grid, figures: Figures | None = None) -> str:
+    """The page, the same for an equal document and figures.
+
+    Args:
+        figures: what models show of test images; None where that is not wanted.
+    """
+    from pipeline.comparison.figures.gallery import gallery, legend, overlaid
+
     tasks = [_task(name, told) for name, told in document["tasks"].items()]
     template = environment("comparison").get_template("page.html")
-    return template.render(document=document, table=table, tasks=tasks, percent=percent) + "\n"
+    points = None if figures is None else figures.points
+    drawn: dict[str, Any] = {"bars": bars(document), "curves": list(curves(document))}
+    drawn |= {"points": [] if points is None else list(scatters(points))}
+    shown = {"document": document, "table": table, "tasks": tasks, "charts": drawn, "figures": figures}
+    shown |= {"overlaid": overlaid, "legend": legend, "percent": percent}
+
+    def of_size(side_px: int) -> str:
+        pictures = {} if figures is None else gallery(figures.pictures, side_px)
+        return template.render(**shown, gallery=pictures) + "\n"
+
+    return fitting(of_size)
 
 
 def _task(name: str, told: Mapping[str, Any]) -> Task:

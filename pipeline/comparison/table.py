@@ -75,6 +75,7 @@ def _described(row: Row) -> dict[str, Any]:
         "title": row.title,
         "model": row.model,
         "preset": row.preset,
+        "settings": dict(row.settings),
         "failure": row.failure,
         "runs": {str(seed): cell.run for seed, cell in row.cells.items()},
         "parameters": costs[0].parameters if costs else None,

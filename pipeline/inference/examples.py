@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.batches.label_space import LabelSpace
 from pipeline.batches.order import sequential
 from pipeline.batches.selection import Selection
 from pipeline.batches.stream import Batch, batches
-from pipeline.inference.scoring import Scorer, inputs
+from pipeline.inference.scoring import Scorer
 from pipeline.metrics.score_table import ScoreTable
 from pipeline.metrics.topk import top_labels
 from schemas.status import LabelCode
@@ -79,11 +78,7 @@ class Examples:
     def _maps(self, batch: Batch, columns: NDArray[np.int64]) -> list[dict[str, Any]]:
         if not self.has_response_maps:
             return []
-        model: Any = self.scorer.model
-        vectors = self.scorer.label_vectors
-        wanted = vectors[torch.from_numpy(columns).to(vectors.device)]
-        with torch.no_grad():
-            maps = model.response_maps(*inputs(batch, vectors.device), wanted)[0].float().cpu().numpy()
+        maps = self.scorer.of_labels("response_maps", batch, columns)[0]
         return [_as_row(index, responses) for index, responses in zip(self._indices(columns), maps, strict=True)]
 
 

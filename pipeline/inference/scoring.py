@@ -60,6 +60,18 @@ class Scorer:
             self.model.train(training)
 
     @torch.no_grad()
+    def of_labels(self, function: str, batch: Batch, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What a function of the network says of some labels in each image of a batch: [image, label, ...].
+
+        Args:
+            function: `response_maps`, `by_attention` or `label_features`, as `pipeline.models.contract` tells them.
+            columns: of the labels.
+        """
+        wanted = self.label_vectors[torch.from_numpy(columns).to(self.label_vectors.device)]
+        found: Tensor = getattr(self.model, function)(*inputs(batch, wanted.device), wanted)
+        return found.float().cpu().numpy()
+
+    @torch.no_grad()
     def _scores(self, batch: Batch) -> NDArray[np.float32]:
         scores: Tensor = self.model(*inputs(batch, self.label_vectors.device), self.label_vectors)
         return scores.float().cpu().numpy()

@@ -55,6 +55,11 @@ class ModelOptions(Protocol):
         EPOCHS: whether it learns step by step. Without, it does; where it is False, `fit` gives all there is to learn.
         RESPONSE_MAPS: whether its network has `response_maps`, with the arguments of `forward`, which gives
             [image, label, height, width]. Without, it has none.
+        SHARED_ATTENTIONS: whether its network has `by_attention`, with the arguments of `forward`, which gives [image,
+            label, attention]: the score of a label by each of the attentions that all labels share, of which the
+            largest is its score. Without, there are none.
+        LABEL_FEATURES: whether its network has `label_features`, with the arguments of `forward`, which gives [image,
+            label, size]: the vector in an image from which it reads the score of a label. Without, it has none.
         LABEL_WEIGHTS: whether it has weights for each label that it learns; `build` is told how many these are.
             Without, it has none. One whose only task is `standard` scores these labels, in their order, whatever the
             words.
@@ -67,6 +72,8 @@ class ModelOptions(Protocol):
     PRESETS: Mapping[str, Mapping[str, Any]]
     EPOCHS: bool
     RESPONSE_MAPS: bool
+    SHARED_ATTENTIONS: bool
+    LABEL_FEATURES: bool
     LABEL_WEIGHTS: bool
     READS_CODES: bool
     IN_WORD_SPACE: bool
@@ -114,6 +121,16 @@ def learns_by_steps(model: Model) -> bool:
 def has_response_maps(model: Model) -> bool:
     """Whether its network tells where in an image it sees a label."""
     return getattr(model, "RESPONSE_MAPS", False)
+
+
+def has_shared_attentions(model: Model) -> bool:
+    """Whether its labels share attentions, of which each takes the one that suits it best."""
+    return getattr(model, "SHARED_ATTENTIONS", False)
+
+
+def has_label_features(model: Model) -> bool:
+    """Whether its network tells from which vector it reads the score of a label."""
+    return getattr(model, "LABEL_FEATURES", False)
 
 
 def has_label_weights(model: Model) -> bool:

@@ -62,8 +62,14 @@ def trial_of_network(
         network = model.build(settings, sizes)
         if not isinstance(network, torch.nn.Module):
             return f"builds {network!r}, expected a torch.nn.Module"
-        if contract.has_response_maps(model) and not callable(getattr(network, "response_maps", None)):
-            return "has RESPONSE_MAPS, but its network no function response_maps"
+        told = {
+            "RESPONSE_MAPS": (contract.has_response_maps(model), "response_maps"),
+            "SHARED_ATTENTIONS": (contract.has_shared_attentions(model), "by_attention"),
+            "LABEL_FEATURES": (contract.has_label_features(model), "label_features"),
+        }
+        for name, (wanted, function) in told.items():
+            if wanted and not callable(getattr(network, function, None)):
+                return f"has {name}, but its network no function {function}"
         if hasattr(model, "fit"):
             return None
         features = [torch.rand(_IMAGES, *one.shape).to(getattr(torch, one.dtype)) for one in maps]

@@ -1,6 +1,6 @@
 """The report page: everything it shows as one object, and its HTML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from schemas.receipts import Totals
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+MAX_BYTES = 5_000_000
+SIDES_PX = (320, 240, 160, 96)  # of pictures; tried in turn until a page is small enough
 _GAP = "\u202f"  # between a number and its unit, where no line may end
 
 
@@ -74,6 +76,20 @@ def render(page: Page) -> str:
         if any(series.values())
     }
     return environment("reporting").get_template("report.html").render(page=page, charts=charts) + "\n"
+
+
+def fitting(rendered: Callable[[int], str]) -> str:
+    """A page with pictures as large as its limit allows; with the smallest where it is too large even so.
+
+    Args:
+        rendered: gives the page for the longer side of each picture, in pixels.
+    """
+    html = ""
+    for side_px in SIDES_PX:
+        html = rendered(side_px)
+        if len(html.encode()) <= MAX_BYTES:
+            break
+    return html
 
 
 def environment(room: str) -> "Environment":

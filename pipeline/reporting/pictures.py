@@ -20,15 +20,18 @@ def shrink(image: Image.Image, side_px: int) -> Image.Image:
     return Image.fromarray(np.asarray(small))
 
 
-def overlay(image: Image.Image, response: Float[np.ndarray, "height width"]) -> Image.Image:
-    """The picture in grey with a response map laid over it: the stronger the response, the brighter and the denser.
+def overlay(
+    image: Image.Image, response: Float[np.ndarray, "height width"], opacity: float | None = None
+) -> Image.Image:
+    """The picture in grey with a response map laid over it: the stronger the response, the brighter.
 
-    Each map is stretched to its own range, so strengths do not compare between maps. A map without any range, or with
-    a value that is not finite, shows as plain grey.
+    Each map is stretched to its own range, so strengths do not compare between maps. One without any range, or with a
+    value that is not finite, counts as weakest everywhere, which is plain grey unless an opacity is given.
 
     Args:
         image: upright RGB picture.
         response: values over the whole picture, row by row; upsampled bilinearly.
+        opacity: of the map, in [0, 1]; where None it is the denser, the stronger the response.
     """
     import matplotlib
 
@@ -36,8 +39,8 @@ def overlay(image: Image.Image, response: Float[np.ndarray, "height width"]) -> 
     strength = Image.fromarray(_stretched(response)).resize(image.size, Image.Resampling.BILINEAR)
     level = np.clip(np.asarray(strength, dtype=np.float32), 0.0, 1.0)
     colours = np.asarray(matplotlib.colormaps[_COLOURS](level), dtype=np.float32)[:, :, :3] * 255.0
-    opacity = (_MAX_OPACITY * level**0.75)[:, :, None]
-    blended = grey * (1.0 - opacity) + colours * opacity
+    share = (_MAX_OPACITY * level**0.75 if opacity is None else np.full_like(level, opacity))[:, :, None]
+    blended = grey * (1.0 - share) + colours * share
     return Image.fromarray(np.rint(blended).astype(np.uint8))
 
 

@@ -6,11 +6,12 @@ and --set all that its model reads: a file is of the model that `train` trains.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from pipeline.comparison.tables import CLOSED_FORMS, ready_table
 from pipeline.models import MODELS
-from pipeline.models.contract import TASKS, in_vain, learns_by_steps
+from pipeline.models.contract import TASKS, has_label_features, in_vain, learns_by_steps
 from pipeline.settings.layers import Layer, Layers, checked, merged, nested
 from schemas.comparison import ComparisonSettings, RowSettings
 from schemas.config import CompareConfig, Config, TrainConfig, Variant
@@ -54,8 +55,10 @@ def comparison(layers: Layers) -> ComparisonSettings:
     for title, same in by_title.items():
         if any(variant != same[0] for variant in same):
             raise UsageError(f"compare: two rows are called {title!r}", expected="a name of its own for each variant")
+    _require_pair(config, unique)
     rows = tuple(_row(layers, config, same[0]) for same in by_title.values())
     _refuse_unread(layers, rows)
+    _require_figures(config, [row.variant.model for row in rows])
     return ComparisonSettings(config, rows)
 
 
@@ -73,6 +76,34 @@ def _task(config: CompareConfig) -> Layer:
             expected="zsl and gzsl, or standard: they are trained on other labels",
         )
     return {"dataset": {"task": asked[0]}} if asked else {}
+
+
+def _require_pair(config: Config, titles: Sequence[str]) -> None:
+    """See that the rows which are to stand side by side are two of these.
+
+    Raises:
+        UsageError: they are not.
+    """
+    pair = config.compare.side_by_side
+    for title in pair:
+        if title not in titles:
+            raise unknown_name("row", title, titles)
+    if pair and len(set(pair)) != 2:
+        raise UsageError("setting compare.side_by_side:", got=", ".join(pair), expected="two rows, or none")
+
+
+def _require_figures(config: Config, models: Sequence[str]) -> None:
+    """See that what draws the figures is here, before hours of training.
+
+    Raises:
+        UsageError: it is not.
+    """
+    placed = [model for model in models if has_label_features(MODELS.load(model))]
+    if config.compare.figures and placed and find_spec("sklearn") is None:
+        raise UsageError(
+            f"setting compare.figures: vectors of {placed[0]} are placed by scikit-learn, which is not installed",
+            hint="Install it: pip install 'biam-pipe[figures]'",
+        )
 
 
 def _require_choice(config: Config) -> None:

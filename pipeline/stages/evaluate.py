@@ -22,9 +22,7 @@ from pipeline.machine.device import require_device
 from pipeline.machine.telling import counted, tell
 from pipeline.metrics import PROTOCOLS
 from pipeline.towers.space import pretraining_remark
-from schemas.command import Command
 from schemas.config import Config, EvaluateConfig
-from schemas.errors import PipelineError
 from schemas.figures import SectionName, remarks
 from schemas.receipts import NOTE
 from schemas.section import recipe
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
-_PRELOAD = ("pipeline.inference.examples", "pipeline.inference.model_file", "pipeline.inference.scoring")
+_PRELOAD = ("pipeline.inference.examples", "pipeline.inference.opened")
 
 VERSION = 7
 
@@ -174,50 +172,30 @@ def run(task: Task) -> list[Output]:
 @contextmanager
 def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     """The scores and codes of all test images."""
-    import torch
-
     from pipeline.batches.coverage import cover
-    from pipeline.batches.label_space import read_label_space
-    from pipeline.batches.selection import select
-    from pipeline.batches.shards import open_features
-    from pipeline.inference.model_file import trained_model
-    from pipeline.inference.scoring import Scorer
+    from pipeline.inference.opened import open_run
 
-    space, saved = read_label_space(task.inputs), trained_model(task.inputs)
-    features = open_features(task.inputs).reading(saved.needs)
-    split = ImageSplit(task.settings.evaluate.images)
-    selections = select(features, space, [split])
-    test = selections[split]
-    if len(test) == 0:
-        raise PipelineError(
-            f"evaluate: no {split} images",
-            found=f"0 of {test.expected} in the split; failed {dict(test.failed)}",
-            expected="at least 1",
-            run=Command("evaluate", dataset=task.inputs.dataset, sets={"split.test_fraction": 0.2}),
-        )
-    saved.require(task.inputs, features.maps, (len(space), space.vectors.shape[1]))
-
-    def check(images: int) -> None:
-        tell(images, len(test), counted(images, len(test), "images scored"))
+    def check(done: int, images: int) -> None:
+        tell(done, images, counted(done, images, "images scored"))
         stopping.heed(task.deadline)
 
-    model = saved.model.to(device).to(memory_format=torch.channels_last)
-    vectors = torch.from_numpy(space.vectors).to(device)
-    scorer = Scorer(model, vectors, features, task.settings.evaluate.batch_images, check)
+    config: EvaluateConfig = task.settings.evaluate
+    run = open_run(task.inputs, ImageSplit(config.images), device, config.batch_images, check)
+    space, images = run.space, run.images
     with task.storage.commit(task.path("missing")) as missing:
-        coverage = cover(features, space, missing)
-    with _table(task, len(test), len(space)) as table:
+        coverage = cover(run.features, space, missing)
+    with _table(task, len(images), len(space)) as table:
         started = time.perf_counter()
-        with closing(scorer.stream(test)) as stream:
+        with closing(run.scorer.stream(images)) as stream:
             for batch, scores in stream:
                 table.append(scores, batch.codes)
         seconds = time.perf_counter() - started
         views: tuple[ScoreTable, ScoreTable | None] = (table, None)
-        if task.settings.evaluate.standardise:
+        if config.standardise:
             views = (table.standardised(space.num_seen), None)
         elif space.num_unseen:
             views = (table, table.standardised(space.num_seen))
-        yield _Evaluated(space, test, selections.unlabelled, coverage, saved, scorer, seconds, *views)
+        yield _Evaluated(space, images, run.unlabelled, coverage, run.saved, run.scorer, seconds, *views)
 
 
 @contextmanager

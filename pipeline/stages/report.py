@@ -4,39 +4,33 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.batches.label_space import read_roles
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.inputs import Inputs, OutputFile
-from pipeline.images.rows import address
+from pipeline.files.inputs import OutputFile
+from pipeline.images.picture import picture
 from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.reporting.card import Choice, RunCard, card
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
-from pipeline.reporting.page import Page, render
+from pipeline.reporting.page import MAX_BYTES, SIDES_PX, Page, fitting, render
 from pipeline.reporting.ran import facts, libraries, stage_totals
 from schemas.command import Command
 from schemas.config import Config
-from schemas.errors import IntegrityError, PipelineError
+from schemas.errors import PipelineError
 from schemas.features import FeatureSpec
 from schemas.section import recipe
 from schemas.status import ImageSplit
-from schemas.tables import FEATURES_SOURCE, LOCAL_SOURCE
 
 if TYPE_CHECKING:
     from PIL import Image
 
 VERSION = 6
 
-MAX_BYTES = 5_000_000
-_SIDES_PX = (320, 240, 160, 96)  # of the pictures; tried in turn until the page is small enough
-_FEATURES_ONLY = "the data set came as features, without images."
-_DROPPED = "it was dropped once its features were there (images.keep = false)."
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
 
@@ -117,7 +111,9 @@ def run(task: Task) -> list[Output]:
     """
     examples = task.inputs.table("evaluate", "examples").to_pylist()
     page = _page(task)
-    html = _fitting(page, examples, [_picture(task, example) for example in examples])
+    settings: Settings = task.settings
+    pictures = [picture(task.inputs, example, settings.orientation, settings.max_pixels) for example in examples]
+    html = _rendered(page, examples, pictures)
     task.storage.write(task.path("report"), html)
     task.storage.write(task.path("card"), card(_card(task, page)).encode())
     return [Output(("report", "card"), rows=len(examples))]
@@ -147,20 +143,21 @@ def _card(task: Task, page: Page) -> RunCard:
     )
 
 
-def _fitting(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
+def _rendered(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
     """The page with pictures as large as its limit allows."""
     from pipeline.reporting.examples import example
 
-    for side_px in _SIDES_PX:
+    def of_size(side_px: int) -> str:
         examples = [example(row, picture, page.space, side_px) for row, picture in zip(rows, pictures, strict=True)]
-        html = render(replace(page, examples=examples)).encode()
-        if len(html) <= MAX_BYTES:
-            return html
-    raise PipelineError(
-        f"report: the page has {len(html):,} bytes with {len(rows)} examples of {_SIDES_PX[-1]} px",
-        expected=f"at most {MAX_BYTES:,}",
-        run=Command("report", sets={"evaluate.examples": len(rows) // 2}),
-    )
+        return render(replace(page, examples=examples))
+
+    if len(html := fitting(of_size).encode()) > MAX_BYTES:
+        raise PipelineError(
+            f"report: the page has {len(html):,} bytes with {len(rows)} examples of {SIDES_PX[-1]} px",
+            expected=f"at most {MAX_BYTES:,}",
+            run=Command("report", sets={"evaluate.examples": len(rows) // 2}),
+        )
+    return html
 
 
 def _page(task: Task) -> Page:
@@ -204,49 +201,3 @@ def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(one)}" for name, one in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _picture(task: Task, example: dict[str, Any]) -> "Image.Image | str":
-    """An example's picture, upright, or why it cannot be shown."""
-    from pipeline.images.decode import decode
-    from pipeline.images.problem import ImageProblem
-
-    index = _row(task.inputs, "index", "index", example)
-    dropped = task.inputs.pruned("download", "images", example["shard"])
-    try:
-        stored = None if dropped else _row(task.inputs, "download", "images", example)["data"]
-        data = _local_bytes(index) if stored is None else stored
-        return decode(data, task.settings.orientation, index["rotation"], task.settings.max_pixels)
-    except FileNotFoundError:
-        if address(index["locations"], FEATURES_SOURCE) is not None:
-            return _FEATURES_ONLY
-        return _DROPPED if dropped else "its bytes are no longer there."
-    except OSError as problem:
-        return f"its file cannot be read ({problem.strerror})."
-    except ImageProblem as problem:
-        return f"{problem.status} ({problem})."
-
-
-def _row(inputs: Inputs, stage: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
-    """The row of an example's image in a table of its shard.
-
-    Raises:
-        IntegrityError: another image stands in that place.
-    """
-    found = inputs.row(stage, name, example["shard"], example["row"])
-    if found["image_id"] != example["image_id"]:
-        raise IntegrityError(
-            f"report: row {example['row']} of {inputs.file(stage, name, example['shard']).path} is "
-            f"{found['image_id']!r}",
-            expected=repr(example["image_id"]),
-            run=Command("verify", dataset=inputs.dataset),
-        )
-    return found
-
-
-def _local_bytes(index: dict[str, Any]) -> bytes:
-    """Bytes of an image that was referenced, not copied."""
-    path = address(index["locations"], LOCAL_SOURCE)
-    if path is None:
-        raise FileNotFoundError("neither stored nor on a local disk")
-    return Path(path).read_bytes()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SETTINGS = BiamConfig
 TASKS = EVERY_TASK
 RESPONSE_MAPS = True
+LABEL_FEATURES = True
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
         "model": {"channels": 512, "top_k": 10},

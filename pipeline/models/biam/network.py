@@ -86,6 +86,25 @@ class BiAM(nn.Module):
         responses: Tensor = self._labels(label_vectors) @ enriched.flatten(2)
         return responses.unflatten(2, enriched.shape[2:])
 
+    def label_features(
+        self,
+        region: Float[Tensor, "image height width channel"],
+        global_feature: Float[Tensor, "image global"],
+        label_vectors: Float[Tensor, "label word"],
+    ) -> Float[Tensor, "image label joint"]:
+        """The mean of each label's `top_k` best regions, or of all regions where these are pooled.
+
+        Its product with the projected label is the label's score.
+
+        Source: figure 6.
+        """
+        enriched = self._enriched(region, global_feature).flatten(2)
+        if self.pooled:
+            return enriched.mean(dim=2)[:, None].expand(-1, len(label_vectors), -1).float()
+        best = (self._labels(label_vectors) @ enriched).topk(self.top_k, dim=2).indices
+        means = [regions.T[of_labels].mean(dim=1) for regions, of_labels in zip(enriched, best, strict=True)]
+        return torch.stack(means).float()
+
     def _enriched(
         self, region: Float[Tensor, "image height width channel"], global_feature: Float[Tensor, "image global"]
     ) -> Float[Tensor, "image joint height width"]:

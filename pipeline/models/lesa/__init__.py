@@ -49,6 +49,7 @@ class LesaConfig(ModelSection):
 SETTINGS = LesaConfig
 TASKS = EVERY_TASK
 RESPONSE_MAPS = True
+SHARED_ATTENTIONS = True
 _TRAINING = {"optimizer": "tf-rmsprop", "lr": 1e-3, "momentum": 0.9, "warmup_epochs": 0, "weight_decay": 0.0}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "released": {"train": _TRAINING | {"epochs": 41, "fall_factor": 0.8, "validate_every_epochs": 1}},

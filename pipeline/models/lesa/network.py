@@ -82,6 +82,12 @@ class Lesa(nn.Module):
         of_labels = torch.stack([of_image[best] for of_image, best in zip(weights, winning, strict=True)])
         return of_labels.unflatten(2, region.shape[1:3])
 
+    def by_attention(
+        self, region: Float[Tensor, "image height width channel"], words: Float[Tensor, "label word"]
+    ) -> Float[Tensor, "image label attention"]:
+        """What each attention would give a label."""
+        return self.scored(self.trunk(region), words).by_attention.mT.float()
+
 
 def parts(output: LesaOutput, codes: Int8[Tensor, "image label"], batch_images: int) -> LossParts:
     """The four parts of the loss.
