@@ -130,5 +130,26 @@ def test_labels_hidden_from_training_name_the_row_to_take(compared: dict[str, An
     assert choice["chosen"] == max(choice["rows"], key=choice["rows"].__getitem__)
 
 
+def test_figures_stand_on_the_page_and_in_files_beside_it_and_are_made_once(shell: Shell) -> None:
+    command = "compare --models biam,lesa,conse --set train.epochs=1 --figures"
+    folder = Path(json.loads(shell(f"{command} --json").stdout)["folder"])
+    left = {path.name for path in folder.iterdir()}
+    assert left >= {"figures.json", "response_maps.parquet", "report.html"}
+    told = json.loads((folder / "figures.json").read_text())
+    assert [found["task"] for found in told["side_by_side"]] == ["zsl", "gzsl"]
+    assert [found["row"] for found in told["attentions"]] == ["lesa"]
+    html = (folder / "report.html").read_text()
+    assert len(html) < 5_000_000
+    assert html.count("data:image/jpeg") > 20
+    assert "No picture" not in html
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    before = files(shell)
+    shell(command)
+    assert files(shell) == before
+    wrong = shell(f"{command} --set 'compare.side_by_side=[\"biam\",\"les\"]'", code=2)
+    assert "Did you mean 'lesa'?" in wrong.stderr
+
+
 def test_verify_knows_the_runs_and_their_files(compared: dict[str, Any], shell: Shell) -> None:
     assert "0 problems" in shell("verify").stdout or "as written" in shell("verify").stdout
