@@ -147,7 +147,7 @@ def test_figures_stand_on_the_page_and_in_files_beside_it_and_are_made_once(shel
     before = files(shell)
     shell(command)
     assert files(shell) == before
-    wrong = shell(f"{command} --set 'compare.side_by_side=[\"biam\",\"les\"]'", code=2)
+    wrong = shell(f'{command} --set \'compare.side_by_side=["biam","les"]\'', code=2)
     assert "Did you mean 'lesa'?" in wrong.stderr
 
 

@@ -1,5 +1,6 @@
 """From settings to the rows of a comparison: who reads what, and what is refused before anything runs."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,20 @@ def test_folds_of_seen_labels_are_hidden_from_further_runs_where_a_row_is_to_be_
 def test_a_typing_error_is_told_before_anything_runs(sets: list[str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         rows(*sets)
+
+
+def test_rows_that_stand_side_by_side_are_two_of_the_comparison() -> None:
+    assert rows('compare.models=["lesa"]', 'compare.side_by_side=["lesa","ridge: ConSE"]').config.compare.side_by_side
+    with pytest.raises(UsageError, match=r"unknown row 'les'\. Did you mean 'lesa'"):
+        rows('compare.models=["lesa"]', 'compare.side_by_side=["les","ridge: ConSE"]')
+    with pytest.raises(UsageError, match="expected two rows, or none"):
+        rows('compare.models=["lesa"]', 'compare.side_by_side=["lesa"]')
+
+
+def test_figures_that_need_a_library_which_is_not_here_are_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
+    assert rows('compare.models=["lesa"]', "compare.figures=true")
+    with pytest.raises(UsageError, match=r"pip install 'biam-pipe\[figures\]'"):
+        rows('compare.models=["biam"]', "compare.figures=true")
