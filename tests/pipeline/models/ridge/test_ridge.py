@@ -24,7 +24,7 @@ from pipeline.models.sizes import FeatureSizes
 from pipeline.stages import evaluate, train
 from pipeline.training.fitting import mean_ap
 from schemas.config import EvaluateConfig, TrainConfig
-from schemas.errors import UsageError
+from schemas.errors import IntegrityError, UsageError
 
 IMAGES, VALIDATION, FEATURES, SEEN, WORD, BATCH = 90, 40, 12, 15, 6, 16
 SIZES = FeatureSizes({"global": FEATURES}, WORD)
@@ -239,6 +239,10 @@ def test_a_model_file_of_before_words_could_be_moved_scores_as_it_did(tmp_path: 
     loaded = load_model(tmp_path / "model.safetensors").model
     new = torch.from_numpy(data.features[IMAGES:]), torch.from_numpy(data.words)
     assert torch.equal(loaded(*new), network(*new))
+    wrong = weights | {"form_number": torch.tensor(len(FORMS))}
+    save_model(Storage(str(tmp_path)), "model.safetensors", wrong, RidgeConfig(**asked), SIZES)
+    with pytest.raises(IntegrityError, match=r"is no model of ours .*its form is number \[5\], and there are 5"):
+        load_model(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("feature", ["global", "region"])
