@@ -18,7 +18,7 @@ dataset = {name = "folder", folders = ["photos"], labels = "labels.csv", unseen 
 backbone = {name = "tiny", weights = "random:0", input_px = 32}
 embed = {vectors = "words.txt"}
 split = {test_fraction = 0.4, validation_fraction = 0.0}
-model = {name = "ridge", strength = 1.0}
+model = {name = "ridge", preset = "conse", strength = 1.0}
 engine = {threads = 1}
 """
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}

@@ -90,9 +90,16 @@ class Ridge(nn.Module):
 
 
 def _complete(network: Ridge, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Fill in what a file of before has not, with what the network of its settings has."""
+    """Fill in what a file of before has not, with what the network of its settings has.
+
+    Raises:
+        ValueError: the file names a form that there is none of.
+    """
     for name in _NEWER:
         state.setdefault(f"{prefix}{name}", getattr(network, name))
+    number = state[f"{prefix}form_number"]
+    if number.numel() != 1 or not 0 <= int(number) < len(FORMS):
+        raise ValueError(f"its form is number {number.flatten()[:1].tolist()}, and there are {len(FORMS)}")
 
 
 def pooled(feature: Float[Tensor, "image ..."]) -> Float[Tensor, "image feature"]:

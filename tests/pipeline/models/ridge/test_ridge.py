@@ -24,7 +24,7 @@ from pipeline.models.sizes import FeatureSizes
 from pipeline.stages import evaluate, train
 from pipeline.training.fitting import mean_ap
 from schemas.config import EvaluateConfig, TrainConfig
-from schemas.errors import UsageError
+from schemas.errors import IntegrityError, UsageError
 
 IMAGES, VALIDATION, FEATURES, SEEN, WORD, BATCH = 90, 40, 12, 15, 6, 16
 SIZES = FeatureSizes({"global": FEATURES}, WORD)
@@ -192,7 +192,7 @@ def test_all_that_is_open_is_chosen_alike_each_time_and_scores_as_if_it_had_been
     data = Data()
     chosen, again = data.fit(RidgeConfig()), data.fit(RidgeConfig())
     assert chosen.facts == again.facts
-    assert len(chosen.facts["tried"]) == len(RidgeConfig().ways()) == 132
+    assert len(chosen.facts["tried"]) == len(RidgeConfig().ways()) == 120
     assert all(torch.equal(value, again.buffers[name]) for name, value in chosen.buffers.items())
     named = {key: chosen.facts[key] for key in ("form", "words", "strength", "mixed_labels") if key in chosen.facts}
     for name, value in data.fit(RidgeConfig(**named)).buffers.items():
@@ -239,6 +239,10 @@ def test_a_model_file_of_before_words_could_be_moved_scores_as_it_did(tmp_path: 
     loaded = load_model(tmp_path / "model.safetensors").model
     new = torch.from_numpy(data.features[IMAGES:]), torch.from_numpy(data.words)
     assert torch.equal(loaded(*new), network(*new))
+    wrong = weights | {"form_number": torch.tensor(len(FORMS))}
+    save_model(Storage(str(tmp_path)), "model.safetensors", wrong, RidgeConfig(**asked), SIZES)
+    with pytest.raises(IntegrityError, match=r"is no model of ours .*its form is number \[5\], and there are 5"):
+        load_model(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("feature", ["global", "region"])
@@ -265,7 +269,7 @@ def test_a_run_is_evaluated_and_has_no_response_maps(tmp_path: Path) -> None:
     assert outputs[0].facts["zsl_map"] > 0
     history = json.loads(work.path("train", "history.json").read_bytes())
     assert history["fit"]["strength"] in STRENGTHS
-    assert (history["fit"]["chosen_by"], len(history["fit"]["tried"])) == ("held_out_labels", 132)
+    assert (history["fit"]["chosen_by"], len(history["fit"]["tried"])) == ("held_out_labels", 120)
     assert (history["epochs"], history["selected_epoch"]) == ([], None)
     examples = pq.read_table(work.path("evaluate", "examples.parquet"))
     assert examples.num_rows > 0
