@@ -313,7 +313,7 @@ def test_the_card_of_given_weights_names_their_file_and_claims_nothing_of_their_
 
 
 def test_the_card_s_choices_say_where_each_value_stands(tmp_path: Path) -> None:
-    sets = ["model.name=lesa", "train.epochs=3"]
+    sets = ["model.name=lesa", "model.preset=released", "train.epochs=3"]
     config = configuration("demo", None, {}, sets, tmp_path)
     sources = Sources(Storage(str(tmp_path)))
     settings = report.stage(config, sources).settings
