@@ -65,7 +65,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         run=run,
         # The split tells which labels are still listed, and a draw which of them take part.
         upstream={"index": "whole", **dict.fromkeys(config.split.role_stages, "whole")},
-        reads={"unseen": TAKING_PART} if config.embed.missing != "unseen-excluded" else {},
+        reads=_reads(config),
         outputs={"embeddings": OutputFile(f"{{folder}}/{stem}.parquet", EMBEDDINGS)},
         place=place_of(config.extract.device) if vectors.computes else "compute",
         folder="embeddings",
@@ -73,6 +73,12 @@ def stage(config: Config, sources: Sources) -> Stage:
         service=partial(DATASETS.load(config.dataset.name).base_addresses, config.dataset),
         require=partial(_require, config),
     )
+
+
+def _reads(config: Config) -> dict[str, str]:
+    """Of a draw of unseen labels which take part, unless it counts, too, which of them are unseen."""
+    drawn = "unseen" in config.split.role_stages and config.embed.missing != "unseen-excluded"
+    return {"unseen": TAKING_PART} if drawn else {}
 
 
 def _require(config: Config, scheduler: str | None) -> None:
