@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from pipeline.comparison.cell import Cell, Row
 from pipeline.comparison.published import published, warnings
 from pipeline.metrics.paired import Interval, interval
+from pipeline.models.contract import EVERY_TASK
 from schemas.figures import SectionName, figure_order, ks
 
 _MOST_MISSING = 0.01  # of the test images, for a published figure to stand beside one without a remark
@@ -54,7 +55,9 @@ def document(setting: Setting, rows: Sequence[Row]) -> dict[str, Any]:
     """
     whole = [row for row in rows if row.cells]
     protocols = sorted({str(cell.metrics["protocol"]) for row in whole for cell in row.cells.values()})
-    tasks = [task for task in setting.tasks if any(task in _first(row).metrics for row in whole)]
+    measured = [task for task in EVERY_TASK if any(task in _first(row).metrics for row in whole)]
+    # Without an unseen label there are standard figures alone, whatever the task.
+    tasks = [task for task in measured if task in setting.tasks] or measured
     return {
         **asdict(setting),
         "protocol": ", ".join(protocols),

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -104,6 +105,13 @@ def test_an_interval_over_sets_is_that_of_their_mean() -> None:
     found = over_sets(gaps)
     error = 1.96 * gaps.std() / np.sqrt(40)
     assert [found.low, found.high] == pytest.approx([gaps.mean() - error, gaps.mean() + error], abs=0.01)
+
+
+def test_without_an_unseen_label_the_standard_figures_are_shown() -> None:
+    alone = cell(0.3)
+    metrics = {name: value for name, value in alone.metrics.items() if name not in ("zsl", "gzsl")}
+    told = made([row("A", [replace(alone, metrics=metrics | {"standard": section(0.4)})])])
+    assert line(told, "A", "STANDARD")["mAP"] == "40.0"
 
 
 def test_a_row_that_failed_says_so_and_one_that_does_not_suit_has_dashes() -> None:
