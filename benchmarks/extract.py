@@ -134,7 +134,7 @@ def rate_alone(loaded: "Network", seconds: float) -> float:
         return sum(pool.map(lane, range(lanes)))
 
 
-def stub(work: str, decoder: str) -> float:
+def stub(photos: str, work: str, decoder: str) -> float:
     """Images/s of the stage over the first shard of a work folder, a stub in the network's place."""
     from pipeline.backbones import BACKBONES
     from pipeline.engine.graph import inputs_of, resolve
@@ -147,7 +147,8 @@ def stub(work: str, decoder: str) -> float:
 
     BACKBONES.ours["stub"] = "benchmarks.stub_backbone"
     storage = Storage(str(Path(work, "folder").resolve()))
-    sets = ["backbone.name=stub", "backbone.weights=random:0", "extract.device=cpu", f"extract.decoder={decoder}"]
+    sets = [f"dataset.folders={photos}", "backbone.name=stub", "backbone.weights=random:0", "extract.device=cpu"]
+    sets.append(f"extract.decoder={decoder}")
     config = configuration("folder", None, {}, sets, Path(work))
     described = [stage for stage in stages(config, Sources(storage)) if stage.name in ("index", "download", "extract")]
     graph = resolve(described, storage)
@@ -189,7 +190,7 @@ def rates(arguments: argparse.Namespace, photos: Path, folder: Path) -> None:
         print(f"    {beside}{found / alone:.3f} of the network alone", flush=True)
     if not of_vgg:
         return
-    around = inside("stub", str(folder / f"work-{arguments.precisions[0]}"), arguments.decoder)
+    around = inside("stub", str(photos), str(folder / f"work-{arguments.precisions[0]}"), arguments.decoder)
     print(f"  a stub in the network's place, maps of VGG-19's shapes: {around:.0f} images/s", flush=True)
 
 
