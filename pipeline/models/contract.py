@@ -63,6 +63,7 @@ class ModelOptions(Protocol):
         LABEL_WEIGHTS: whether it has weights for each label that it learns; `build` is told how many these are.
             Without, it has none. One whose only task is `standard` scores these labels, in their order, whatever the
             words.
+        READS_LOSS: whether its own `loss` follows `train.loss`. Without, it does not.
         READS_CODES: whether its `forward` in training takes the codes, int8 [image, label], after the words. Without,
             it does not.
         IN_WORD_SPACE: whether it compares its maps with words as they are, so that both have to be of one tower.
@@ -75,6 +76,7 @@ class ModelOptions(Protocol):
     SHARED_ATTENTIONS: bool
     LABEL_FEATURES: bool
     LABEL_WEIGHTS: bool
+    READS_LOSS: bool
     READS_CODES: bool
     IN_WORD_SPACE: bool
 
@@ -165,7 +167,7 @@ def in_vain(model: Model, config: Config) -> dict[str, str]:
         read = {"run", "device", "max_positives", "weights"}
         reason = f"model {config.model.name} has no epochs"
         return found | {f"train.{key}": reason for key in TrainConfig.model_fields if key not in read}
-    if hasattr(model, "loss"):
+    if hasattr(model, "loss") and not getattr(model, "READS_LOSS", False):
         found |= {"train.loss": f"model {config.model.name} has a loss of its own"}
     if hasattr(model, "optimizer"):
         reason = f"model {config.model.name} has an optimiser of its own"

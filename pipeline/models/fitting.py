@@ -46,6 +46,8 @@ class Fitting:
         seed: of the run, for what is drawn.
         validation: the validation images; None where there are none.
         zero_shot: whether there are unseen labels, which will be scored by their words.
+        reading: gives the same with other maps, by the names that `needs` has for them: a pass over small ones need not
+            wait for large ones. None where the maps cannot be chosen.
     """
 
     words: "Tensor"
@@ -56,6 +58,7 @@ class Fitting:
     seed: int
     validation: Validation | None = None
     zero_shot: bool = True
+    reading: "Callable[[Sequence[str]], Fitting] | None" = None
 
 
 def fold_of_labels(labels: int, folds: int) -> list[int]:

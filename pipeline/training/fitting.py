@@ -71,6 +71,7 @@ def fitting(material: Material, open_table: OpenTable, seed: int) -> Fitting:
         if len(material.validation)
         else None,
         zero_shot=material.zero_shot,
+        reading=lambda needs: fitting(material.reading(needs), open_table, seed),
     )
 
 

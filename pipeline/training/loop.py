@@ -6,9 +6,9 @@ both from the weights that were picked. With several processes each takes its sh
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from lightning_fabric import Fabric
@@ -52,6 +52,12 @@ class Material:
     everything: ImageSet | None
     label_vectors: Tensor
     zero_shot: bool = True
+
+    def reading(self, needs: Sequence[str]) -> "Material":
+        """The same with other maps, none of which stays in memory."""
+        train, validation = ImageSet(self.train.selection), ImageSet(self.validation.selection)
+        features = self.features.reading(needs)
+        return replace(self, features=features, train=train, validation=validation, everything=None)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from schemas.errors import UsageError
 from schemas.features import MapSpec
 
 if TYPE_CHECKING:
-    from pipeline.models.biam.network import BiAM
+    from torch import Tensor, nn
+
+    from pipeline.models.fitting import Fitted, Fitting
     from pipeline.models.sizes import FeatureSizes
+    from pipeline.models.targets import Targets
 
 SETTINGS = BiamConfig
 TASKS = EVERY_TASK
@@ -35,7 +38,19 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "train": {"lr": 1e-3, "betas": [0.5, 0.999], "weight_decay": 0.0, "loss": "paper"},
     },
     "released": {"train": {"final_lr": 5e-4}},
+    "tuned": {
+        "model": {"blocks": [], "classification": "pooled"},
+        "train": {
+            "optimizer": "adamw",
+            "weight_decay": 0.01,
+            "batch_images": 128,
+            "epochs": 10,
+            "warmup_epochs": 0,
+            "validate_every_epochs": 1,
+        },
+    },
 }
+READS_LOSS = True
 
 
 def needs(settings: BiamConfig) -> Sequence[str]:
@@ -45,9 +60,12 @@ def needs(settings: BiamConfig) -> Sequence[str]:
 
 
 def in_vain(config: Config) -> dict[str, str]:
-    """Settings of blocks that the model does without, and of the other preset."""
+    """Settings of blocks that the model does without, and of other presets."""
     assert isinstance(config.model, BiamConfig), "the settings of another model"
-    return {f"model.{key}": reason for key, reason in config.model.in_vain().items()}
+    found = {f"model.{key}": reason for key, reason in config.model.in_vain().items()}
+    if config.model.preset == "tuned":
+        found["train.loss"] = "preset 'tuned' has a loss of its own"
+    return found
 
 
 def require(settings: BiamConfig, maps: Sequence[MapSpec]) -> None:
@@ -71,11 +89,41 @@ def published_names(names: Sequence[str]) -> Mapping[str, str]:
     return released_names(names)
 
 
-def build(settings: BiamConfig, sizes: "FeatureSizes") -> "BiAM":
+def build(settings: BiamConfig, sizes: "FeatureSizes") -> "nn.Module":
     """A BiAM with fresh weights, drawn from torch's global random state."""
+    if settings.preset == "tuned":
+        from pipeline.models.biam import tuned
+
+        return tuned.build(settings, sizes)
     from pipeline.models.biam import network
 
     return network.build(settings, sizes)
+
+
+def fit(settings: BiamConfig, fitting: "Fitting") -> "Fitted":
+    """What preset `tuned` computes before training; nothing in others.
+
+    Raises:
+        UsageError: there are no validation images, which it chooses by.
+    """
+    if settings.preset == "tuned":
+        from pipeline.models.biam import tuned_fit
+
+        return tuned_fit.fit(settings, fitting)
+    from pipeline.models.fitting import Fitted
+
+    return Fitted()
+
+
+def loss(output: Any, targets: "Targets") -> "Tensor":
+    """The ranking loss of the paper, or that of preset `tuned`."""
+    if targets.model.preset == "tuned":
+        from pipeline.models.biam import tuned
+
+        return tuned.loss(targets.model, output, targets.codes, targets.batch_images)
+    from pipeline.models.shared.ranking import ranking_loss
+
+    return ranking_loss(output, targets.codes, targets.train.loss, targets.batch_images)
 
 
 def _too_large(setting: str, got: int, there: str, most: int) -> UsageError:

@@ -6,8 +6,10 @@ Symbols, ours -> the paper's: source -> h_r, heads -> H, global feature -> x_g.
 
 from collections import OrderedDict
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.models.biam.attention import sigmoid_attention, softmax_attention
 from pipeline.models.biam.dropout import Dropout
@@ -30,6 +32,36 @@ def pointwise_leaky(channels_in: int, channels_out: int) -> nn.Sequential:
     """A 1x1 convolution and a leaky ReLU."""
     conv = nn.Conv2d(channels_in, channels_out, kernel_size=1)
     return nn.Sequential(OrderedDict(conv=conv, leaky=nn.LeakyReLU(LEAKY_SLOPE, inplace=True)))
+
+
+class StandardisedConv(nn.Conv2d):
+    """A 1x1 convolution of standardised channels: its weights undo that, so that the map is read as it is.
+
+    Args:
+        channels_in: of the map.
+        channels_out: of what comes out.
+
+    Attributes:
+        mean: [channel], of the map.
+        deviation: [channel], above 0.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, kernel_size=1)
+        self.register_buffer("mean", torch.zeros(channels_in))
+        self.register_buffer("deviation", torch.ones(channels_in))
+
+    def forward(
+        self,
+        input: Float[Tensor, "image channel height width"],  # noqa: A002
+    ) -> Float[Tensor, "image channelout height width"]:
+        """The convolution of (input - mean) / deviation."""
+        assert self.bias is not None, "nn.Conv2d has one unless told otherwise"
+        weight = self.weight / self.deviation[:, None, None]
+        return functional.conv2d(input, weight, self.bias - weight[:, :, 0, 0] @ self.mean)
 
 
 class RegionContext(nn.Module):

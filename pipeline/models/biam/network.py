@@ -1,22 +1,29 @@
 """BiAM: score every region against every label, then pool the scores of the best regions.
 
-Two presets. `paper` follows the equations; `released` follows the authors' code, which differs in several places (the
-docstrings of `_paper` and `_released` say where). Widths, heads, top-k and dropouts come from the configuration, and so
-does every ablation of the paper: what is classified (figure 5), heads, top-k and grid (figure 7), which blocks there
-are (table 3), and what they are made of (table 4; "Non-Local" and "Criss-Cross" there stand alone: `model.blocks` =
-`rcb`).
+Of the presets `paper` follows the equations; `released` follows the authors' code, which differs in several places (the
+docstrings of `_paper` and `_released` say where); in `tuned` this is one part of a sum (`pipeline.models.biam.tuned`).
+Widths, heads, top-k and dropouts come from the configuration, and so does every ablation of the paper: what is
+classified (figure 5), heads, top-k and grid (figure 7), which blocks there are (table 3), and what they are made of
+(table 4; "Non-Local" and "Criss-Cross" there stand alone: `model.blocks` = `rcb`).
 
 Source: Narayan, Gupta et al., "Discriminative Region-based Multi-Label Zero-Shot Learning", ICCV 2021.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.biam.blocks import RegionContext, SceneContext, conv_relu_norm, pointwise_leaky
+from pipeline.models.biam.blocks import (
+    RegionContext,
+    SceneContext,
+    StandardisedConv,
+    conv_relu_norm,
+    pointwise_leaky,
+)
 from pipeline.models.biam.compared_blocks import CrissCross, NonLocal
 from pipeline.models.biam.pooling import top_k_scores
 from pipeline.models.biam.settings import BiamConfig
@@ -41,6 +48,7 @@ class BiAM(nn.Module):
         super().__init__()
         self.top_k, self.grid_side = config.top_k, config.grid_side
         self.pooled = config.classification == "pooled"
+        self.by_cosine = config.preset == "tuned" and config.similarity == "cosine"
         self.stem = parts["stem"]
         self.region_context = parts.get("region_context")
         self.scene_context = parts.get("scene_context")
@@ -119,7 +127,7 @@ class BiAM(nn.Module):
         if self.scene_context is not None:
             contexts.append(self.scene_context(source, global_feature.to(dtype)))
         enriched: Tensor = self.fusion(torch.cat(contexts or [source], dim=1))
-        return enriched
+        return functional.normalize(enriched, dim=1) if self.by_cosine else enriched
 
     def _labels(self, label_vectors: Float[Tensor, "label word"]) -> Float[Tensor, "label joint"]:
         labels: Tensor = self.label_projection(label_vectors.to(next(self.parameters()).dtype))
@@ -158,6 +166,21 @@ def build(config: BiamConfig, sizes: FeatureSizes) -> BiAM:
     return BiAM({"paper": _paper, "released": _released}[config.preset](config, sizes), config)
 
 
+def among_words(config: BiamConfig, sizes: FeatureSizes) -> BiAM:
+    """The regions of preset `tuned`: enriched by what blocks there are, then mapped into the space of the words.
+
+    Without blocks each region is on its own: its channels are standardised and mapped linearly.
+    """
+    size, channels = sizes.maps["region"], config.channels
+    if config.blocks:
+        parts = _contexts(config, sizes)
+        parts["stem"] = conv_relu_norm(size, channels, BatchNorm(channels))
+        parts["fusion"] = nn.Conv2d(_fused_channels(config), sizes.word_size, kernel_size=1)
+    else:
+        parts = {"stem": nn.Identity(), "fusion": StandardisedConv(size, sizes.word_size)}
+    return BiAM(parts | {"label_projection": nn.Identity()}, config)
+
+
 def _paper(config: BiamConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     """Equations 1 to 9. What they write as a matrix W has no bias, what they write as a layer c(.) has one.
 
@@ -193,19 +216,28 @@ def _released(config: BiamConfig, sizes: FeatureSizes) -> dict[str, nn.Module]:
     """
     channels = config.channels
     parts: dict[str, nn.Module] = {"stem": conv_relu_norm(sizes.maps["region"], channels, _released_norm(channels))}
+    parts |= _contexts(config, sizes, _released_norm)
+    parts["fusion"] = pointwise_leaky(_fused_channels(config), config.joint_size)
+    parts["label_projection"] = nn.Linear(sizes.word_size, config.joint_size)
+    return parts
+
+
+def _contexts(
+    config: BiamConfig, sizes: FeatureSizes, norm: Callable[[int], BatchNorm] = BatchNorm
+) -> dict[str, nn.Module]:
+    """The blocks of the released code, as far as there are any."""
+    channels, parts = config.channels, dict[str, nn.Module]()
     if "rcb" in config.blocks:
         parts["region_context"] = _region_context(config, 2 * channels, bias=True, dropout=config.attention_dropout)
     if "scb" in config.blocks:
         parts["scene_context"] = SceneContext(
             key=nn.Conv2d(sizes.maps["global"], channels, kernel_size=1),
             shared=pointwise_leaky(channels, channels),
-            refine=conv_relu_norm(channels, channels, _released_norm(channels)),
+            refine=conv_relu_norm(channels, channels, norm(channels)),
             source_residual=False,
             dropout=config.global_dropout,
             weighting=config.scene_weighting,
         )
-    parts["fusion"] = pointwise_leaky(_fused_channels(config), config.joint_size)
-    parts["label_projection"] = nn.Linear(sizes.word_size, config.joint_size)
     return parts
 
 

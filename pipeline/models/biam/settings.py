@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.config import ModelSection
 from schemas.errors import UnfitError
 from schemas.section import Recipe
-from schemas.values import Fraction, Positive, Texts
+from schemas.values import Fraction, NotBelowZero, Positive, Texts
 
 
 def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -19,6 +19,13 @@ def _known_blocks(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Block = Annotated[Texts, AfterValidator(_known_blocks)]
+Above = Annotated[float, Field(gt=0.0, le=1e6)]
+
+# Settings of preset `tuned` alone.
+_OF_TUNED = (
+    *("similarity", "temperature", "words", "label_weights", "region_weight", "scene_weight", "scene_units"),
+    *("scene_dropout", "hidden_dropout", "teacher_weight", "closed_form_weight", "kernel_weight"),
+)
 
 
 class BiamConfig(ModelSection):
@@ -26,9 +33,10 @@ class BiamConfig(ModelSection):
 
     name: Recipe[str] = "biam"
     """Name of the model; see `show models`."""
-    preset: Recipe[Literal["paper", "released"]] = "released"
-    """Whether the model and its training follow the text of the paper (`paper`) or the authors' code (`released`).
-    Fills all settings of `model` and `train` that are not set.
+    preset: Recipe[Literal["paper", "released", "tuned"]] = "released"
+    """Whether the model and its training follow the text of the paper (`paper`), the authors' code (`released`), or
+    what did best on other photographs than theirs (`tuned`, ours). Fills all settings of `model` and `train` that are
+    not set.
     """
     channels: Recipe[Positive] = 256
     """Channels that regions have inside the model, before and after each block."""
@@ -36,16 +44,18 @@ class BiamConfig(ModelSection):
     """Heads of the attention between regions. They share out `model.channels`, and must divide them."""
     joint_size: Recipe[Positive] = 512
     """Size of the space where regions meet labels, in preset `released`. Preset `paper` uses `model.channels` in its
-    place.
+    place, and in `tuned` they meet among the words.
     """
     top_k: Recipe[Positive] = 6
     """Regions whose scores are averaged to the score of a label, the best ones; at most as many as the map has."""
     attention_dropout: Recipe[Fraction] = 0.1
     """Fraction, from 0 to 1, of attention weights, and of the attention's output, that is set to zero in training.
-    Preset `released` only.
+    Not in preset `paper`.
     """
     global_dropout: Recipe[Fraction] = 0.2
-    """Fraction, from 0 to 1, of the global feature that is set to zero in training. Preset `released` only."""
+    """Fraction, from 0 to 1, of the global feature that is set to zero in training, in the block `scb`. Not in
+    preset `paper`.
+    """
     # What the paper compares itself with; the defaults are BiAM.
     classification: Recipe[Literal["region", "pooled"]] = "region"
     """What meets the labels: each `region`, or the mean of all regions (`pooled`). Source: figure 5 of the paper."""
@@ -74,6 +84,37 @@ class BiamConfig(ModelSection):
     the map as it is. Source: figure 7 of the paper.
     """
 
+    # Preset `tuned`: scores of regions, of the whole scene and of two closed forms are added up.
+    similarity: Recipe[Literal["cosine", "product"]] = "cosine"
+    """How a region, or the scene, is compared with a word. With the cosine all regions weigh the same in their mean.
+    Preset `tuned` only, as all that follows.
+    """
+    temperature: Recipe[Above] = 0.25
+    """What scores are divided by before the softmax of the loss, above 0."""
+    words: Recipe[Literal["plain", "centred", "whitened"]] = "whitened"
+    """Word vectors as they are (`plain`), less the mean of the seen ones (`centred`), or after that with the directions
+    that seen ones have in common weighing less (`whitened`).
+    """
+    label_weights: Recipe[Literal["rare", "equal"]] = "rare"
+    """What the labels of an image weigh in its loss: the rarer the more (by 1 / training images), or all the same."""
+    region_weight: Recipe[Above] = 1.0
+    """Weight of the regions' scores in the sum, above 0; all parts are first divided by their deviation."""
+    scene_weight: Recipe[NotBelowZero] = 1.0
+    """Weight of the scene's scores, which come from the global feature by one hidden layer. 0: there is none."""
+    scene_units: Recipe[Positive] = 512
+    """Size of that hidden layer."""
+    scene_dropout: Recipe[Fraction] = 0.3
+    """Fraction of the global feature that is set to zero in training, before the hidden layer."""
+    hidden_dropout: Recipe[Fraction] = 0.5
+    """Fraction of the hidden layer that is set to zero in training."""
+    teacher_weight: Recipe[NotBelowZero] = 30.0
+    """Weight, in the loss, of the mean square by which the scene's scores differ from the closed form's. 0: none."""
+    closed_form_weight: Recipe[NotBelowZero] = 1.0
+    """Weight of the scores of ridge regression, which chooses its own settings by held-out labels. 0: there are none.
+    """
+    kernel_weight: Recipe[NotBelowZero] = 0.5
+    """Weight of the scores of ridge regression in form `kernel`, which is good where seen labels count. 0: none."""
+
     @model_validator(mode="after")
     def _heads_share_channels(self) -> Self:
         if "heads" not in self.in_vain() and self.channels % self.heads:
@@ -91,6 +132,13 @@ class BiamConfig(ModelSection):
         of_rcb = f"which is of RCB, and this model does without ({without})"
         of_scb = f"which is of SCB, and this model does without ({without})"
         unread: dict[str, str] = {}
+        if self.preset != "tuned":
+            unread |= dict.fromkeys(_OF_TUNED, f"which is of preset 'tuned', and this one is {self.preset!r}")
+        elif not self.blocks:
+            unread |= {"channels": f"which is of blocks, and this model does without ({without})"}
+        if self.preset == "tuned":
+            unread |= {"joint_size": "which is of preset 'released', and this one is 'tuned'"}
+            unread |= self._without_parts()
         if "rcb" not in self.blocks:
             unread |= {"region_attention": of_rcb}
         if "rcb" not in self.blocks or self.region_attention != "self":
@@ -103,3 +151,10 @@ class BiamConfig(ModelSection):
         if self.classification == "pooled":
             unread |= {"top_k": "which is of single regions, and this model pools them (model.classification)"}
         return unread
+
+    def _without_parts(self) -> dict[str, str]:
+        """Settings of parts of preset `tuned` that weigh nothing."""
+        if self.scene_weight:
+            return {}
+        of_scene = ("scene_units", "scene_dropout", "hidden_dropout", "teacher_weight")
+        return dict.fromkeys(of_scene, "which is of the scene, and that weighs nothing (model.scene_weight = 0)")

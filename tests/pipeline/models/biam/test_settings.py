@@ -1,4 +1,4 @@
-"""Each setting of BiAM changes the model, or is said to be read in vain."""
+"""Each setting of BiAM changes the model, or is said to be read in vain. Preset `tuned`: in `test_tuned`."""
 
 from itertools import product
 from typing import Any
@@ -25,6 +25,18 @@ OTHERS: dict[str, Any] = {
     "region_norm": "layer",
     "scene_weighting": "softmax",
     "grid_side": 2,
+    "similarity": "product",
+    "temperature": 0.5,
+    "words": "plain",
+    "label_weights": "equal",
+    "region_weight": 2.0,
+    "scene_weight": 0.5,
+    "scene_units": 9,
+    "scene_dropout": 0.6,
+    "hidden_dropout": 0.6,
+    "teacher_weight": 7.0,
+    "closed_form_weight": 0.0,
+    "kernel_weight": 0.0,
 }
 BASE: dict[str, Any] = {"channels": 8, "heads": 2, "joint_size": 4, "top_k": 2}
 
