@@ -163,14 +163,14 @@ class TunedBiAM(nn.Module):
         scores = self._trained(region, global_feature, label_vectors)
         if self.training:
             for name, found in scores.items():
-                self.scales[name].meet(found)
+                self._scale(name).meet(found)
             lesson = self._lesson(global_feature, label_vectors) if self.teaches else None
             return Parts(torch.stack(list(scores.values())), lesson, self.label_weights)
         for name, form in (("closed_form", self.closed_form), ("kernel", self.kernel)):
             if name in self.weights:
                 assert form is not None, "it weighs something"
                 scores[name] = form(global_feature, label_vectors)
-        scaled = (weight * self.scales[name](scores[name]) for name, weight in self.weights.items())
+        scaled = (weight * self._scale(name)(scores[name]) for name, weight in self.weights.items())
         return torch.stack(list(scaled)).sum(dim=0).float()
 
     def response_maps(
@@ -201,6 +201,11 @@ class TunedBiAM(nn.Module):
                 vectors = functional.normalize(vectors, dim=1)
             scores["scene"] = vectors @ placed.to(vectors.dtype).T
         return scores
+
+    def _scale(self, name: str) -> Scaled:
+        scale = self.scales[name]
+        assert isinstance(scale, Scaled)
+        return scale
 
     @torch.no_grad()
     def _lesson(self, global_feature: Tensor, label_vectors: Tensor) -> Float[Tensor, "image label"]:
