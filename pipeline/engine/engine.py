@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from pipeline.engine.cluster import Pool, WorkerDiedError, receipts_of
+from pipeline.engine.cluster.pool import Pool, WorkerDiedError, receipts_of
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
 from pipeline.engine.own_process import OwnProcesses
 from pipeline.engine.progress import ProgressView

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pipeline.engine.cluster import WorkerDiedError
+from pipeline.engine.cluster.pool import WorkerDiedError
 from schemas.command import AGAIN, Command
 from schemas.errors import PipelineError, problem_json
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import dask
 import pytest
 
-from pipeline.engine.cluster import Pool
+from pipeline.engine.cluster.pool import Pool
 from schemas.config import EngineConfig
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 _OPEN = """
-from pipeline.engine.cluster import Pool
+from pipeline.engine.cluster.pool import Pool
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 try:
