@@ -1,1 +1,1 @@
-"""The Dask cluster that tasks run on: an embedded one, closed to everybody else, or a user's, whose workers are probed."""
+"""The Dask cluster that tasks run on: an embedded one that is closed to all others, or a user's, which is probed."""

@@ -175,9 +175,8 @@ def test_a_cluster_without_workers_is_an_error_and_not_a_wait(tmp_path: Path) ->
 
     storage = Storage(str(tmp_path))
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as theirs:
-        engine = Engine(
-            graph_of(tmp_path, [1]), storage, EngineConfig(), ProgressView(quiet=True), theirs.scheduler_address
-        )
+        settings = EngineConfig(wait_for_workers_s=0.5)
+        engine = Engine(graph_of(tmp_path, [1]), storage, settings, ProgressView(quiet=True), theirs.scheduler_address)
         with pytest.raises(PipelineError, match=r"has no workers \(found 0, expected at least 1\)"):
             engine.run()
 

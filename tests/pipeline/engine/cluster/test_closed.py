@@ -21,7 +21,7 @@ ALERT = b"\x15"  # how a TLS record begins that says why nobody is served
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Pool]:
     with Pool(None, EngineConfig(io_workers=1), ["io"], lambda told: None) as pool:
-        assert pool.submit("io", "one", lambda hear: []).result() == []
+        assert pool.open().submit(len, "one").result() == 3
         yield pool
 
 
@@ -67,9 +67,9 @@ def test_the_key_of_another_run_opens_no_port(ours: Pool, scheme: str) -> None:
 
 
 def test_a_second_run_beside_it_has_another_key_and_runs_nothing_there(ours: Pool) -> None:
-    address = ours._open().scheduler.address
+    address = ours.open().scheduler.address
     with Pool(None, EngineConfig(), [], lambda told: None) as second:
-        theirs = second._open().security
+        theirs = second.open().security
         with pytest.raises(OSError, match=r"."), Client(address, security=theirs, timeout=1) as client:
             client.run_on_scheduler(len, "")
-    assert ours.submit("io", "another", lambda hear: []).result() == []
+    assert ours.open().submit(len, "another").result() == 7
