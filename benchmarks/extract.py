@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.measured import biam_pipe
 from benchmarks.photographs import photographs
-from pipeline.engine.cluster import WORKER_ENVIRONMENT
+from pipeline.engine.cluster.embedded import WORKER_ENVIRONMENT
 from pipeline.machine.waiting import patient
 
 if TYPE_CHECKING:

@@ -53,6 +53,7 @@ from schemas.comparison import ComparisonSettings
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
 from schemas.receipts import status_counts
+from schemas.section import files_named
 from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
@@ -130,25 +131,46 @@ def _up_to_date(
     _tell_new_deal(graph)
     _tell_held(graph)
     require_room(lines)
-    with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+    with (
+        writing(storage) as lease,
+        own_temporaries(),
+        watching_signals(),
+        ProgressView(quiet=request.quiet) as progress,
+    ):
         storage.sweep()
-        graph, sources = _requested(config, storage, request)
+        graph, sources = _requested(config, lease.storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
-        engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline, processes)
+        engine = Engine(
+            graph,
+            lease.storage,
+            config.engine,
+            progress,
+            request.scheduler,
+            request.deadline,
+            processes,
+            lease.end,
+            tuple(files_named(config)),
+        )
         engine.run()
     return graph, engine.ran
 
 
 def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
-    """What `run` would do, and why.
+    """What `run` would do, and why. A user's cluster is connected to, and its workers are probed.
 
     Raises:
-        PipelineError: it would come to nothing: a device is not here, or settings do not fit each other.
+        PipelineError: it would come to nothing: a device is not here, settings do not fit each other, or no worker of
+            the cluster is fit.
     """
-    graph, _ = _requested(config, _storage(config, work), request)
+    storage = _storage(config, work)
+    graph, _ = _requested(config, storage, request)
     lines = plan_graph(graph)
     _refuse_infeasible(graph, lines, request.scheduler)
+    if request.scheduler is not None:
+        outside = (*files_named(config), storage.shown())
+        with watching_signals(), ProgressView(quiet=True) as progress:
+            Engine(graph, storage, config.engine, progress, request.scheduler, outside=outside).require_workers()
     return [_with_unlabelled(line, graph, config) for line in lines]
 
 

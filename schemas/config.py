@@ -440,6 +440,10 @@ class EngineConfig(Section):
     """Worker processes that compute on the CPU, of the embedded cluster. Each GPU has a worker of its own."""
     threads: Steers[Workers | None] = None
     """Threads of torch in each process that computes. null: one a core."""
+    wait_for_workers_s: Steers[Seconds] = 60.0
+    """Seconds that a run on a cluster of one's own (--scheduler) waits for a worker that is fit, at its start and
+    whenever none is left.
+    """
 
 
 class Config(Section):

@@ -6,6 +6,8 @@ without either fails a test.
 
 import ast
 import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -16,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Value = TypeVar("Value")
+
+_PREFIXED = re.compile(r"(.*=|open_clip:[^:]*:)?(.*)", re.DOTALL)
 
 
 class Decides(Enum):
@@ -114,6 +118,33 @@ def _explained(section: type) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
     }
+
+
+def files_named(config: BaseModel) -> Iterator[str]:
+    """Files and folders of this machine that settings name, as they are written, without what stands before a path."""
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            yield from files_named(value)
+        elif Names.FILES in field.metadata:
+            yield from (path for text in _texts(value) if "://" not in (path := prefixed(text)[1]))
+
+
+def prefixed(text: str) -> tuple[str, str]:
+    """What stands before a path, and the path: of a folder the prefix of its ids, of weights the tower they are for."""
+    found = _PREFIXED.fullmatch(text)
+    assert found is not None, "every text has a path at its end"
+    return found[1] or "", found[2]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """A text, each of a list, or each of a table."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, Iterable):
+        yield from (text for item in value for text in _texts(item))
 
 
 def _deciding(what: Decides, name: str, section: Section) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Submission is bounded: for each place only a few tasks are under way, so that a run over nine thousand shards holds a
 handful of tasks at any time. Where files are dropped once they have been read, the stage that writes them is held back
-as well, so that a run holds a handful of them. What comes back is a receipt, never data.
+as well, so that a run holds a handful of them. What comes back is a receipt, never data. It is read from the work
+folder, since what comes over a network may never arrive, and the files that it names are looked for there.
 """
 
 import concurrent.futures
@@ -10,28 +11,32 @@ import heapq
 import logging
 import queue
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
 
-from pipeline.engine.cluster import Pool, WorkerDiedError, receipts_of
+from pipeline.engine.cluster.pool import Pool, StrandedError, WorkerDiedError
+from pipeline.engine.cluster.probe import Expected, expected
+from pipeline.engine.cluster.users import loopback_of
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
 from pipeline.engine.own_process import OwnProcesses
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import drop
 from pipeline.engine.task import Service, Task
-from pipeline.engine.work import Job, Told
+from pipeline.engine.work import Job, Told, shards_of
 from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
+from schemas.command import AGAIN
 from schemas.config import EngineConfig
-from schemas.errors import PipelineError, TimeBudgetError
+from schemas.errors import IntegrityError, PipelineError, TimeBudgetError
 from schemas.receipts import Receipt
 
-_QUEUED_PER_SLOT = 2  # one runs, one waits, so that no worker idles between two tasks
 _POLL_S = 0.2
+_UNSEEN_S = 60.0  # in which what a worker wrote has to be seen here: network disks remember for 30 s what was not there
 _SAVE_S = 6.0  # of the 10 s that an interruption may take
 
 _log = logging.getLogger("biam_pipe.engine")
@@ -39,11 +44,17 @@ _log = logging.getLogger("biam_pipe.engine")
 
 @dataclass
 class Outcome:
-    """A task that ended."""
+    """A task that ended.
+
+    Attributes:
+        result: gives its receipts, or None where they lie in the work folder; raises what the task raised.
+        since: when it ended (`time.monotonic()`).
+    """
 
     node: Node
     task: PendingTask
-    result: Callable[[], list[Receipt]]
+    result: Callable[[], list[Receipt] | None]
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -54,6 +65,8 @@ class Engine:
         scheduler: address of a user's Dask cluster; None for the embedded one.
         deadline: `time.time()` at which to stop; None for never.
         processes: for tasks that want one of their own; several runs may share them.
+        end: called when the run ends before its work does: what is still under way then commits nothing.
+        outside: files and folders that the settings name: workers have to see them.
         ran: tasks that ran, by stage.
     """
 
@@ -64,6 +77,8 @@ class Engine:
     scheduler: str | None = None
     deadline: float | None = None
     processes: OwnProcesses = field(default_factory=OwnProcesses)
+    end: Callable[[], None] = lambda: None
+    outside: tuple[str, ...] = ()
     ran: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,12 +86,13 @@ class Engine:
         self._waiting: dict[str, list[tuple[int, PendingTask]]] = {name: [] for name in self.graph}  # heaps, by stage
         self._under_way: Counter[str] = Counter()  # by stage
         self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._unseen: list[Outcome] = []  # they say that they are done, and their files are not seen here yet
         self._told: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._bases: dict[Service, Mapping[str, str]] = {}
         self._isolated: set[tuple[str, Shard]] = set()  # tasks whose worker died once
         self._alone: set[str] = set()  # resources in which one of them is under way
         places = {node.stage.place for node in self.graph.values()}
-        self._pool = Pool(self.scheduler, self.settings, places, self._told.put)
+        self._pool = Pool(self.scheduler, self.settings, places, self._told.put, self.storage.shown(), self._expected)
 
     def run(self) -> None:
         """Bring every stage of the graph up to date.
@@ -85,11 +101,13 @@ class Engine:
             PipelineError: the first error of a task, an interruption, or the end of the time budget. What was
                 committed until then stays.
         """
-        with ExitStack() as self._stack, self._pool:
+        with ExitStack() as self._stack, self._pool, self._ending():
             self._refuse_missing_gpu()
             self._absorb(self._frontier.start())
             while True:
                 self._heed_signals()
+                if self._under_way.total() and (problem := self._pool.problem()) is not None:
+                    raise problem
                 stop = stopping.reason(self.deadline if self.ran else None)
                 if stop is None:
                     self._submit()
@@ -101,6 +119,32 @@ class Engine:
                         self.storage.sweep()
                     return
                 self._collect()
+
+    def require_workers(self) -> None:
+        """See that a user's cluster is there, and has workers that are fit for this run; those that are not are logged.
+
+        Raises:
+            PipelineError: it is not, or has not.
+        """
+        with ExitStack() as self._stack, self._pool:
+            self._pool.open()
+            self._refuse_missing_gpu()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Before workers and services go, see that nothing is committed any more by what still goes on."""
+        try:
+            yield
+        except BaseException:
+            self.end()
+            raise
+
+    def _expected(self) -> Expected:
+        """What workers of a user's cluster have to see and to be, with what this machine serves for the run."""
+        bases = [self._service(node) for node in self.graph.values() if not node.recorded]
+        loopback = loopback_of(set(chain.from_iterable(base.values() for base in bases)))
+        modules = {name for node in self.graph.values() for name in _modules(node)}
+        return expected(modules, self.storage.lease(), self.outside, loopback)
 
     def _absorb(self, ready: Iterable[tuple[Node, PendingTask]]) -> None:
         """Sort tasks into those that are up to date and those that wait for a place."""
@@ -185,7 +229,7 @@ class Engine:
         )
 
     def _bound(self, resource: str) -> int:
-        return 1 if resource == "process" else _QUEUED_PER_SLOT * self._pool.slots(resource)
+        return 1 if resource == "process" else self._pool.bound(resource)
 
     def _start(self, node: Node, task: PendingTask) -> None:
         node.make_way()
@@ -201,9 +245,8 @@ class Engine:
             arguments = (node, task, self.processes.result)
             threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
             return
-        name = f"{node.name} {'' if task.shard is None else shard_name(task.shard)}".rstrip()
-        future = self._pool.submit(self._resource(node), name, job.execute)
-        future.add_done_callback(lambda future: self._deliver(node, task, partial(receipts_of, name, future)))
+        ended, name = self._ended, _named(node, task)
+        self._pool.submit(self._resource(node), name, job, lambda result: ended.put(Outcome(node, task, result)))
 
     def _task(self, node: Node, task: PendingTask) -> Task:
         return Task(
@@ -218,6 +261,7 @@ class Engine:
             outputs=node.outputs,
             bases=self._service(node),
             deadline=self._deadline(node),
+            sharers=1 if node.stage.place == "process" else self._pool.sharers(self._resource(node)),
             redo=node.redo,
             isolated=(node.name, task.shard) in self._isolated,
         )
@@ -244,24 +288,61 @@ class Engine:
         try:
             outcome = self._ended.get(timeout=_POLL_S)
         except queue.Empty:
+            late, self._unseen = self._unseen, []
+            for outcome in late:
+                self._take(outcome)
             return
         finally:
             self._show_told()
-        self._under_way[outcome.node.name] -= 1
-        self._alone.discard(self._resource(outcome.node))
+        self._take(outcome)
+
+    def _take(self, outcome: Outcome) -> None:
+        """Take in what a task came to, or put it aside while its files are not seen here."""
         try:
             receipts = outcome.result()
-        except TimeBudgetError:  # for the next run; what else is under way may end
+            if receipts is None and (receipts := self._written(outcome)) is None:
+                self._unseen.append(outcome)
+                return
+        except (TimeBudgetError, StrandedError):  # for the next run, or another worker; what else is under way may end
+            self._leave(outcome)
             self._put_in_line(outcome.node, outcome.task)
             return
         except PipelineError as error:
             if (stop := stopping.reason(None)) is not None:  # the signal has reached its worker first
                 raise stop from error
+            self._leave(outcome)
             if not isinstance(error, WorkerDiedError) or not self._once_more(outcome.node, outcome.task):
                 raise
             _log.warning("%s; trying once more, its images in processes of their own", str(error).partition(". ")[0])
             return
+        self._leave(outcome)
         self._absorb(self._settle(outcome.node, receipts))
+
+    def _leave(self, outcome: Outcome) -> None:
+        self._under_way[outcome.node.name] -= 1
+        self._alone.discard(self._resource(outcome.node))
+
+    def _written(self, outcome: Outcome) -> list[Receipt] | None:
+        """The receipts that a task left, if they and the files that they name are seen here.
+
+        Raises:
+            IntegrityError: they are not, though the task ended a while ago.
+        """
+        node, task = outcome.node, outcome.task
+        last = node.ledger.read(task.shard)  # written last of all
+        if last is not None and last.fingerprint == task.fingerprint:
+            shards = [node.ledger.read(shard) for shard in shards_of(last)] if node.stage.decides_shards else []
+            receipts = [receipt for receipt in (*shards, last) if receipt is not None]
+            if None not in shards and all(self.storage.holds(file) for one in receipts for file in one.files):
+                return receipts
+        if time.monotonic() - outcome.since < _UNSEEN_S:
+            return None
+        raise IntegrityError(
+            f"{_named(node, task)}: a worker says that it is done, and there are no such files in "
+            f"{self.storage.shown(node.folder)}",
+            hint="Do all workers write to the same disk as this host? Then run the same command again:",
+            run=AGAIN,
+        )
 
     def _once_more(self, node: Node, task: PendingTask) -> bool:
         """Put a task whose worker died in line again; False where it has had its second attempt."""
@@ -307,6 +388,15 @@ class Engine:
         """
         while not self._told.empty():
             self.progress.tell(*self._told.get())
+
+
+def _named(node: Node, task: PendingTask) -> str:
+    return node.name if task.shard is None else f"{node.name} {shard_name(task.shard)}"
+
+
+def _modules(node: Node) -> tuple[str, str]:
+    """Where the code of a stage's tasks lies, and that of its settings."""
+    return node.stage.run.__module__, type(node.stage.settings).__module__
 
 
 def write_record(node: Node) -> None:

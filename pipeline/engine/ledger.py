@@ -90,7 +90,11 @@ class Ledger:
 
     def receipt_path(self, shard: int | None) -> str:
         """Path of a receipt."""
-        return f"{self.folder}/{self.record if shard is None else shard_name(shard)}.json"
+        return f"{self.folder}/{self.stem(shard)}.json"
+
+    def stem(self, shard: int | None) -> str:
+        """How the name of a receipt begins."""
+        return self.record if shard is None else shard_name(shard)
 
     def write(self, receipt: Receipt) -> None:
         """Commit one receipt."""

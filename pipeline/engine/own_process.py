@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
-from pipeline.engine.cluster import visible_gpus
+from pipeline.engine.cluster.gpus import visible_gpus
 from pipeline.engine.work import Hear, Job, Told
 from pipeline.machine import stopping
 from pipeline.machine.environment import environment

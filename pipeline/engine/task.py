@@ -30,6 +30,7 @@ class Task:
         outputs: the files that the stage leaves, by name.
         bases: base addresses resolved at run time (never part of a fingerprint).
         deadline: `time.time()` at which the task should save and stop, if it can.
+        sharers: worker processes that do such tasks, among which limits of a host are shared out.
         redo: statuses of rows to be done again, where this stage did the same work before.
         isolated: a worker died over this task before: what may kill a process belongs in one of its own. There is no
             third attempt.
@@ -46,6 +47,7 @@ class Task:
     outputs: Mapping[str, OutputFile]
     bases: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
+    sharers: int = 1
     redo: frozenset[str] = frozenset()
     isolated: bool = False
 

@@ -1,9 +1,10 @@
 """Runs one task where it is: in a Dask worker's thread, or in a process of its own (`own_process`)."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from pipeline.engine.ledger import Ledger, seal
 from pipeline.engine.task import Output, Task
@@ -46,6 +47,14 @@ class Job:
     record: str
     preload: tuple[str, ...] = ()
 
+    @contextmanager
+    def attempted(self) -> Iterator["Job"]:
+        """The same work, as an attempt that commits nothing once another has begun, wherever that is."""
+        task = self.task
+        name = Ledger(task.storage, task.stage, task.folder, self.record).stem(task.shard)
+        with task.storage.attempt(task.folder, name) as storage:
+            yield replace(self, task=replace(task, storage=storage))
+
     def execute(self, hear: Hear) -> list[Receipt]:
         """Do the work, then write the receipts: first the shards', last the one without shard.
 
@@ -63,13 +72,16 @@ class Job:
         ):
             outputs = sorted(self.run(task), key=lambda output: output.shard is None)
         seconds = (time.perf_counter() - started) / len(outputs)
-        return [self._seal(ledger, output, len(outputs) - 1, started_at, seconds) for output in outputs]
+        shards = [output.shard for output in outputs if output.shard is not None]
+        return [self._seal(ledger, output, shards, started_at, seconds) for output in outputs]
 
-    def _seal(self, ledger: Ledger, output: Output, shards: int, started_at: float, seconds: float) -> Receipt:
+    def _seal(
+        self, ledger: Ledger, output: Output, shards: Sequence[int], started_at: float, seconds: float
+    ) -> Receipt:
         """Write the receipt of an output; where the same bytes have one already, that one stays."""
         receipt = seal(self.task, output, started_at, seconds)
         if shards and receipt.shard is None:
-            receipt = receipt.model_copy(update={"facts": {**receipt.facts, "shards": shards}})
+            receipt = receipt.model_copy(update={"facts": {**receipt.facts, **_told(shards)}})
         standing = ledger.read(receipt.shard)  # none but of a stage that writes many shards: see `forget` above
         if standing and (standing.files, standing.content, standing.parts) == (
             receipt.files,
@@ -79,3 +91,15 @@ class Job:
             return standing
         ledger.write(receipt)
         return receipt
+
+
+def _told(shards: Sequence[int]) -> dict[str, Any]:
+    """The facts that say which shards a task of many has left."""
+    counted = {"shards": len(shards)}
+    return counted if sorted(shards) == list(range(len(shards))) else {**counted, "numbers": sorted(shards)}
+
+
+def shards_of(whole: Receipt) -> Sequence[int]:
+    """Which shards a task of many has left, by its receipt without shard."""
+    numbers: Sequence[int] = whole.facts.get("numbers", range(whole.facts.get("shards", 0)))
+    return numbers

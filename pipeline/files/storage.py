@@ -13,13 +13,15 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from pipeline.files import own_hash
+from pipeline.files.lease import Guard
 from pipeline.files.refusals import ABSENCE, TEMPORARY_SUFFIX, refusals_named
 from schemas.errors import PipelineError, UsageError
+from schemas.receipts import FileReceipt
 
 _READ_BYTES = 1 << 20
 # Ours, and those of safetensors, which writes beside the file that it was given and renames.
@@ -42,9 +44,14 @@ class FileSystem:
 
 @dataclass(frozen=True)
 class Storage:
-    """A local folder; every path given is relative to it, with forward slashes."""
+    """A local folder; every path given is relative to it, with forward slashes.
+
+    Attributes:
+        guards: what has to stand there whenever something is changed; none for whoever holds it by other means.
+    """
 
     root: str
+    guards: tuple[Guard, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,6 +71,7 @@ class Storage:
 
         Names that begin with a dot and end in `.tmp` are swept by the next run.
         """
+        self._require_guards()
         path = self.local(folder)
         with refusals_named(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,9 @@ class Storage:
 
         Raises:
             PipelineError: the system refuses to write there.
+            HeldFolderError: the guards say that nobody may.
         """
+        self._require_guards()
         target = self.local(path)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         with refusals_named(target):
@@ -89,11 +99,37 @@ class Storage:
                 temporary.chmod(mode)
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
+                self._require_guards()
                 temporary.rename(target)
                 _sync_folder(target.parent)
             finally:
                 with suppress(OSError):  # what ended the writing is to be told; the next run sweeps
                     temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def attempt(self, folder: str, name: str) -> Iterator["Storage"]:
+        """The same folder for one attempt at a piece of work: from here on no earlier attempt at it changes anything.
+
+        Args:
+            folder: where its files will lie.
+            name: of the piece, in that folder.
+        """
+        self._require_guards()
+        guard = Guard(f"{folder}/.{name}.attempt{TEMPORARY_SUFFIX}", uuid.uuid4().hex, "attempt")
+        path = self.local(guard.path)
+        with refusals_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(guard.text)  # needs to outlive no crash: whoever could be mistaken dies with the machine
+        try:
+            yield replace(self, guards=(*self.guards, guard))
+        finally:
+            with suppress(OSError, PipelineError):  # it is another's by now, or is left to the next run's sweep
+                guard.require(self.root)
+                path.unlink()
+
+    def lease(self) -> Path | None:
+        """The file in which stands who may change this folder, as far as that is guarded."""
+        return self.local(self.guards[0].path) if self.guards else None
 
     def write(self, path: str, data: bytes) -> None:
         """Commit these bytes."""
@@ -119,6 +155,20 @@ class Storage:
         """
         with _reading(self.local(path)) as file:
             return file.stat().st_size
+
+    def holds(self, file: FileReceipt) -> bool:
+        """Whether a file is there with the size that its receipt says, or was dropped; its bytes are not read.
+
+        Raises:
+            PipelineError: the system refuses to look at it.
+        """
+        if file.pruned:
+            return True
+        try:
+            return self.size_bytes(file.path) == file.size_bytes
+        except FileNotFoundError:
+            self.sizes(file.path.rpartition("/")[0])  # to list a folder brings what a network disk remembers up to date
+            return False
 
     def file_system(self, path: str) -> FileSystem:
         """Where a file lies, or would lie.
@@ -197,7 +247,13 @@ class Storage:
             return sha256_file(file)
 
     def remove(self, path: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it is there.
+
+        Raises:
+            PipelineError: the system refuses to.
+            HeldFolderError: the guards say that nobody may.
+        """
+        self._require_guards()
         with refusals_named(self.local(path), "remove"):
             self.local(path).unlink(missing_ok=True)
 
@@ -207,6 +263,10 @@ class Storage:
             for left in (Path(folder, name) for name in names if _TEMPORARY.fullmatch(name)):
                 with refusals_named(left, "remove"):
                     left.unlink(missing_ok=True)
+
+    def _require_guards(self) -> None:
+        for guard in self.guards:
+            guard.require(self.root)
 
     def _walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
         """As `os.walk` does, but a folder that cannot be read is an error and not empty."""

@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
     The C library returns large blocks to the system, and each new one costs a page fault every 4 kB and a round of
     zeroing. In VGG-19 on 2 cores that was a third of the time in bfloat16 (28.6 images/s, and 44.4 without) and a
     seventh in float32. Blocks above 64 MB are kept for threads of the main arena only: see MALLOC_ARENA_MAX in
-    `engine.cluster`.
+    `engine.cluster.embedded`.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -3,14 +3,29 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from multiprocessing import resource_tracker
 
 from schemas.command import AGAIN
 from schemas.errors import InterruptedRunError, PipelineError, TimeBudgetError
 
 _signalled = threading.Event()
+_ended: ContextVar[Callable[[], bool]] = ContextVar("ended", default=lambda: False)
+
+
+@contextmanager
+def ending_with(ended: Callable[[], bool]) -> Iterator[None]:
+    """In this block, what this thread does should also stop once that is so: when the run it is a part of has ended.
+
+    Of a process that works for several runs one may end alone.
+    """
+    before = _ended.set(ended)
+    try:
+        yield
+    finally:
+        _ended.reset(before)
 
 
 @contextmanager
@@ -48,7 +63,7 @@ def reason(deadline: float | None) -> PipelineError | None:
     Args:
         deadline: `time.time()` at which the time budget ends.
     """
-    if _signalled.is_set():
+    if _signalled.is_set() or _ended.get()():
         return InterruptedRunError("interrupted; the same command goes on from here:", run=AGAIN)
     if deadline is not None and time.time() >= deadline:
         return TimeBudgetError("time budget used up; the same command goes on from here:", run=AGAIN)

@@ -21,10 +21,20 @@ from schemas.status import PASSING, ImageStatus
 _EARLY_S = 0.05  # libcurl counts milliseconds from the moment it is handed a request
 
 
-@lru_cache(maxsize=1)
 def shared_client(config: DownloadConfig, host_connections: int) -> "Client":
-    """The client of all tasks that a worker runs under these settings. To be called in the loop that it serves."""
-    return Client(config, host_connections)
+    """The client of all tasks that a worker runs under these settings. To be called in the loop that it serves.
+
+    Args:
+        host_connections: at most so many at once to one host, from here on: the share becomes smaller as workers come.
+    """
+    client = _client(config)
+    client.limit(host_connections)
+    return client
+
+
+@lru_cache(maxsize=1)
+def _client(config: DownloadConfig) -> "Client":
+    return Client(config, 1)
 
 
 class Client:
@@ -46,6 +56,10 @@ class Client:
         self._archives = Archives(config, self._networks)
         self._paused_until: dict[str, float] = {}  # by origin, in the loop's time
         self._proxies: dict[str, str | None] = {}  # by origin; a look takes 30 us
+
+    def limit(self, host_connections: int) -> None:
+        """Ask one host over at most so many connections at once, from here on."""
+        self._transfers.limit(host_connections)
 
     async def fetch(self, address: str, budget_s: float) -> Answer:
         """The body behind an address, or why there is none. Never raises for what a server does or an address holds.

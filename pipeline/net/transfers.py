@@ -106,12 +106,16 @@ class Transfers:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._wake)
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, host_connections)
+        self.limit(host_connections)
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.requests)
         self._timer: asyncio.Handle | None = None
         self._watched: dict[int, int] = {}
         self._under_way: dict[pycurl.Curl, asyncio.Future[tuple[int, int]]] = {}
         self._idle: list[pycurl.Curl] = []
+
+    def limit(self, host_connections: int) -> None:
+        """Open at most so many connections at once to one host, from here on."""
+        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, host_connections)
 
     async def get(self, address: str, proxy: str | None, budget_s: float, *, look_up: bool = False) -> Reply:
         """What a request brings; redirects are not followed. Never raises for what a server does.

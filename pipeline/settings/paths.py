@@ -1,17 +1,13 @@
 """Paths that a TOML file names: they count from its folder, wherever the command runs."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from schemas.config import Config
 from schemas.errors import UsageError
-from schemas.section import Names
-
-# Of a folder that its ids begin with, or of weights the tower of open_clip that they are for.
-_PREFIXED = re.compile(r"(.*=|open_clip:[^:]*:)?(.*)", re.DOTALL)
+from schemas.section import Names, prefixed
 
 
 def located(layer: Mapping[str, Any], shape: type[Config], file: Path) -> dict[str, Any]:
@@ -49,9 +45,7 @@ def _each(key: str, value: Any, file: Path) -> Any:
 
 
 def _from_here(key: str, text: str, file: Path) -> str:
-    found = _PREFIXED.fullmatch(text)
-    assert found is not None, "every text has a path at its end"
-    prefix, path = found[1] or "", found[2]
+    prefix, path = prefixed(text)
     if "://" in path or Path(path).expanduser().is_absolute():
         return text
     beside = file.parent / path

@@ -56,14 +56,9 @@ Inspect = Callable[[bytes, int], Header]
 
 @dataclass(frozen=True)
 class Settings:
-    """What `run` needs.
-
-    Attributes:
-        workers: that fetch at the same time; they share `download.host_requests`.
-    """
+    """What `run` needs."""
 
     download: DownloadConfig
-    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         name="download",
         version=VERSION,
         recipe=recipe("download", config.download),
-        settings=Settings(settled(config), config.engine.io_workers),
+        settings=Settings(settled(config)),
         run=run,
         upstream={"index": "shard"},
         reads={"index": "files"},
@@ -218,7 +213,7 @@ async def _fetch_shard(
 
     for position, data in _standing_images(task, known):
         await images.put(position, data)
-    client = shared_client(config, max(1, config.host_requests // task.settings.workers))
+    client = shared_client(config, max(1, config.host_requests // task.sharers))
     fetcher = Fetcher(config, task.bases, client, images.threads, look)
     await _all(fetch_on() for _ in range(min(config.requests, len(rows))))
     return outcomes

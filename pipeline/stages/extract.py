@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.backbones import BACKBONES, describe, settled, weights
 from pipeline.backbones.description import PIXEL_MAX
 from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
-from pipeline.engine.cluster import require_gpu, visible_gpus
+from pipeline.engine.cluster.gpus import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
 from pipeline.images.decode import ANTIALIAS

@@ -64,20 +64,26 @@ def test_each_worker_of_the_embedded_cluster_calls_its_gpu_the_first(
 
 
 @pytest.mark.parametrize(
-    ("setting", "stage", "scheduler"),
+    ("setting", "stage"),
     [
-        ("train.device=cuda", "extract", None),
-        ("extract.device=cuda", "download", None),
-        ("extract.device=cuda", "report", "tcp://elsewhere:8786"),
-        ("train.processes=3", "report", None),
-        ("model.top_k=196", "report", None),
+        ("train.device=cuda", "extract"),
+        ("extract.device=cuda", "download"),
+        ("train.processes=3", "report"),
+        ("model.top_k=196", "report"),
     ],
 )
-def test_what_does_not_concern_the_stages_to_run_is_not_refused(
-    tmp_path: Path, setting: str, stage: str, scheduler: str | None
+def test_what_does_not_concern_the_stages_to_run_is_not_refused(tmp_path: Path, setting: str, stage: str) -> None:
+    assert flow.plan(configured(setting), tmp_path, flow.Request(stage))[-1].name == stage
+
+
+def test_the_plan_of_a_run_on_a_cluster_asks_its_workers_and_refuses_what_none_of_them_has(
+    tmp_path: Path, scheduler: str
 ) -> None:
-    request = flow.Request(stage, scheduler=scheduler)
-    assert flow.plan(configured(setting), tmp_path, request)[-1].name == stage
+    request = flow.Request("report", scheduler=scheduler)
+    assert flow.plan(configured(), tmp_path, request)[-1].name == "report"
+    with pytest.raises(PipelineError, match="no worker has one"):
+        flow.plan(configured("extract.device=cuda"), tmp_path, request)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pooled_classification_asks_for_no_best_regions(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pipeline.engine.cluster import WorkerDiedError
+from pipeline.engine.cluster.pool import StrandedError, WorkerDiedError
 from schemas.command import AGAIN, Command
 from schemas.errors import PipelineError, problem_json
 
@@ -40,11 +40,11 @@ def test_an_error_keeps_its_fields_on_its_way_between_processes(kind: type[Pipel
     assert (str(again), again.exit_code) == (str(error), kind.exit_code)
 
 
-def test_the_classes_are_those_of_the_tree_and_the_one_of_the_cluster() -> None:
+def test_the_classes_are_those_of_the_tree_and_those_of_the_cluster() -> None:
     import schemas.errors
 
     names = {name for line in (schemas.errors.__doc__ or "").splitlines() for name in line.split() if "Error" in name}
-    assert {kind.__name__ for kind in _classes(PipelineError) if kind is not WorkerDiedError} == names
+    assert {kind.__name__ for kind in _classes(PipelineError) if kind not in (StrandedError, WorkerDiedError)} == names
 
 
 def test_json_has_the_parts_of_an_error() -> None:

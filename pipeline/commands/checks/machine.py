@@ -11,7 +11,7 @@ from platform import python_version
 from urllib.parse import urlsplit
 
 from pipeline.commands.checks.finding import Finding, Verdict
-from pipeline.engine.cluster import require_semaphores
+from pipeline.engine.cluster.embedded import require_semaphores
 from pipeline.files.scratch import importing_aside
 from pipeline.machine.control_group import ControlGroup
 from pipeline.machine.device import cores, first_line, resolve_device

@@ -11,7 +11,7 @@ import pytest
 from numbers_stage import listing
 
 from pipeline.commands.verify import verify
-from pipeline.engine import cluster
+from pipeline.engine.cluster import embedded
 from pipeline.engine.engine import Engine
 from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.ledger import written
@@ -145,7 +145,7 @@ def test_a_task_that_kills_a_second_worker_is_an_error(tmp_path: Path) -> None:
 
 
 def test_workers_that_do_not_start_are_an_error_and_not_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_START_S", 0.01)
+    monkeypatch.setattr(embedded, "_START_S", 0.01)
     with pytest.raises(PipelineError, match=r"worker processes did not start within 0\.01 s"):
         run(tmp_path, [1])
 
@@ -162,7 +162,7 @@ def test_workers_that_do_not_come_back_are_an_error_and_not_a_wait(
     broken = tmp_path / "work/broken"
     (tmp_path / "sitecustomize.py").write_text(f"import os\nif os.path.exists({str(broken)!r}): os._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setitem(cluster._DASK, "distributed.scheduler.no-workers-timeout", "1s")
+    monkeypatch.setitem(embedded._DASK, "distributed.scheduler.no-workers-timeout", "1s")
     wired = stages([1])
     wired[1] = replace(wired[1], run=die_for_good)
     storage = Storage(str(tmp_path / "work"))
@@ -175,9 +175,8 @@ def test_a_cluster_without_workers_is_an_error_and_not_a_wait(tmp_path: Path) ->
 
     storage = Storage(str(tmp_path))
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", processes=False) as theirs:
-        engine = Engine(
-            graph_of(tmp_path, [1]), storage, EngineConfig(), ProgressView(quiet=True), theirs.scheduler_address
-        )
+        settings = EngineConfig(wait_for_workers_s=0.5)
+        engine = Engine(graph_of(tmp_path, [1]), storage, settings, ProgressView(quiet=True), theirs.scheduler_address)
         with pytest.raises(PipelineError, match=r"has no workers \(found 0, expected at least 1\)"):
             engine.run()
 

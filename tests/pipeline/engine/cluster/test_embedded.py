@@ -10,17 +10,17 @@ from pathlib import Path
 import dask
 import pytest
 
-from pipeline.engine.cluster import Pool
+from pipeline.engine.cluster.pool import Pool
 from schemas.config import EngineConfig
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 _OPEN = """
-from pipeline.engine.cluster import Pool
+from pipeline.engine.cluster.pool import Pool
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError
 try:
     with Pool(None, EngineConfig(), ["compute"], print) as pool:
-        pool._open()
+        pool.open()
 except PipelineError as error:
     print(error)
 """
@@ -39,7 +39,7 @@ def test_settings_for_clusters_of_a_user_s_own_do_not_reach_it_and_come_back(
     theirs = {"distributed.comm.require-encryption": True, "temporary-directory": "/nowhere"}
     with dask.config.set(theirs):
         with Pool(None, EngineConfig(compute_workers=1), ["compute"], lambda told: None) as pool:
-            client = pool._open()
+            client = pool.open()
             (folder,) = client.run(lambda dask_worker: dask_worker.local_directory).values()
             assert Path(folder).is_relative_to(next(tmp_path.glob("biam-pipe-scratch-*")))
             assert len(list(tmp_path.iterdir())) == 1

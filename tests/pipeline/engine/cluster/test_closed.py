@@ -1,0 +1,75 @@
+"""The embedded cluster answers nobody without the key of its run."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from distributed import Client
+from distributed.comm import connect
+
+from pipeline.engine.cluster.keys import run_keys
+from pipeline.engine.cluster.pool import Pool
+from schemas.config import EngineConfig
+
+_WITHIN_S = 20.0
+ALERT = b"\x15"  # how a TLS record begins that says why nobody is served
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[Pool]:
+    with Pool(None, EngineConfig(io_workers=1), ["io"], lambda told: None) as pool:
+        assert pool.open().submit(len, "one").result() == 3
+        yield pool
+
+
+def listening() -> list[int]:
+    """Ports on which this process and those below it listen."""
+    here = psutil.Process()
+    connections = [one for process in (here, *here.children(recursive=True)) for one in process.net_connections()]
+    assert {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    return sorted({one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN})
+
+
+def heard(port: int, said: bytes, context: ssl.SSLContext | None = None) -> bytes:
+    """What a port answers; nothing where it hangs up, or refuses a certificate."""
+    with socket.create_connection(("127.0.0.1", port), _WITHIN_S) as plain:
+        try:
+            with plain if context is None else context.wrap_socket(plain) as stream:
+                stream.sendall(said)
+                return stream.recv(1024)
+        except (ConnectionError, ssl.SSLError):
+            return b""
+
+
+def test_scheduler_nanny_and_worker_answer_no_plain_word_and_nothing_else_listens(ours: Pool) -> None:
+    ports = listening()
+    assert len(ports) == 3
+    for port in ports:
+        for said in (b"GET /info/main/workers.html HTTP/1.0\r\n\r\n", bytes(64)):
+            assert heard(port, said)[:1] in (b"", ALERT)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_the_key_of_another_run_opens_no_port(ours: Pool, scheme: str) -> None:
+    theirs = run_keys().get_connection_args("client")
+    context = theirs["ssl_context"] = theirs["ssl_context"] if scheme == "tls" else None
+    theirs["require_encryption"] = False
+    if context is not None:
+        context.verify_mode = ssl.CERT_NONE  # one who asks does not mind whom
+    for port in listening():
+        if context is not None:
+            assert heard(port, b"x" * 64, context) == b""
+        with pytest.raises(OSError, match=r"."):
+            asyncio.run(connect(f"{scheme}://127.0.0.1:{port}", timeout=0.3, **theirs))
+
+
+def test_a_second_run_beside_it_has_another_key_and_runs_nothing_there(ours: Pool) -> None:
+    address = ours.open().scheduler.address
+    with Pool(None, EngineConfig(), [], lambda told: None) as second:
+        theirs = second.open().security
+        with pytest.raises(OSError, match=r"."), Client(address, security=theirs, timeout=1) as client:
+            client.run_on_scheduler(len, "")
+    assert ours.open().submit(len, "another").result() == 7

@@ -1,0 +1,114 @@
+"""A user's cluster: which workers get work, when, and what becomes of it when the run ends."""
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+from numbers_stage import listing
+
+from pipeline.engine.cluster import users
+from pipeline.engine.engine import Engine
+from pipeline.engine.graph import resolve
+from pipeline.engine.progress import ProgressView
+from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.inputs import OutputFile
+from pipeline.files.lock import writing
+from pipeline.files.storage import Storage
+from pipeline.machine import stopping
+from schemas.config import EngineConfig
+from schemas.errors import PipelineError, UsageError
+
+COPIES = {"copy": OutputFile("{folder}/{shard}.txt")}
+THREADS = {"dashboard_address": "127.0.0.1:0", "processes": False}
+
+
+def copy(task: Task) -> list[Output]:
+    task.storage.write(task.path("copy"), task.inputs.read("list", "number", task.shard))
+    return [Output(("copy",), rows=task.sharers)]
+
+
+def one_fails_and_the_other_goes_on(task: Task) -> list[Output]:
+    """The first waits until the run has ended, and commits all the same; the second fails when the first is there."""
+    begun = task.storage.scratch("") / "begun"
+    if task.shard == 1:
+        while not begun.exists():
+            time.sleep(0.01)
+        raise PipelineError("the run ends")
+    begun.touch()
+    while stopping.reason(None) is None:
+        time.sleep(0.01)
+    return copy(task)
+
+
+def engine(root: Path, scheduler: str, wait_s: float = 30.0, **stage: object) -> Engine:
+    copies = Stage("copy", 1, {}, None, copy, {"list": "shard"}, COPIES, "io", "copies")
+    storage = Storage(str(root))
+    graph = resolve([listing([1, 2, 3]), replace(copies, **stage)], storage)  # type: ignore[arg-type]
+    settings = EngineConfig(wait_for_workers_s=wait_s)
+    return Engine(graph, storage, settings, ProgressView(quiet=True), scheduler)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("foo", "--scheduler wants the address of a Dask scheduler, got 'foo', expected tls://HOST:PORT"),
+        ("http://127.0.0.1:8786", "wants the address of a Dask scheduler, got 'http://"),
+        ("tcp://127.0.0.1", "wants the address of a Dask scheduler"),
+        ("127.0.0.1:99999", "wants the address of a Dask scheduler"),
+        ("tls://127.0.0.1:8786", r"no TLS settings for a client, expected DASK_DISTRIBUTED__COMM__TLS__CA_FILE and"),
+    ],
+)
+def test_what_is_no_address_is_told_before_anything_is_asked(address: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        users.require_address(address)
+
+
+def test_words_that_travel_in_the_open_beyond_this_host_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    for address in ("127.0.0.1:8786", "tcp://[::1]:8786", "tcp://localhost:1", "inproc://1/2/3"):
+        users.require_address(address)
+    assert caplog.messages == []
+    users.require_address("tcp://192.0.2.7:8786")
+    assert caplog.messages[0].startswith("tcp://192.0.2.7:8786 is not encrypted")
+
+
+def test_a_base_address_that_other_hosts_cannot_reach_is_seen() -> None:
+    assert users.loopback_of(["https://a.org/x:1/", "http://127.0.0.1:81/x"]) == "http://127.0.0.1:81/x"
+    assert users.loopback_of(["http://127.0.0.1.org:81", "http://10.0.0.1/"]) is None
+
+
+def test_workers_that_are_not_fit_get_no_work_and_a_run_without_others_ends_naming_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(users, "_OTHERS_S", 0.0)
+    with LocalCluster(n_workers=1, threads_per_worker=1, resources={"GPU": 99}, **THREADS) as theirs:
+        with pytest.raises(PipelineError, match=r"no worker .* is fit.*\n  worker 0 .* it offers GPU=99 and has"):
+            engine(tmp_path, theirs.scheduler_address).run()
+        with pytest.raises(PipelineError, match="is fit"):
+            engine(tmp_path, theirs.scheduler_address).require_workers()
+    assert list(tmp_path.iterdir()) == []
+    assert any("left out: worker 0" in text for text in caplog.messages)
+
+
+def test_a_cluster_that_has_no_workers_until_there_is_work_gets_on(tmp_path: Path) -> None:
+    with LocalCluster(n_workers=0, threads_per_worker=1, **THREADS) as theirs:
+        theirs.adapt(minimum=0, maximum=1, interval="50ms", wait_count=100)
+        made = engine(tmp_path, theirs.scheduler_address)
+        made.run()
+        assert made.ran == {"list": 1, "copy": 3}
+    assert {receipt.rows for receipt in made.graph["copy"].valid.values()} == {1}  # shared out among one worker
+
+
+def test_what_is_under_way_when_a_run_ends_is_stopped_and_commits_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    with LocalCluster(n_workers=1, threads_per_worker=2, **THREADS) as theirs, writing(Storage(str(tmp_path))) as lease:
+        made = engine(tmp_path, theirs.scheduler_address, run=one_fails_and_the_other_goes_on)
+        graph = resolve([node.stage for node in made.graph.values()], lease.storage)
+        ended = replace(made, graph=graph, storage=lease.storage, end=lease.end)
+        with pytest.raises(PipelineError, match="the run ends"):
+            ended.run()
+    assert not (tmp_path / "copies").exists() or list((tmp_path / "copies").glob("[!.]*")) == []
