@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dags import dag
+from dags.units import Call, Unit
+from dags.units import units as units_of
+from dags.units import write as write_units
 from pipeline.backbones import BACKBONES
 from pipeline.backbones import search as search_backbones
 from pipeline.commands.check import Checked
@@ -19,11 +22,12 @@ from pipeline.commands.compare import compare as compare_rows
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
 from pipeline.commands.failures import Failure, failures
+from pipeline.commands.openmetrics import text as openmetrics
 from pipeline.commands.outcome import Result, Verified, outcome
 from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
 from pipeline.commands.reextract import reextract as reextract_images
-from pipeline.commands.request import Request, deadline
+from pipeline.commands.request import Request, budget_s, deadline
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
@@ -57,6 +61,7 @@ from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
     "FAILURES",
+    "Call",
     "CellPlan",
     "Checked",
     "Compared",
@@ -68,6 +73,7 @@ __all__ = [
     "Request",
     "Result",
     "StagePlan",
+    "Unit",
     "Verified",
     "cells",
     "check",
@@ -79,13 +85,16 @@ __all__ = [
     "failed_statuses",
     "import_settings",
     "names",
+    "openmetrics",
     "plan",
     "predict",
     "run",
     "search_backbones",
     "stages",
     "status",
+    "units",
     "verify",
+    "write_units",
 ]
 
 _log = logging.getLogger("biam_pipe.flow")
@@ -268,6 +277,16 @@ def convert(config: Config, work: Path, request: Conversion) -> Converted:
     return make_conversion(
         request, storage, lambda store, last: _graph(config.model_copy(update={"store": store}), storage, last)[0]
     )
+
+
+def units(kind: str, config: Config, call: Call) -> list[Unit]:
+    """The files with which a scheduler runs a command: `systemd`, `cron`, `slurm` or `kubernetes`.
+
+    Raises:
+        UsageError: no such kind, options that say nothing, or root as the user.
+    """
+    failed_statuses(call.retry_failed)
+    return units_of(kind, config, call, budget_s(call.time_budget))
 
 
 def names(room: str) -> list[str]:

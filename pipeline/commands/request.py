@@ -38,11 +38,18 @@ def deadline(time_budget: str | None) -> float | None:
     Raises:
         UsageError: the text is no duration.
     """
-    if time_budget is None:
-        return None
+    return None if time_budget is None else time.time() + budget_s(time_budget)
+
+
+def budget_s(time_budget: str) -> float:
+    """Seconds of a budget such as "50m".
+
+    Raises:
+        UsageError: the text is no duration.
+    """
     number, unit = time_budget[:-1], time_budget[-1:]
     if unit not in _UNITS_S or not number.replace(".", "", 1).isdigit():
         raise UsageError(
             "--time-budget wants a number and one of s, m, h, d", got=repr(time_budget), hint="Example: 50m"
         )
-    return time.time() + float(number) * _UNITS_S[unit]
+    return float(number) * _UNITS_S[unit]

@@ -22,6 +22,7 @@ class StagePlan:
 
     Attributes:
         name: the verb.
+        recipe: fingerprint of all settings that shape its output, its own and those of the stages before it.
         done: tasks that are up to date.
         to_run: tasks known to run; None while the index itself has to run first.
         reasons: why they run, the most frequent first.
@@ -39,6 +40,7 @@ class StagePlan:
     """
 
     name: str
+    recipe: str
     done: int
     to_run: int | None
     reasons: tuple[str, ...]
@@ -148,6 +150,7 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph, facts: Mapping[
     }
     return StagePlan(
         name=node.name,
+        recipe=node.digest,
         done=len(receipts),
         to_run=to_run,
         reasons=tuple(text for text, _ in reasons.most_common()),
