@@ -72,6 +72,9 @@ ImagesOption = Annotated[
 ]
 UnitsArgument = Annotated[str, typer.Argument(metavar="KIND", help="systemd, cron, slurm or kubernetes.")]
 VerbOption = Annotated[str, typer.Option("--stage", help="Stage to end with; report, which is all, otherwise.")]
+ShardsOption = Annotated[
+    str | None, typer.Option("--shards", metavar="A:B", help="Shards A to B-1 alone, beside runs for others.")
+]
 SliceOption = Annotated[str, typer.Option("--time-budget", metavar="TIME", help="Of each slice (90s, 50m, 2h).")]
 UserOption = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who runs it, never root.")]
 UnitsOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the files there.")]
@@ -108,6 +111,8 @@ STAGES = {
 
 _RUN_STAGES = ("train", "evaluate", "report")  # those that write in a run's folder
 
+_SHARD_STAGES = ("download", "extract")  # those of which some shards can be made beside others
+
 
 @app.command("run")
 @with_common_options
@@ -135,11 +140,14 @@ def _add_stage(name: str, summary: str) -> None:
         only: OnlyOption = False,
         retry_failed: RetryOption = None,
         replace_run: ReplaceOption = False,
+        shards: ShardsOption = None,
     ) -> None:
-        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run)
+        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run, shards)
 
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
-    without = () if name in _RUN_STAGES else ("replace_run",)
+    if name in _SHARD_STAGES:
+        text += f"\n\nExample: biam-pipe {name} --dataset demo --shards 0:4"
+    without = [*(() if name in _RUN_STAGES else ("replace_run",)), *(() if name in _SHARD_STAGES else ("shards",))]
     app.command(name, help=text)(with_common_options(command, without))
 
 
@@ -486,11 +494,12 @@ def _run(
     only: bool = False,
     retry_failed: str | None = None,
     replace_run: bool = False,
+    shards: str | None = None,
 ) -> None:
     from pipeline import flow
 
-    deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
-    request = flow.Request(stage, only, scheduler, deadline, quiet=as_json, retry=retry, replace=replace_run)
+    deadline, retry, some = flow.deadline(time_budget), flow.failed_statuses(retry_failed), flow.shard_range(shards)
+    request = flow.Request(stage, only, scheduler, deadline, as_json, retry, replace_run, some)
     result = flow.run(where.load(), where.work, request)
     _tell(result, console.result_lines(result), as_json)
 

@@ -27,7 +27,7 @@ from pipeline.commands.outcome import Result, Verified, outcome
 from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
 from pipeline.commands.reextract import reextract as reextract_images
-from pipeline.commands.request import Request, budget_s, deadline
+from pipeline.commands.request import Request, budget_s, deadline, shard_range
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
@@ -37,7 +37,7 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.own_process import OwnProcesses
-from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room
+from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room, require_shards
 from pipeline.engine.plan import plan as plan_graph
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import nothing_to_drop
@@ -46,6 +46,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
 from pipeline.files.lock import writer, writing
 from pipeline.files.scratch import own_temporaries
+from pipeline.files.slices import forget_slices, writing_shards
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
 from pipeline.metrics import PROTOCOLS
@@ -90,6 +91,7 @@ __all__ = [
     "predict",
     "run",
     "search_backbones",
+    "shard_range",
     "stages",
     "status",
     "units",
@@ -118,7 +120,8 @@ def run(config: Config, work: Path, request: Request) -> Result:
     """
     storage = _storage(config, work)
     with OwnProcesses() as processes:
-        graph, ran = _up_to_date(config, storage, request, processes)
+        bring = _up_to_date if request.shards is None else _slice_up_to_date
+        graph, ran = bring(config, storage, request, processes)
     return outcome(config, storage, graph, ran)
 
 
@@ -141,9 +144,38 @@ def _up_to_date(
     require_room(lines)
     with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
         storage.sweep()
+        forget_slices(storage)
         graph, sources = _requested(config, storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
+        engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline, processes)
+        engine.run()
+    return graph, engine.ran
+
+
+def _slice_up_to_date(
+    config: Config, storage: Storage, request: Request, processes: OwnProcesses
+) -> tuple[Graph, Mapping[str, int]]:
+    """The same of some shards, beside runs for others: nothing is done that belongs to all, and no record is written.
+
+    Raises:
+        UsageError: there are no such shards.
+        PipelineError: the index is not up to date.
+    """
+    assert request.shards is not None, "for some shards"
+    graph, _ = _requested(config, storage, request)
+    lines = plan_graph(graph)
+    require_shards(graph, request.stage, request.shards, config.dataset.name)
+    if all(line.up_to_date for line in lines):
+        return graph, {}
+    _refuse_infeasible(graph, lines, request.scheduler)
+    with (
+        writing_shards(storage, request.shards),
+        own_temporaries(),
+        watching_signals(),
+        ProgressView(quiet=request.quiet) as progress,
+    ):
+        graph, _ = _requested(config, storage, request)
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline, processes)
         engine.run()
     return graph, engine.ran
@@ -362,6 +394,8 @@ def _requested(config: Config, storage: Storage, request: Request) -> tuple[Grap
     graph, sources = _graph(config, storage, request.stage, request.retry)
     for node in graph.values():
         node.replaces = request.replace
+        if not node.stage.decides_shards:
+            node.shards = request.shards
     return graph, sources
 
 
