@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print. No logic lives here."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,7 +14,7 @@ import typer
 from pipeline.commands import console, process
 from pipeline.settings.options import JsonOption, Where, with_common_options
 from schemas.command import Command
-from schemas.errors import PipelineError, problem_json
+from schemas.errors import PipelineError, problem_json, unknown_name
 from schemas.readable import escaped, printable
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ BudgetOption = Annotated[
 FailedOption = Annotated[
     str | None, typer.Option("--failed", metavar="[=STATUS,...]", help="List the images that failed, some or all.")
 ]
+OpenMetricsOption = Annotated[bool, typer.Option("--openmetrics", help="As OpenMetrics text, for Prometheus.")]
 RetryOption = Annotated[
     str | None, typer.Option("--retry-failed", metavar="[=STATUS,...]", help="Fetch failed images again, some or all.")
 ]
@@ -68,6 +70,14 @@ ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0,
 ImagesOption = Annotated[
     int | None, typer.Option("--images", metavar="N", min=20, help="Run N images through all stages, too.")
 ]
+UnitsArgument = Annotated[str, typer.Argument(metavar="KIND", help="systemd, cron, slurm or kubernetes.")]
+VerbOption = Annotated[str, typer.Option("--stage", help="Stage to end with; report, which is all, otherwise.")]
+ShardsOption = Annotated[
+    str | None, typer.Option("--shards", metavar="A:B", help="Shards A to B-1 alone, beside runs for others.")
+]
+SliceOption = Annotated[str, typer.Option("--time-budget", metavar="TIME", help="Of each slice (90s, 50m, 2h).")]
+UserOption = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who runs it, never root.")]
+UnitsOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the files there.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed by which --reextract draws its images.")]
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
@@ -101,6 +111,8 @@ STAGES = {
 
 _RUN_STAGES = ("train", "evaluate", "report")  # those that write in a run's folder
 
+_SHARD_STAGES = ("download", "extract")  # those of which some shards can be made beside others
+
 
 @app.command("run")
 @with_common_options
@@ -128,11 +140,14 @@ def _add_stage(name: str, summary: str) -> None:
         only: OnlyOption = False,
         retry_failed: RetryOption = None,
         replace_run: ReplaceOption = False,
+        shards: ShardsOption = None,
     ) -> None:
-        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run)
+        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run, shards)
 
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
-    without = () if name in _RUN_STAGES else ("replace_run",)
+    if name in _SHARD_STAGES:
+        text += f"\n\nExample: biam-pipe {name} --dataset demo --shards 0:4"
+    without = [*(() if name in _RUN_STAGES else ("replace_run",)), *(() if name in _SHARD_STAGES else ("shards",))]
     app.command(name, help=text)(with_common_options(command, without))
 
 
@@ -221,15 +236,19 @@ def _as_list(text: str, name: str) -> str:
 
 @app.command("status")
 @with_common_options
-def status_command(where: Where, as_json: bool, failed: FailedOption = None) -> None:
+def status_command(
+    where: Where, as_json: bool, failed: FailedOption = None, openmetrics: OpenMetricsOption = False
+) -> None:
     """Tell what is in the work folder: shards, rows, statuses; and whether a run is going on, or died.
 
     With --failed tell which images failed instead: id, status, where they were sought, and why; all of them, or those
-    with the statuses that it names.
+    with the statuses that it names. With --openmetrics tell the counts as a text that Prometheus reads.
 
     Example: biam-pipe status --dataset demo
 
     Example: biam-pipe status --dataset demo --failed=timeout,decode_error
+
+    Example: biam-pipe status --dataset demo --openmetrics
     """
     from pipeline import flow
 
@@ -237,7 +256,12 @@ def status_command(where: Where, as_json: bool, failed: FailedOption = None) -> 
         rows = flow.failed(where.load(), where.work, flow.failed_statuses(failed, flow.FAILURES))
         _print_json({"failed": [asdict(row) for row in rows]}) if as_json else _print(console.failed_lines(rows))
         return
-    found = flow.status(where.load(), where.work)
+    config = where.load()
+    found = flow.status(config, where.work)
+    if openmetrics:
+        text = flow.openmetrics(config.dataset.name, found)
+        _print_json({"openmetrics": text}) if as_json else typer.echo(text, nl=False)
+        return
     _print_json(asdict(found)) if as_json else _print(console.status_lines(found))
 
 
@@ -395,6 +419,46 @@ def show_config_command(where: Where, as_json: bool) -> None:
     _print_json(settings.model_dump(mode="json")) if as_json else typer.echo(escaped(as_toml(settings)))
 
 
+@show_app.command("units")
+@with_common_options
+def show_units_command(
+    where: Where,
+    as_json: bool,
+    kind: UnitsArgument = "",
+    stage: VerbOption = "report",
+    scheduler: SchedulerOption = None,
+    time_budget: SliceOption = "50m",
+    retry_failed: RetryOption = None,
+    replace_run: ReplaceOption = False,
+    user: UserOption = None,
+    out: UnitsOption = None,
+) -> None:
+    """Print the files with which a scheduler brings this work folder up to date: systemd, cron, slurm or kubernetes.
+
+    They hold all options that are given here, settings of the environment, and whole paths. Each says where it goes.
+    Slices of bounded time follow each other; docs/schedule.md tells more.
+
+    Example: biam-pipe show units kubernetes --dataset demo
+
+    Example: biam-pipe show units systemd --dataset openimages --user biam --time-budget 2h --out units
+    """
+    from pipeline import flow
+
+    if stage not in STAGES:
+        raise unknown_name("stage", stage, STAGES)
+    verb = "run" if stage == "report" else stage
+    said = (scheduler, retry_failed, replace_run, user, os.environ)
+    call = flow.Call(verb, where.work, where.file(), where.sets, time_budget, *said)
+    made = flow.units(kind, where.load(), call)
+    if out is not None:
+        paths = flow.write_units(made, out)
+        _print_json({"files": paths}) if as_json else _print(paths)
+        return
+    _print_json({"files": [asdict(unit) for unit in made]}) if as_json else _print(
+        line for unit in made for line in unit.text.splitlines()
+    )
+
+
 def main() -> None:
     """Entry point: the exit codes of the contract, and errors as text."""
     debug, as_json = "--debug" in sys.argv, "--json" in sys.argv
@@ -430,11 +494,12 @@ def _run(
     only: bool = False,
     retry_failed: str | None = None,
     replace_run: bool = False,
+    shards: str | None = None,
 ) -> None:
     from pipeline import flow
 
-    deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
-    request = flow.Request(stage, only, scheduler, deadline, quiet=as_json, retry=retry, replace=replace_run)
+    deadline, retry, some = flow.deadline(time_budget), flow.failed_statuses(retry_failed), flow.shard_range(shards)
+    request = flow.Request(stage, only, scheduler, deadline, as_json, retry, replace_run, some)
     result = flow.run(where.load(), where.work, request)
     _tell(result, console.result_lines(result), as_json)
 

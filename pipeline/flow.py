@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dags import dag
+from dags.units import Call, Unit
+from dags.units import units as units_of
+from dags.units import write as write_units
 from pipeline.backbones import BACKBONES
 from pipeline.backbones import search as search_backbones
 from pipeline.commands.check import Checked
@@ -19,11 +22,12 @@ from pipeline.commands.compare import compare as compare_rows
 from pipeline.commands.convert import Conversion, Converted, import_settings
 from pipeline.commands.convert import convert as make_conversion
 from pipeline.commands.failures import Failure, failures
+from pipeline.commands.openmetrics import text as openmetrics
 from pipeline.commands.outcome import Result, Verified, outcome
 from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
 from pipeline.commands.reextract import reextract as reextract_images
-from pipeline.commands.request import Request, deadline
+from pipeline.commands.request import Request, budget_s, deadline, shard_range
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
@@ -33,15 +37,16 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.own_process import OwnProcesses
-from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room
+from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room, require_shards
 from pipeline.engine.plan import plan as plan_graph
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.pruning import nothing_to_drop
 from pipeline.engine.registry import Registry
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Stage
-from pipeline.files.lock import writer, writing
+from pipeline.files.lock import Lease, writer, writing
 from pipeline.files.scratch import own_temporaries
+from pipeline.files.slices import forget_slices, writing_shards
 from pipeline.files.storage import Storage
 from pipeline.machine.stopping import watching_signals
 from pipeline.metrics import PROTOCOLS
@@ -58,6 +63,7 @@ from schemas.status import FAILURES, ImageStatus
 
 __all__ = [
     "FAILURES",
+    "Call",
     "CellPlan",
     "Checked",
     "Compared",
@@ -69,6 +75,7 @@ __all__ = [
     "Request",
     "Result",
     "StagePlan",
+    "Unit",
     "Verified",
     "cells",
     "check",
@@ -80,13 +87,17 @@ __all__ = [
     "failed_statuses",
     "import_settings",
     "names",
+    "openmetrics",
     "plan",
     "predict",
     "run",
     "search_backbones",
+    "shard_range",
     "stages",
     "status",
+    "units",
     "verify",
+    "write_units",
 ]
 
 _log = logging.getLogger("biam_pipe.flow")
@@ -110,7 +121,8 @@ def run(config: Config, work: Path, request: Request) -> Result:
     """
     storage = _storage(config, work)
     with OwnProcesses() as processes:
-        graph, ran = _up_to_date(config, storage, request, processes)
+        bring = _up_to_date if request.shards is None else _slice_up_to_date
+        graph, ran = bring(config, storage, request, processes)
     return outcome(config, storage, graph, ran)
 
 
@@ -138,22 +150,58 @@ def _up_to_date(
         ProgressView(quiet=request.quiet) as progress,
     ):
         storage.sweep()
+        forget_slices(storage)
         graph, sources = _requested(config, lease.storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
-        engine = Engine(
-            graph,
-            lease.storage,
-            config.engine,
-            progress,
-            request.scheduler,
-            request.deadline,
-            processes,
-            lease.end,
-            tuple(files_named(config)),
-        )
+        engine = _engine(config, graph, lease, request, progress, processes)
         engine.run()
     return graph, engine.ran
+
+
+def _slice_up_to_date(
+    config: Config, storage: Storage, request: Request, processes: OwnProcesses
+) -> tuple[Graph, Mapping[str, int]]:
+    """The same of some shards, beside runs for others: nothing is done that belongs to all, and no record is written.
+
+    Raises:
+        UsageError: there are no such shards.
+        PipelineError: the index is not up to date.
+    """
+    assert request.shards is not None, "for some shards"
+    graph, _ = _requested(config, storage, request)
+    lines = plan_graph(graph)
+    require_shards(graph, request.stage, request.shards, config.dataset.name)
+    if all(line.up_to_date for line in lines):
+        return graph, {}
+    _refuse_infeasible(graph, lines, request.scheduler)
+    with (
+        writing_shards(storage, request.shards) as lease,
+        own_temporaries(),
+        watching_signals(),
+        ProgressView(quiet=request.quiet) as progress,
+    ):
+        graph, _ = _requested(config, lease.storage, request)
+        engine = _engine(config, graph, lease, request, progress, processes)
+        engine.run()
+    return graph, engine.ran
+
+
+def _engine(
+    config: Config, graph: Graph, lease: Lease, request: Request, progress: ProgressView, processes: OwnProcesses
+) -> Engine:
+    """One that writes below a lease."""
+    return Engine(
+        graph,
+        lease.storage,
+        config.engine,
+        progress,
+        request.scheduler,
+        request.deadline,
+        processes,
+        lease.end,
+        tuple(files_named(config)),
+    )
 
 
 def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
@@ -292,6 +340,16 @@ def convert(config: Config, work: Path, request: Conversion) -> Converted:
     )
 
 
+def units(kind: str, config: Config, call: Call) -> list[Unit]:
+    """The files with which a scheduler runs a command: `systemd`, `cron`, `slurm` or `kubernetes`.
+
+    Raises:
+        UsageError: no such kind, options that say nothing, or root as the user.
+    """
+    failed_statuses(call.retry_failed)
+    return units_of(kind, config, call, budget_s(call.time_budget))
+
+
 def names(room: str) -> list[str]:
     """What a room offers: `datasets`, `backbones`, `models`, `stores` or `protocols`."""
     rooms: dict[str, Registry[Any]] = {
@@ -365,6 +423,8 @@ def _requested(config: Config, storage: Storage, request: Request) -> tuple[Grap
     graph, sources = _graph(config, storage, request.stage, request.retry)
     for node in graph.values():
         node.replaces = request.replace
+        if not node.stage.decides_shards:
+            node.shards = request.shards
     return graph, sources
 
 

@@ -138,10 +138,19 @@ def test_a_run_that_died_when_all_was_done_is_tidied_up_after(shell: Shell) -> N
     assert lock.read_bytes() == b""
 
 
+def test_status_as_openmetrics_is_told_as_it_is(shell: Shell) -> None:
+    told = shell("status --openmetrics").stdout
+    assert 'biam_pipe_rows{dataset="demo",stage="extract"} 80\n' in told
+    assert told.endswith("\n# EOF\n")
+    assert shell.json("status --openmetrics") == {"openmetrics": told}
+
+
 def test_plan_names_the_option_and_only_what_depends_on_it_runs(shell: Shell) -> None:
     plan = {line["name"]: line for line in shell.json("plan --set train.lr=0.0002")["stages"]}
     assert plan["train"]["reasons"] == ["train.lr 0.001 -> 0.0002"]
     assert [name for name, line in plan.items() if line["to_run"]] == ["train", "evaluate", "report"]
+    before = {line["name"]: line["recipe"] for line in shell.json("plan")["stages"]}
+    assert [name for name in plan if plan[name]["recipe"] != before[name]] == ["train", "evaluate", "report"]
     assert "train.lr 0.001 -> 0.0002" in shell("plan --set train.lr=0.0002").stdout
     assert shell.ran("run --set train.lr=0.0002") == {"train": 1, "evaluate": 1, "report": 1}
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.engine.graph import Graph, Shard
 from pipeline.files.lock import Writer, writer
+from pipeline.files.slices import Slice, slices
 from pipeline.files.storage import Storage
 from schemas.receipts import Receipt, status_counts, totals, under_way_s
 from schemas.status import FAILURES, ImageStatus
@@ -73,6 +74,7 @@ class WorkStatus:
             known, since not all that training reads is up to date.
         totals: None where there are no stages.
         unknown: why nobody can tell what is up to date; None where that is known.
+        slices: who writes which shards beside each other, or died over them.
     """
 
     stages: tuple[StageStatus, ...]
@@ -80,6 +82,7 @@ class WorkStatus:
     run: str | None = None
     totals: Totals | None = None
     unknown: str | None = None
+    slices: tuple[Slice, ...] = ()
 
 
 def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkStatus:
@@ -97,7 +100,7 @@ def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkSt
     totals = _totals(graph, stages, shards)
     if unknown is not None:
         totals = replace(totals, outdated=None)
-    return WorkStatus(stages, writer(storage), run, totals, unknown)
+    return WorkStatus(stages, writer(storage), run, totals, unknown, tuple(slices(storage)))
 
 
 def _totals(graph: Graph, stages: Sequence[StageStatus], expected: Mapping[str, int]) -> Totals:

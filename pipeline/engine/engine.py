@@ -115,7 +115,8 @@ class Engine:
                     if any(self._waiting.values()):
                         assert stop is not None, "tasks wait, and nothing that they wait for is under way"
                         raise stop
-                    if self._isolated:  # a worker may have died over a file; a run with nothing to do sweeps nothing
+                    # A worker may have died over a file; a run with nothing to do, or beside others, sweeps nothing.
+                    if self._isolated and all(node.shards is None for node in self.graph.values()):
                         self.storage.sweep()
                     return
                 self._collect()

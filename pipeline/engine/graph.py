@@ -53,6 +53,7 @@ class Node:
         again: tasks to run although they are up to date, with the reason.
         redo: statuses of the rows of those tasks that are to be done again.
         notes: what a user should know of what is up to date, for `plan`.
+        shards: those that a run is for, where it is not for all; the stage is then never complete.
     """
 
     stage: Stage
@@ -74,11 +75,16 @@ class Node:
     again: dict[Shard, str] = field(default_factory=dict)
     redo: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
+    shards: range | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every task is up to date."""
-        return self.expected is not None and len(self.valid) == self.expected
+        return self.shards is None and self.expected is not None and len(self.valid) == self.expected
+
+    def takes(self, shard: Shard) -> bool:
+        """Whether a run is for a task: one for some shards does nothing that belongs to none."""
+        return self.shards is None or shard in self.shards
 
     @property
     def folder(self) -> str:
@@ -329,14 +335,17 @@ class Frontier:
 
     def _expect_shards(self, root: Node) -> None:
         root.expected = len(root.valid)
-        shards = sum(shard is not None for shard in root.valid)
+        shards = [shard for shard in root.valid if shard is not None]
         for node in self.graph.values():
             if node.stage.shard_wise and root_of(node, self.graph) is root:
-                node.expected = shards + node.stage.leaves_whole
+                whole = node.stage.leaves_whole and node.takes(None)
+                node.expected = sum(map(node.takes, shards)) + whole
 
     def _offer(self, node: Node, shards: Sequence[Shard]) -> Iterator[tuple[Node, PendingTask]]:
         for shard in shards:
-            if shard in self._offered[node.name] or (task := _pending(node, shard, self.graph)) is None:
+            if shard in self._offered[node.name] or not node.takes(shard):
+                continue
+            if (task := _pending(node, shard, self.graph)) is None:
                 continue
             self._offered[node.name].add(shard)
             self._place(node, task)

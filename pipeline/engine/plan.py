@@ -10,7 +10,7 @@ from pipeline.engine.forecast import Disk, Forecast, by_device, expected_s, fore
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, reader_of
 from pipeline.engine.ledger import library_versions
 from schemas.command import Command
-from schemas.errors import PipelineError
+from schemas.errors import PipelineError, UsageError
 from schemas.readable import size_text
 
 _log = logging.getLogger("biam_pipe.plan")
@@ -22,6 +22,7 @@ class StagePlan:
 
     Attributes:
         name: the verb.
+        recipe: fingerprint of all settings that shape its output, its own and those of the stages before it.
         done: tasks that are up to date.
         to_run: tasks known to run; None while the index itself has to run first.
         reasons: why they run, the most frequent first.
@@ -39,6 +40,7 @@ class StagePlan:
     """
 
     name: str
+    recipe: str
     done: int
     to_run: int | None
     reasons: tuple[str, ...]
@@ -91,6 +93,27 @@ def refuse_missing_input(stage: str, lines: Sequence[StagePlan], graph: Graph, d
             run=Command(reader.name, dataset=dataset),
         )
     raise not_up_to_date(f"{stage} --only", node, dataset)
+
+
+def require_shards(graph: Graph, stage: str, shards: range, dataset: str) -> None:
+    """See that some shards of a stage, and of what it reads, can be made while others are made beside them.
+
+    Raises:
+        UsageError: a stage has no shards, or not so many.
+        PipelineError: the stage that decides which shards there are is not up to date.
+    """
+    for node in graph.values():
+        if not (node.stage.shard_wise or node.stage.decides_shards):
+            raise UsageError(f"{stage} --shards: {node.name} has no shards here", hint="Run it without --shards")
+        if node.stage.decides_shards:
+            if not node.complete:
+                raise not_up_to_date(f"{stage} --shards", node, dataset)
+            if (there := sum(shard is not None for shard in node.valid)) <= shards.start:
+                raise UsageError(
+                    f"{stage} --shards: there are {there} shards, counted from 0;",
+                    got=f"{shards.start}:{shards.stop}",
+                    expected="at least one of them",
+                )
 
 
 def disks(plan: Sequence[StagePlan]) -> list[Disk]:
@@ -148,6 +171,7 @@ def _line(node: Node, todo: Sequence[PendingTask], graph: Graph, facts: Mapping[
     }
     return StagePlan(
         name=node.name,
+        recipe=node.digest,
         done=len(receipts),
         to_run=to_run,
         reasons=tuple(text for text, _ in reasons.most_common()),

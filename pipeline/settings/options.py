@@ -43,6 +43,13 @@ class Where:
         require_local(self.work, "--work")
         return configuration(self.dataset, self.config, os.environ, self.sets, self.work)
 
+    def file(self) -> Path | None:
+        """The TOML file that counts; None where there is none."""
+        from pipeline.settings.layers import DEFAULT_FILE
+
+        usual = Path(DEFAULT_FILE)
+        return self.config or (usual if usual.exists() else None)
+
     def comparison(self) -> "ComparisonSettings":
         """The rows of a comparison that they lead to."""
         from pipeline.files.storage import require_local

@@ -177,7 +177,7 @@ def test_each_file_system_is_told_apart_and_what_is_small_is_not_told() -> None:
 
 def line(size_bytes: int) -> StagePlan:
     written = Forecast(1, size_bytes, "settings", 0, 7, 100, ("less",))
-    return StagePlan("extract", 0, 1, (), 0, 0, None, 0, 0, (), forecast=written)
+    return StagePlan("extract", "r" * 64, 0, 1, (), 0, 0, None, 0, 0, (), forecast=written)
 
 
 def test_a_run_that_cannot_fit_is_refused_and_one_that_will_not_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
