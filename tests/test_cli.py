@@ -23,13 +23,14 @@ from typer.main import get_command
 
 import cli
 from benchmarks.flips.warm import Ended, Plain, Runner
+from biam_pipe import load_model, metrics
 from pipeline import flow
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.ledger import Ledger, written
 from pipeline.files.storage import Storage
 from pipeline.settings.layers import configuration
 from schemas.config import Config
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.receipts import Receipt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -677,10 +678,48 @@ def test_the_code_of_the_readme_reads_a_shard(tmp_path: Path, monkeypatch: pytes
     column = pa.array([regions.tobytes()], pa.binary(regions.nbytes))
     pq.write_table(pa.table({"conv5": column}), tmp_path / "shard-00000.parquet")
     monkeypatch.chdir(tmp_path)
-    (block,) = _readme("python")
+    block = _readme("python")[1]
     names: dict[str, Any] = {}
     exec(block, names)
     assert np.array_equal(names["regions"], regions.reshape(14, 14, 512))
+
+
+def test_the_lines_of_the_readme_for_python_say_what_the_commands_do(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (40, 30), "red").save(shell.folder / "photo.jpg")
+    monkeypatch.chdir(shell.folder)
+    before = shell.files()
+    names: dict[str, Any] = {}
+    exec(_readme("python")[0], names)
+    assert shell.files() == before
+    assert (len(names["features"]), names["table"].num_rows, names["batch"]["labels"].shape[1]) == (80, 80, 24)
+    told = shell.json('predict photo.jpg --labels "red circle,striped"')["images"][0]["labels"]
+    assert {one["label"]: one["score"] for one in told} == pytest.approx(names["scores"][0].scores, abs=1e-6)
+    assert names["metrics"]("work") == shell.json("run")["metrics"]
+    _a_model_says_what_it_cannot_do(names["load_model"]("work/demo/runs"), shell)
+
+
+def _a_model_says_what_it_cannot_do(model: Any, shell: Shell) -> None:
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    assert (model.path, model.name, len(model.labels), len(model.seen)) == (run / "model.safetensors", "biam", 32, 24)
+    fine, gone = model.predict([Path("photo.jpg"), "nothing.jpg"])
+    assert (tuple(fine.scores), gone.status, gone.scores) == (model.labels, "missing_file", {})
+    for images, words, told in (
+        ([], None, "predict: no image given"),
+        ("photo.jpg", None, "predict: got a single path or word, expected lists of images and of words"),
+        (["photo.jpg"], [" "], "predict: no label asked for"),
+        (["photo.jpg"], ["xyzzy"], "predict: no word of 'xyzzy' has a vector in demo:vectors.txt"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            model.predict(images, words)
+    with pytest.raises(UsageError, match=r"load_model: no run in .*nothing has done train, expected a run's folder"):
+        load_model(shell.folder / "nothing")
+    shutil.copytree(run, shell.folder / "taken out")
+    assert metrics(shell.folder / "taken out") == metrics(run)
+    _flip_a_bit(shell.folder / "taken out/metrics.json")
+    with pytest.raises(IntegrityError, match=r"taken out/metrics.json is not what its receipt says"):
+        metrics(shell.folder / "taken out")
 
 
 def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and_runs(fresh: Shell) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline.engine.task import RECORD, Output, Task
 from pipeline.files import own_hash
-from pipeline.files.inputs import shard_name
+from pipeline.files.inputs import OutputFile, StageFiles, shard_name
 from pipeline.files.storage import Storage
 from pipeline.files.tables import read_hashed_table, write_hashed_table
 from schemas.receipts import FileReceipt, Receipt
@@ -187,6 +187,18 @@ class Ledger:
 
     def _is_receipt(self, name: str) -> bool:
         return name == f"{self.record}.json" or (self.record == RECORD and bool(_SHARD_RECEIPT.fullmatch(name)))
+
+
+def files_left(ledger: Ledger, outputs: Mapping[str, OutputFile]) -> StageFiles:
+    """What a stage left, whatever its settings: for whoever looks without a graph.
+
+    Args:
+        outputs: the files that it leaves, by name.
+    """
+    record = ledger.read_record()
+    receipts = ledger.read_receipts() if record is None else record.receipts
+    within = {name: file.within(ledger.folder) for name, file in outputs.items()}
+    return StageFiles(ledger.folder, within, tuple(receipts))
 
 
 def ledgers(storage: Storage) -> Iterator[Ledger]:
