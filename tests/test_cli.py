@@ -331,30 +331,53 @@ def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_sto
 
 
 def test_forms_for_others_are_made_once_and_again_where_they_were_damaged(shell: Shell) -> None:
-    for form, files in (("released", 4), ("huggingface", 2)):
+    before = shell.files()
+    for form, files in (("released", 4), ("huggingface", 8), ("webdataset", 7), ("fiftyone", 11)):
         made = shell.json(f"convert {form} --out {form}")
         assert (made["made"], made["rows"]) == (files, 80)
         assert shell.json(f"convert {form} --out {form}")["made"] == 0
-    _flip_a_bit(shell.folder / "huggingface/shard-00001.parquet")
+    assert shell.files() == before  # not even a lock: the work folder may be read-only
+    _flip_a_bit(shell.folder / "huggingface/data/train-00001.parquet")
     assert shell.json("convert huggingface --out huggingface")["made"] == 1
+    _as_fiftyone_reads_them(shell)
     _flip_a_bit(next(shell.folder.glob("work/demo/features/*/parquet/shard-00001.parquet")))
     assert "is not what its receipt says" in shell("convert huggingface --out huggingface", code=4).stderr
 
 
+def _as_fiftyone_reads_them(shell: Shell) -> None:
+    """Images that were fetched are written out once, and each split says where they lie and what they bear."""
+    out, images = shell.folder / "fiftyone", []
+    for split in ("train", "validation", "test"):
+        told, places = (json.loads((out / split / name).read_text()) for name in ("labels.json", "data.json"))
+        assert [name.removesuffix(".x") for name in places] == list(told["labels"]) == list(told["image_ids"])
+        assert len(np.load(out / split / "embeddings.npy")) == len(places)
+        assert all(0 <= label < len(told["classes"]) for labels in told["labels"].values() for label in labels)
+        images += [(out / split / place).resolve() for place in places.values()]
+    assert sorted(images) == sorted((out / "images").rglob("*.jpg"))
+    next(iter(images)).write_bytes(b"changed")
+    assert shell.json("convert fiftyone --out fiftyone")["made"] == 1
+    with Image.open(images[0]) as image:
+        assert image.size
+
+
 def test_a_form_does_not_go_into_a_folder_with_files_that_it_does_not_make(shell: Shell) -> None:
     shell("convert huggingface --out hf")
-    stale = shell.folder / "hf/shard-00002.parquet"  # as a conversion of more shards leaves it
-    stale.write_bytes((shell.folder / "hf/shard-00001.parquet").read_bytes())
-    before = {path: path.stat().st_ino for path in (shell.folder / "hf").iterdir()}
+    stale = shell.folder / "hf/data/train-00002.parquet"  # as a conversion of more shards leaves it
+    stale.write_bytes((shell.folder / "hf/data/train-00001.parquet").read_bytes())
+    before = {path: path.stat().st_ino for path in (shell.folder / "hf").rglob("*")}
     told = shell("convert huggingface --out hf", code=2).stderr
-    assert f"convert: {stale} is none of the 2 files of this conversion (found 1 such, expected 0)" in told
+    assert f"convert: {stale} is none of the 8 files of this conversion (found 1 such, expected 0)" in told
     assert "Remove what is old, or use another --out" in told
     stale.unlink()
     told = shell("convert released --out hf", code=2).stderr
-    assert "hf/shard-00000.parquet is none of the 4 files of this conversion (found 2 such, expected 0)" in told
-    assert {path: path.stat().st_ino for path in (shell.folder / "hf").iterdir()} == {
+    assert "hf/data/test-00000.parquet is none of the 4 files of this conversion (found 7 such, expected 0)" in told
+    assert {path: path.stat().st_ino for path in (shell.folder / "hf").rglob("*")} == {
         path: inode for path, inode in before.items() if path != stale
     }
+    (shell.folder / "mine").mkdir()
+    (shell.folder / "mine/README.md").write_text("# Mine\n")
+    told = shell("convert huggingface --out mine", code=2).stderr
+    assert "mine/README.md was not made by a conversion, and would be overwritten. Use another --out" in told
 
 
 def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(fresh: Shell, tmp_path: Path) -> None:
@@ -419,13 +442,14 @@ def test_a_full_disk_below_what_is_printed_is_one_line_and_an_exit_code(
         ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: dino"),
         ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: "),
         ("run --set store.name=parket", 2, "unknown store 'parket'. Did you mean 'parquet'? Known: hdf5, parquet"),
-        ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: hdf5, huggingface, parq"),
+        ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: fiftyone, hdf5, hugging"),
         ("convert parquet", 2, "the features are in the store parquet already (store.name). To convert from another: "),
         ("convert released", 2, "convert: released wants a folder for its files: --out DIR"),
         (
             "convert",
             2,
-            "convert: got no TO, expected a store (hdf5, parquet), a form (huggingface, released) or --from",
+            "convert: got no TO, expected a store (hdf5, parquet), a form (fiftyone, huggingface, released, "
+            "webdataset) or --from",
         ),
         ("convert released --out biam-pipe.toml", 2, "biam-pipe.toml is a file. Use another --out"),
         (

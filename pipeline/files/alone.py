@@ -12,7 +12,7 @@ from pipeline.files.storage import Storage
 from schemas.receipts import Receipt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FolderAlone(Storage):
     """One folder without those around it.
 
@@ -68,5 +68,5 @@ def located(folder: Path, receipts: Iterable[str]) -> Located | None:
             depth = len(belongs.parts)
             if folder.parts[-depth:] == belongs.parts:
                 return Located(Storage(str(Path(*folder.parts[:-depth]))), str(belongs))
-            return Located(FolderAlone(str(folder), str(belongs)), str(belongs))
+            return Located(FolderAlone(str(folder), folder=str(belongs)), str(belongs))
     return None
