@@ -30,7 +30,7 @@ format: $(READY)
 docs: $(READY)  # docs/settings.md, docs/adding.md with the table in README.md, and the reference from docstrings in build/reference
 	$(BIN)/python -m docs.settings
 	$(BIN)/python -m docs.adding
-	$(BIN)/pdoc --docformat google --output-directory build/reference pipeline schemas dags cli
+	$(BIN)/pdoc --docformat google --output-directory build/reference biam_pipe pipeline schemas dags cli
 
 clean:
 	rm -rf work build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

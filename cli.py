@@ -79,7 +79,7 @@ SliceOption = Annotated[str, typer.Option("--time-budget", metavar="TIME", help=
 UserOption = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who runs it, never root.")]
 UnitsOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the files there.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed by which --reextract draws its images.")]
-ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
+ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, or a form; see below.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
 ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
@@ -339,9 +339,9 @@ def convert_command(
     """Put the features into another store, or into a form that other programs read; or take in those of others.
 
     TO is a store (see `show stores`), whose shards go into the work folder, up to date for a run with that store.name;
-    `released`, the per-image HDF5 files that the authors' code reads; or `huggingface`, Parquet that `datasets` opens
-    with shapes. Both forms need the stage `split`, too: `released` puts training and validation images in one file and
-    test images in another, seen labels first; `huggingface` has the split as a column.
+    or a form for other programs, which goes to --out and needs the stage `split`, too: `released`, the per-image HDF5
+    files that the authors' code reads; `huggingface`, Parquet that `datasets` opens with splits, labels and shapes;
+    `webdataset`, tar files; `fiftyone`, images with labels and vectors. The work folder may be read-only for a form.
 
     --from takes in HDF5 files of NUS-WIDE as the authors shared them, with their labels, and sets dataset.features.
 
@@ -363,7 +363,7 @@ def convert_command(
         if not as_json:
             _print([console.training_line(config.dataset.name, sets, _given())])
         return
-    made = flow.convert(config, where.work, flow.Conversion(to, config.dataset, config.store, out, quiet=as_json))
+    made = flow.convert(config, where.work, flow.Conversion(to, config, out, quiet=as_json))
     if isinstance(made.next_step, Command):
         made = replace(made, next_step=str(made.next_step.with_options(_given())))
     _print_json(asdict(made)) if as_json else _print(console.conversion_lines(made))

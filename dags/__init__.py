@@ -1,4 +1,4 @@
-"""What runs with which settings: `default` lists the stages of the pipeline, and each data set has a module of its own.
+"""What biam-pipe runs with which settings: `default` lists the stages, and each data set has a module of its own.
 
 Its `SETTINGS` stand over the defaults of `schemas.config`. A data set on which numbers were published has `PRESETS`:
 what `paper` and `released` are there. One whose pipeline differs from the default has `stages`.

@@ -1,1 +1,1 @@
-"""What things look like: settings, tables, receipts, statuses, errors. No I/O; imports nothing of ours."""
+"""What things of biam-pipe look like: settings, tables, receipts, statuses, errors. No I/O; imports nothing of ours."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from typer.main import get_command
 
 import cli
 from benchmarks.flips.warm import Ended, Plain, Runner
+from biam_pipe import load_model, metrics
 from pipeline import flow
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.ledger import Ledger, written
 from pipeline.files.storage import Storage
 from pipeline.settings.layers import configuration
 from schemas.config import Config
-from schemas.errors import PipelineError, UsageError
+from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.receipts import Receipt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,8 +252,6 @@ def test_verify_makes_images_anew_and_tells_how_far_they_are_off(shell: Shell) -
 
 def _change_a_row(shard: Path) -> None:
     """Write a feature shard with one other number, and the receipt that fits it."""
-    from hashlib import sha256
-
     from pipeline.engine.ledger import written
     from pipeline.stores import parquet
     from pipeline.stores.shard import row_groups
@@ -272,9 +272,9 @@ def _change_a_row(shard: Path) -> None:
     (shard.parent / "stage.parquet").unlink()
 
 
-@pytest.mark.parametrize("damage", ["gone", "emptied"])
-def test_a_feature_card_that_is_gone_or_damaged_is_written_again(shell: Shell, damage: str) -> None:
-    card = next(shell.folder.glob("work/demo/features/*/parquet/README.md"))
+@pytest.mark.parametrize(("name", "damage"), [("README.md", "gone"), ("croissant.json", "emptied")])
+def test_a_page_about_features_that_is_gone_or_damaged_is_written_again(shell: Shell, name: str, damage: str) -> None:
+    card = next(shell.folder.glob(f"work/demo/features/*/parquet/{name}"))
     text = card.read_text()
     if damage == "gone":
         card.unlink()
@@ -285,6 +285,26 @@ def test_a_feature_card_that_is_gone_or_damaged_is_written_again(shell: Shell, d
     assert shell.files() == before
     assert shell.ran("extract") == {}
     assert card.read_text() == text
+
+
+def test_features_and_runs_are_described_for_other_programs_with_the_hashes_of_their_files(shell: Shell) -> None:
+    kinds = {}
+    for path in (shell.folder / "work/demo").rglob("croissant.json"):
+        told = json.loads(path.read_text())
+        for file in told["distribution"]:
+            if file["@type"] == "cr:FileObject":
+                data = path.with_name(file["contentUrl"]).read_bytes()
+                assert (file["sha256"], file["contentSize"]) == (sha256(data).hexdigest(), f"{len(data)} B")
+        (rows,) = told["recordSet"]
+        source = next(one for one in told["distribution"] if one["@id"] in str(rows["field"][0]["source"]))
+        table = pq.read_table(next(path.parent.glob(source.get("includes") or source["contentUrl"])))
+        assert {field["source"]["extract"]["column"] for field in rows["field"]} <= set(table.column_names)
+        kinds[rows["name"]] = len(told["distribution"])
+    assert kinds.keys() == {"images", "labels"}
+    assert kinds["images"] == 4  # two shards, the spec, and all shards together
+    described = Path(shell.json("convert hdf5")["folder"], "croissant.json")
+    assert '"shard-00000.h5"' in described.read_text()
+    assert json.loads(described.read_text())["recordSet"] == []  # Croissant knows no columns of HDF5
 
 
 def test_images_that_were_dropped_cannot_be_made_anew(shell: Shell) -> None:
@@ -339,30 +359,53 @@ def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_sto
 
 
 def test_forms_for_others_are_made_once_and_again_where_they_were_damaged(shell: Shell) -> None:
-    for form, files in (("released", 4), ("huggingface", 2)):
+    before = shell.files()
+    for form, files in (("released", 4), ("huggingface", 8), ("webdataset", 7), ("fiftyone", 11)):
         made = shell.json(f"convert {form} --out {form}")
         assert (made["made"], made["rows"]) == (files, 80)
         assert shell.json(f"convert {form} --out {form}")["made"] == 0
-    _flip_a_bit(shell.folder / "huggingface/shard-00001.parquet")
+    assert shell.files() == before  # not even a lock: the work folder may be read-only
+    _flip_a_bit(shell.folder / "huggingface/data/train-00001.parquet")
     assert shell.json("convert huggingface --out huggingface")["made"] == 1
+    _as_fiftyone_reads_them(shell)
     _flip_a_bit(next(shell.folder.glob("work/demo/features/*/parquet/shard-00001.parquet")))
     assert "is not what its receipt says" in shell("convert huggingface --out huggingface", code=4).stderr
 
 
+def _as_fiftyone_reads_them(shell: Shell) -> None:
+    """Images that were fetched are written out once, and each split says where they lie and what they bear."""
+    out, images = shell.folder / "fiftyone", []
+    for split in ("train", "validation", "test"):
+        told, places = (json.loads((out / split / name).read_text()) for name in ("labels.json", "data.json"))
+        assert [name.removesuffix(".x") for name in places] == list(told["labels"]) == list(told["image_ids"])
+        assert len(np.load(out / split / "embeddings.npy")) == len(places)
+        assert all(0 <= label < len(told["classes"]) for labels in told["labels"].values() for label in labels)
+        images += [(out / split / place).resolve() for place in places.values()]
+    assert sorted(images) == sorted((out / "images").rglob("*.jpg"))
+    next(iter(images)).write_bytes(b"changed")
+    assert shell.json("convert fiftyone --out fiftyone")["made"] == 1
+    with Image.open(images[0]) as image:
+        assert image.size
+
+
 def test_a_form_does_not_go_into_a_folder_with_files_that_it_does_not_make(shell: Shell) -> None:
     shell("convert huggingface --out hf")
-    stale = shell.folder / "hf/shard-00002.parquet"  # as a conversion of more shards leaves it
-    stale.write_bytes((shell.folder / "hf/shard-00001.parquet").read_bytes())
-    before = {path: path.stat().st_ino for path in (shell.folder / "hf").iterdir()}
+    stale = shell.folder / "hf/data/train-00002.parquet"  # as a conversion of more shards leaves it
+    stale.write_bytes((shell.folder / "hf/data/train-00001.parquet").read_bytes())
+    before = {path: path.stat().st_ino for path in (shell.folder / "hf").rglob("*")}
     told = shell("convert huggingface --out hf", code=2).stderr
-    assert f"convert: {stale} is none of the 2 files of this conversion (found 1 such, expected 0)" in told
+    assert f"convert: {stale} is none of the 8 files of this conversion (found 1 such, expected 0)" in told
     assert "Remove what is old, or use another --out" in told
     stale.unlink()
     told = shell("convert released --out hf", code=2).stderr
-    assert "hf/shard-00000.parquet is none of the 4 files of this conversion (found 2 such, expected 0)" in told
-    assert {path: path.stat().st_ino for path in (shell.folder / "hf").iterdir()} == {
+    assert "hf/data/test-00000.parquet is none of the 4 files of this conversion (found 7 such, expected 0)" in told
+    assert {path: path.stat().st_ino for path in (shell.folder / "hf").rglob("*")} == {
         path: inode for path, inode in before.items() if path != stale
     }
+    (shell.folder / "mine").mkdir()
+    (shell.folder / "mine/README.md").write_text("# Mine\n")
+    told = shell("convert huggingface --out mine", code=2).stderr
+    assert "mine/README.md was not made by a conversion, and would be overwritten. Use another --out" in told
 
 
 def test_more_failed_images_than_allowed_exit_with_3_after_all_else_is_done(fresh: Shell, tmp_path: Path) -> None:
@@ -427,13 +470,14 @@ def test_a_full_disk_below_what_is_printed_is_one_line_and_an_exit_code(
         ("run --set backbone.name=vgg", 2, "unknown backbone 'vgg'. Did you mean 'vgg19'? Known: dino"),
         ("run --set model.name=bim", 2, "unknown model 'bim'. Did you mean 'biam'? Known: "),
         ("run --set store.name=parket", 2, "unknown store 'parket'. Did you mean 'parquet'? Known: hdf5, parquet"),
-        ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: hdf5, huggingface, parq"),
+        ("convert parket", 2, "unknown store or form 'parket'. Did you mean 'parquet'? Known: fiftyone, hdf5, hugging"),
         ("convert parquet", 2, "the features are in the store parquet already (store.name). To convert from another: "),
         ("convert released", 2, "convert: released wants a folder for its files: --out DIR"),
         (
             "convert",
             2,
-            "convert: got no TO, expected a store (hdf5, parquet), a form (huggingface, released) or --from",
+            "convert: got no TO, expected a store (hdf5, parquet), a form (fiftyone, huggingface, released, "
+            "webdataset) or --from",
         ),
         ("convert released --out biam-pipe.toml", 2, "biam-pipe.toml is a file. Use another --out"),
         (
@@ -686,10 +730,48 @@ def test_the_code_of_the_readme_reads_a_shard(tmp_path: Path, monkeypatch: pytes
     column = pa.array([regions.tobytes()], pa.binary(regions.nbytes))
     pq.write_table(pa.table({"conv5": column}), tmp_path / "shard-00000.parquet")
     monkeypatch.chdir(tmp_path)
-    (block,) = _readme("python")
+    block = _readme("python")[1]
     names: dict[str, Any] = {}
     exec(block, names)
     assert np.array_equal(names["regions"], regions.reshape(14, 14, 512))
+
+
+def test_the_lines_of_the_readme_for_python_say_what_the_commands_do(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (40, 30), "red").save(shell.folder / "photo.jpg")
+    monkeypatch.chdir(shell.folder)
+    before = shell.files()
+    names: dict[str, Any] = {}
+    exec(_readme("python")[0], names)
+    assert shell.files() == before
+    assert (len(names["features"]), names["table"].num_rows, names["batch"]["labels"].shape[1]) == (80, 80, 24)
+    told = shell.json('predict photo.jpg --labels "red circle,striped"')["images"][0]["labels"]
+    assert {one["label"]: one["score"] for one in told} == pytest.approx(names["scores"][0].scores, abs=1e-6)
+    assert names["metrics"]("work") == shell.json("run")["metrics"]
+    _a_model_says_what_it_cannot_do(names["load_model"]("work/demo/runs"), shell)
+
+
+def _a_model_says_what_it_cannot_do(model: Any, shell: Shell) -> None:
+    (run,) = (shell.folder / "work/demo/runs").iterdir()
+    assert (model.path, model.name, len(model.labels), len(model.seen)) == (run / "model.safetensors", "biam", 32, 24)
+    fine, gone = model.predict([Path("photo.jpg"), "nothing.jpg"])
+    assert (tuple(fine.scores), gone.status, gone.scores) == (model.labels, "missing_file", {})
+    for images, words, told in (
+        ([], None, "predict: no image given"),
+        ("photo.jpg", None, "predict: got a single path or word, expected lists of images and of words"),
+        (["photo.jpg"], [" "], "predict: no label asked for"),
+        (["photo.jpg"], ["xyzzy"], "predict: no word of 'xyzzy' has a vector in demo:vectors.txt"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            model.predict(images, words)
+    with pytest.raises(UsageError, match=r"load_model: no run in .*nothing has done train, expected a run's folder"):
+        load_model(shell.folder / "nothing")
+    shutil.copytree(run, shell.folder / "taken out")
+    assert metrics(shell.folder / "taken out") == metrics(run)
+    _flip_a_bit(shell.folder / "taken out/metrics.json")
+    with pytest.raises(IntegrityError, match=r"taken out/metrics.json is not what its receipt says"):
+        metrics(shell.folder / "taken out")
 
 
 def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and_runs(fresh: Shell) -> None:

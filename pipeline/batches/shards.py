@@ -28,7 +28,7 @@ from schemas.command import Command
 from schemas.errors import IntegrityError, PipelineError
 from schemas.features import FeatureSpec, MapSpec
 
-_THREADS = min(4, cores())  # that decompress; zstd gives 0.9 GB/s on one core
+READ_THREADS = min(4, cores())  # that decompress; zstd gives 0.9 GB/s on one core
 
 
 @dataclass(frozen=True)
@@ -122,28 +122,31 @@ class FeatureShards:
             yield reader
 
     def read(
-        self, shard: NDArray[np.int32], row: NDArray[np.int32], maps: Sequence[MapSpec]
+        self, shard: NDArray[np.int32], row: NDArray[np.int32], maps: Sequence[MapSpec], threads: int = READ_THREADS
     ) -> dict[str, NDArray[Any]]:
         """Maps of some images, [image, *shape] by column, by position of their shard and row, in any order.
 
         Each row group that has some of them is read once; several are decompressed at a time.
+
+        Args:
+            threads: that decompress; with one a row group is never read twice, as it is where two threads share one.
 
         Raises:
             IntegrityError: a shard does not have the bytes of its receipt.
         """
         found = {one.column: np.empty((len(row), *one.shape), dtype_of(one)) for one in maps}
         positions = [int(position) for position in np.unique(shard)]
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="biam-pipe read") as threads:
+        with ThreadPoolExecutor(threads, thread_name_prefix="biam-pipe read") as pool:
             numbers = [self.numbers[position] for position in positions]
-            list(threads.map(partial(self.inputs.path, "extract", "features"), numbers))
-            share = -(-_THREADS // max(len(positions), 1))
+            list(pool.map(partial(self.inputs.path, "extract", "features"), numbers))
+            share = -(-threads // max(len(positions), 1))
             parts = [
                 (position, images)
                 for position in positions
                 for images in np.array_split(_by_row(shard, row, position), share)
                 if len(images)
             ]
-            list(threads.map(lambda part: self._fill(found, part[0], part[1], row), parts))
+            list(pool.map(lambda part: self._fill(found, part[0], part[1], row), parts))
         return found
 
     def _fill(

@@ -1,23 +1,24 @@
-"""Features in another form: in another store, as the authors' released files, or for Hugging Face's `datasets`.
+"""Features in another form: in another store, as the authors' released files, or for libraries of others.
 
 Another store takes the features' own place in the work folder, receipts included, so that a run with that store finds
-them up to date. The other forms go to a folder of the user's. What is there, made from the same features, stays: its
-hash and theirs are compared.
+them up to date. The other forms go to a folder of the user's, and the work folder may be read-only. What is there, made
+from the same features, stays: its hash and theirs are compared.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipeline.backbones import describe, weights
 from pipeline.engine.engine import write_record
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.graph import Graph, Node, inputs_of
 from pipeline.engine.plan import not_up_to_date, plan
 from pipeline.engine.progress import ProgressView
-from pipeline.files.inputs import Inputs, shard_name
+from pipeline.files.inputs import Inputs
 from pipeline.files.lock import writing
 from pipeline.files.scratch import own_temporaries
 from pipeline.files.storage import Storage, users_folder
@@ -28,16 +29,15 @@ from pipeline.machine.stopping import watching_signals
 from pipeline.stores import STORES
 from schemas.command import Command
 from schemas.config import Config, StoreConfig
-from schemas.datasets import DatasetSection
 from schemas.errors import UsageError, unknown_name
 from schemas.receipts import Receipt
 
 if TYPE_CHECKING:
-    from pipeline.batches.shards import FeatureShards
+    from pipeline.conversion.form import Form
 
-FORMS = ("huggingface", "released")  # beside the stores
-_READS = ("index", "extract", "split", "unseen")  # the last where unseen labels are drawn
-_SUFFIXES = (".parquet", ".h5", ".pkl")  # of the files of all forms
+FORMS = {  # beside the stores
+    name: f"pipeline.conversion.{name}" for name in ("fiftyone", "huggingface", "released", "webdataset")
+}
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,20 @@ class Conversion:
 
     Attributes:
         to: name of the store or form.
-        dataset: the settings of the data set whose features they are.
-        store: the settings of the store that the features are in; compression and row groups are those of another, too.
+        config: the settings of the features; compression and row groups of their store are those of another, too.
         out: folder for a form; None for a store, whose shards have their place in the work folder.
         quiet: no progress on stderr.
     """
 
     to: str
-    dataset: DatasetSection
-    store: StoreConfig
+    config: Config
     out: Path | None = None
     quiet: bool = False
+
+    @property
+    def store(self) -> StoreConfig:
+        """The settings of the store that the features are in."""
+        return self.config.store
 
     def __post_init__(self) -> None:
         if not self.to:
@@ -142,13 +145,13 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
         IntegrityError: a shard is not what its receipt says.
         InterruptedRunError: asked to stop; what was converted stays.
     """
-    graph = graph_of(request.store, "extract" if request.out is None else "train")
+    if request.out is not None:
+        with own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+            return _to_files(graph_of(request.store, "train"), request, request.out, progress)
+    graph = graph_of(request.store, "extract")
     plan(graph)
-    read = ("extract",) if request.out is None else tuple(name for name in _READS if name in graph)
-    _require_complete(graph, read, storage.name)
+    _require_complete(graph, ("extract",))
     with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
-        if request.out is not None:
-            return _to_files(graph, storage, request, request.out, progress)
         storage.sweep()
         options = request.store.model_copy(update={"name": request.to})
         target = graph_of(options, "extract")
@@ -156,10 +159,10 @@ def convert(request: Conversion, storage: Storage, graph_of: Callable[[StoreConf
         return _to_store(graph, target["extract"], options, progress)
 
 
-def _require_complete(graph: Graph, stages: Iterable[str], dataset: str) -> None:
+def _require_complete(graph: Graph, stages: Iterable[str]) -> None:
     for name in stages:
         if not graph[name].complete:
-            raise not_up_to_date("convert", graph[name], dataset)
+            raise not_up_to_date("convert", graph[name], graph[name].ledger.storage.name)
 
 
 def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: ProgressView) -> Converted:
@@ -194,13 +197,23 @@ def _to_store(graph: Graph, target: Node, options: StoreConfig, progress: Progre
     )
 
 
-def _to_files(graph: Graph, storage: Storage, request: Conversion, out: Path, progress: ProgressView) -> Converted:
-    """The features in a form for other programs, in a folder; files that are whole stay whatever happens."""
+def _to_files(graph: Graph, request: Conversion, out: Path, progress: ProgressView) -> Converted:
+    """The features in a form for other programs, in a folder; the work folder is looked at alone, without a lock."""
     from pipeline.batches.shards import open_features
+    from pipeline.conversion.form import Handover
+    from pipeline.conversion.form_files import FormFiles
 
-    files = _Files(users_folder(out.resolve(), "convert"), {name: graph[name] for name in _READS if name in graph})
-    features = open_features(_left(graph))
-    jobs = _huggingface(features) if request.to == "huggingface" else _released(features, request.dataset)
+    form: Form = import_module(FORMS[request.to])
+    plan(graph)
+    read = [name for name in form.READS if name in graph]  # a draw of unseen labels is there where one is drawn
+    _require_complete(graph, read)
+    config, target = request.config, users_folder(out.resolve(), "convert")
+    licence = weights.licence(config.backbone, describe(config.backbone).published)
+    inputs = inputs_of(graph, "convert", {name: graph[name].receipts() for name in read})
+    handover = Handover(open_features(inputs), config.dataset, out.resolve(), licence, config.download.max_pixels)
+    jobs = form.jobs(handover)
+    contents = [receipt.content for name in read for receipt in graph[name].receipts()]
+    files = FormFiles(target, fingerprint([form.VERSION, *contents]))
     files.refuse_others(jobs)
     made = rows = size_bytes = 0
     for number, (name, write) in enumerate(jobs.items()):
@@ -210,101 +223,14 @@ def _to_files(graph: Graph, storage: Storage, request: Conversion, out: Path, pr
             note, made = files.make(name, write), made + 1
         rows, size_bytes = rows + note["rows"], size_bytes + note["size_bytes"]
         progress.update("convert", number + 1, len(jobs))
-    for number in features.numbers:  # what no file was made from now may have changed since
-        features.inputs.path("extract", "features", number)
-    opened = f'load_dataset("parquet", data_files="{out}/*.parquet")'
-    example = opened if request.to == "huggingface" else f"h5py, {out}/*.h5; pickle, the names in {out}/*.pkl"
-    return Converted(request.to, str(out), len(jobs), made, rows, size_bytes, example)
-
-
-Write = Callable[[Path], int]
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Files of a folder outside of the work folder, each with a note of what it was made from.
-
-    Attributes:
-        nodes: the stages that they are made from.
-    """
-
-    storage: Storage
-    nodes: Mapping[str, Node]
-
-    def refuse_others(self, jobs: Collection[str]) -> None:
-        """Refuse a folder where files of other features would be read together with those made here.
-
-        Raises:
-            UsageError: it holds such a file.
-        """
-        others = [name for name in self.storage.sizes(".") if name.endswith(_SUFFIXES) and name not in jobs]
-        if others:
-            raise UsageError(
-                f"convert: {self.storage.shown(min(others))} is none of the {len(jobs)} files of this conversion",
-                found=f"{len(others)} such",
-                expected=0,
-                hint="Remove what is old, or use another --out",
-            )
-
-    def standing(self, name: str) -> dict[str, Any] | None:
-        """The note of a file that was made from the same features and stands; None where it has to be made."""
-        path = self._note(name)
-        try:
-            note: dict[str, Any] = json.loads(self.storage.read(path))
-            same = note["made_from"] == self._made_from and self.storage.sha256(name) == note["sha256"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
-        return note if same else None
-
-    def make(self, name: str, write: Write) -> dict[str, Any]:
-        """Write the file, then its note."""
-        self.storage.remove(self._note(name))
-        with self.storage.commit(name) as temporary:
-            rows = write(temporary)
-        size_bytes = self.storage.size_bytes(name)
-        sha256 = self.storage.sha256(name)
-        note = {"made_from": self._made_from, "rows": rows, "size_bytes": size_bytes, "sha256": sha256}
-        self.storage.write(self._note(name), json.dumps(note, indent=1).encode())
-        return note
-
-    @cached_property
-    def _made_from(self) -> str:
-        return fingerprint([receipt.content for node in self.nodes.values() for receipt in node.receipts()])
-
-    def _note(self, name: str) -> str:
-        return f"{name}.json"
-
-
-def _huggingface(features: "FeatureShards") -> dict[str, Write]:
-    """One Parquet file a shard."""
-    from pipeline.conversion import huggingface
-
-    def write(position: int, path: Path) -> int:
-        table = features.inputs.table("split", "images", features.numbers[position])
-        splits = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        with features.open(position) as reader:
-            return huggingface.write(path, reader, splits)
-
-    return {
-        f"{shard_name(number)}.parquet": partial(write, position) for position, number in enumerate(features.numbers)
-    }
-
-
-def _released(features: "FeatureShards", dataset: DatasetSection) -> dict[str, Write]:
-    """One HDF5 file for training and one for testing, and for each the names of its images."""
-    from pipeline.conversion import released
-
-    prefix = dataset.released_name or dataset.name
-    jobs: dict[str, Write] = {}
-    for part, named in (("train", "img_names.pkl"), ("test", "test_img_names.pkl")):
-        jobs[f"{prefix}_{part}.h5"] = partial(released.write, features=features, part=part)
-        jobs[named] = partial(released.write_names, features=features, part=part)
-    return jobs
+    for number in handover.features.numbers:  # what no file was made from now may have changed since
+        inputs.path("extract", "features", number)
+    return Converted(request.to, str(out), len(jobs), made, rows, size_bytes, form.opened(str(out)))
 
 
 def _left(graph: Graph) -> Inputs:
-    """The features and what is known of their images."""
-    return inputs_of(graph, "convert", {name: graph[name].receipts() for name in _READS if name in graph})
+    """The features."""
+    return inputs_of(graph, "convert", {"extract": graph["extract"].receipts()})
 
 
 def _unless_stopped(shards: Sequence[Receipt]) -> Iterator[Receipt]:

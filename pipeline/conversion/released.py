@@ -8,6 +8,7 @@ import pickle
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.batches.annotations import Annotations, from_table
 from pipeline.batches.label_space import read_roles
 from pipeline.batches.shards import FeatureShards
+from pipeline.conversion.form import Handover, Write
 from pipeline.files.inputs import Inputs
 from pipeline.machine.ahead import ahead
 from pipeline.machine.device import cores
@@ -28,6 +30,9 @@ from schemas.errors import PipelineError
 from schemas.features import MapSpec
 from schemas.released import FEATURES, LABELS, key
 from schemas.status import ImageSplit, ImageStatus, LabelRole
+
+VERSION = 1
+READS = ("index", "extract", "split", "unseen")
 
 _GZIP_LEVEL = 4  # HDF5's own default
 _AHEAD = 4  # images compressed or waiting to be written, for each core
@@ -63,6 +68,21 @@ class Columns:
 
     def __len__(self) -> int:
         return self.num_seen + self.num_unseen
+
+
+def jobs(handover: Handover) -> dict[str, Write]:
+    """One HDF5 file for training and one for testing, and for each the names of its images."""
+    prefix = handover.dataset.released_name or handover.dataset.name
+    made: dict[str, Write] = {}
+    for part, named in (("train", "img_names.pkl"), ("test", "test_img_names.pkl")):
+        made[f"{prefix}_{part}.h5"] = partial(write, features=handover.features, part=part)
+        made[named] = partial(write_names, features=handover.features, part=part)
+    return made
+
+
+def opened(out: str) -> str:
+    """What reads which of the files."""
+    return f"h5py, {out}/*.h5; pickle, the names in {out}/*.pkl"
 
 
 def columns(inputs: Inputs) -> Columns:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,10 @@ class OutputFile:
         """Its path below the data set's folder."""
         assert self.sharded == (shard is not None), f"{self.path} of shard {shard}"
         return self.path if shard is None else self.path.replace("{shard}", shard_name(shard))
+
+    def within(self, folder: str) -> "OutputFile":
+        """The same where the stage's own folder is known."""
+        return replace(self, path=self.path.replace("{folder}", folder))
 
 
 @dataclass(frozen=True)
@@ -264,6 +268,10 @@ class Inputs:
             self._compared.add(file.path)
         return path
 
+    def take_for_compared(self, stage: str, name: str, shard: int | None = None) -> None:
+        """Take the word of another process of this program that it has compared a file since this one began."""
+        self._compared.add(self.file(stage, name, shard).path)
+
     def sized(self, stage: str, name: str, shard: int | None = None) -> Path:
         """Where a file lies, its size compared only: whoever takes it compares what is read of it by other means.
 
@@ -327,7 +335,7 @@ class Inputs:
 
     def _made_by(self, stage: str) -> Command:
         own = self._stages[stage].command if stage in self._stages else None
-        return Command(own or stage, dataset=self._storage.name)
+        return Command(own or stage, dataset=self._storage.name or None)
 
     def _where(self, stage: str) -> str:
         return self._storage.shown(self._stages[stage].folder if stage in self._stages else "")

@@ -23,10 +23,10 @@ from pipeline.datasets import DATASETS
 from pipeline.datasets.census import census, sentences
 from pipeline.datasets.label import Label
 from pipeline.datasets.listing import Listing
-from pipeline.engine.ledger import Ledger, withdraw
+from pipeline.engine.ledger import Ledger, files_left, withdraw
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import RECORD, Estimate, Output, Stage, Task
-from pipeline.files.inputs import Inputs, OutputFile, StageFiles
+from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage
 from pipeline.files.table_spool import TableSpool, open_table_spool
 from pipeline.files.tables import content_hash, write_table
@@ -43,9 +43,9 @@ from schemas.tables import ANNOTATIONS, INDEX, LABELS, LOCAL_SOURCE, LOCATION, R
 VERSION = 2
 
 _log = logging.getLogger("biam_pipe.index")
-_FOLDER = "index"
-_OUTPUTS = {
-    "index": OutputFile(f"{_FOLDER}/{{shard}}.parquet", INDEX),
+FOLDER = "index"
+OUTPUTS = {
+    "index": OutputFile(f"{FOLDER}/{{shard}}.parquet", INDEX),
     "annotations": OutputFile("annotations/{shard}.parquet", ANNOTATIONS),
     "labels": OutputFile("labels.parquet", LABELS),
 }
@@ -98,9 +98,9 @@ def stage(config: Config, sources: Sources) -> Stage:
         settings=Settings(config.dataset, config.download, hashes),
         run=run,
         upstream={},
-        outputs=_OUTPUTS,
+        outputs=OUTPUTS,
         place="compute",
-        folder=_FOLDER,
+        folder=FOLDER,
         estimate=partial(_estimate, listing),
     )
 
@@ -111,10 +111,7 @@ def left(storage: Storage, reader: str) -> Inputs:
     Args:
         reader: who looks, for error texts.
     """
-    ledger = Ledger(storage, "index", _FOLDER, RECORD)
-    record = ledger.read_record()
-    receipts = ledger.read_receipts() if record is None else record.receipts
-    return Inputs(storage, reader, {"index": StageFiles(_FOLDER, _OUTPUTS, tuple(receipts))})
+    return Inputs(storage, reader, {"index": files_left(Ledger(storage, "index", FOLDER, RECORD), OUTPUTS)})
 
 
 def _estimate(listing: Listing, facts: Mapping[str, Any]) -> Estimate:

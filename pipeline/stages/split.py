@@ -35,6 +35,11 @@ VERSION = 1
 # In the recipe of data sets that deal by content; others have no such key, so that their recipes stay what they were.
 _BY_CONTENT = {"split.by": "sha256 of the bytes, so that equal images share a split"}
 
+OUTPUTS = {
+    "images": OutputFile("{folder}/images-{shard}.parquet", IMAGE_SPLITS, {"split": ImageSplit}),
+    "labels": OutputFile("{folder}/labels.parquet", LABEL_ROLES, {"role": LabelRole}),
+}
+
 _HASH_BYTES = 8
 
 
@@ -59,10 +64,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         run=run,
         upstream={"index": "shard", "download": "shard"} if by_content else {"index": "shard"},
         reads={"download": "hashes"} if by_content else {},
-        outputs={
-            "images": OutputFile("{folder}/images-{shard}.parquet", IMAGE_SPLITS, {"split": ImageSplit}),
-            "labels": OutputFile("{folder}/labels.parquet", LABEL_ROLES, {"role": LabelRole}),
-        },
+        outputs=OUTPUTS,
         place="compute",
         folder=f"splits/{config.split.name}",
     )

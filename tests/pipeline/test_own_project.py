@@ -1,5 +1,6 @@
 """A user's own project that changes: copied to another place, one photo more, one label more."""
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,8 @@ def test_a_copy_keeps_features_training_and_report_and_one_photo_more_is_another
     done = project.run().stages
     assert [line.name for line in done if line.counts.get("ok") == 12] == ["download", "extract"]
     before = project.files()
+    _photos_are_referenced_where_they_lie(project, tmp_path / "for fiftyone")
+    assert project.files() == before
 
     copy = replace(project, folder=tmp_path / "there")
     shutil.copytree(project.folder, copy.folder)
@@ -101,6 +104,22 @@ def test_a_copy_keeps_features_training_and_report_and_one_photo_more_is_another
     (run,) = (copy.folder / "work/folder/runs").iterdir()
     assert line.reasons == ("input changed",)
     assert line.notes != (f"in runs/{run.name}",)
+
+
+def _photos_are_referenced_where_they_lie(project: Project, out: Path) -> None:
+    """In the form for FiftyOne: they are not copied."""
+    config = project.config()
+    flow.convert(config, project.folder / "work", flow.Conversion("fiftyone", config, out, quiet=True))
+    assert not (out / "images").exists()
+    found = []
+    for split in {path.parent for path in out.glob("*/data.json")}:
+        places, told = (json.loads((split / name).read_text()) for name in ("data.json", "labels.json"))
+        for key, path in places.items():
+            image_id = told["image_ids"][key.removesuffix(".x")]
+            (label,) = (told["classes"][number] for number in told["labels"][key.removesuffix(".x")])
+            assert (path, image_id.startswith(label)) == (str(project.folder / "photos" / image_id), True)
+            found.append(image_id)
+    assert len(found) == 12
 
 
 def test_an_image_without_labels_is_left_out_of_the_features_until_it_has_some(project: Project) -> None:

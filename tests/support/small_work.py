@@ -14,7 +14,8 @@ import pyarrow as pa
 from stage_tasks import FOLDERS, inputs, sealed
 from stage_tasks import task as task_of
 
-from pipeline.engine.task import Output, Task
+from pipeline.engine.ledger import Ledger
+from pipeline.engine.task import RECORD, Output, Task
 from pipeline.files.inputs import Inputs
 from pipeline.files.tables import write_table
 from pipeline.stores import STORES
@@ -104,6 +105,16 @@ class SmallWork:
     def with_receipts(self, task: Task, outputs: list[Output]) -> "SmallWork":
         """The folder after a stage has run."""
         return replace(self, receipts=self.receipts | {task.stage: sealed(task, outputs)})
+
+    def written_down(self, *stages: str) -> "SmallWork":
+        """The same, with receipts and stage records on disk."""
+        for stage in stages:
+            storage = self.task(stage, None).storage
+            ledger = Ledger(storage, stage, self.recipe.folders[stage], RECORD)
+            for receipt in self.receipts[stage]:
+                ledger.write(receipt)
+            ledger.write_record({}, self.receipts[stage])
+        return self
 
     def path(self, stage: str, file: str) -> Path:
         return Path(self.root, self.recipe.folders[stage], file)
