@@ -17,7 +17,8 @@ from schemas.errors import PipelineError, problem_json
 from schemas.readable import escaped, printable
 
 if TYPE_CHECKING:
-    from pipeline.flow import Checked, Compared, Prediction, Result, Verified
+    from pipeline.flow import Checked, Compared, Prediction, Promotion, Result, Verified
+    from schemas.config import Config
 
 app = typer.Typer(
     name="biam-pipe",
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 show_app = typer.Typer(no_args_is_help=True, help="What there is to choose from.\n\nExample: biam-pipe show backbones")
 app.add_typer(show_app, name="show")
+runs_app = typer.Typer()
+app.add_typer(runs_app, name="runs")
 
 
 def _tell_version(asked: bool) -> None:
@@ -77,6 +80,21 @@ SearchOption = Annotated[str | None, typer.Option("--search", metavar="TEXT", he
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
+
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="With the settings of this run; `latest` is the promoted one."),
+]
+FirstArgument = Annotated[str, typer.Argument(metavar="A", help="Name of a run, or `latest`.")]
+SecondArgument = Annotated[str, typer.Argument(metavar="B", help="Name of another one.")]
+PromotedArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run that is to be `latest`.")]
+FigureOption = Annotated[
+    str | None, typer.Option("--figure", metavar="SECTION/FIGURE", help="Such as zsl/map or gzsl/f1@3.")
+]
+KeepOption = Annotated[
+    int | None, typer.Option("--keep", metavar="N", min=0, help="Keep the N newest runs; all otherwise.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
 
 ModelsOption = Annotated[str | None, typer.Option("--models", metavar="NAME[:PRESET],...", help="Models to compare.")]
 TableOption = Annotated[str | None, typer.Option("--table", metavar="N,...", help="Rows of the paper's tables.")]
@@ -128,11 +146,13 @@ def _add_stage(name: str, summary: str) -> None:
         only: OnlyOption = False,
         retry_failed: RetryOption = None,
         replace_run: ReplaceOption = False,
+        of_run: RunOption = None,
     ) -> None:
-        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run)
+        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run, of_run)
 
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
-    without = () if name in _RUN_STAGES else ("replace_run",)
+    without = [] if name in _RUN_STAGES else ["replace_run"]
+    without += [] if name == "report" else ["of_run"]
     app.command(name, help=text)(with_common_options(command, without))
 
 
@@ -221,11 +241,11 @@ def _as_list(text: str, name: str) -> str:
 
 @app.command("status")
 @with_common_options
-def status_command(where: Where, as_json: bool, failed: FailedOption = None) -> None:
+def status_command(where: Where, as_json: bool, failed: FailedOption = None, of_run: RunOption = None) -> None:
     """Tell what is in the work folder: shards, rows, statuses; and whether a run is going on, or died.
 
     With --failed tell which images failed instead: id, status, where they were sought, and why; all of them, or those
-    with the statuses that it names.
+    with the statuses that it names. With --run look at what a run was made from, whatever the settings are now.
 
     Example: biam-pipe status --dataset demo
 
@@ -233,12 +253,84 @@ def status_command(where: Where, as_json: bool, failed: FailedOption = None) -> 
     """
     from pipeline import flow
 
+    config = _settings(where, of_run)
     if failed is not None:
-        rows = flow.failed(where.load(), where.work, flow.failed_statuses(failed, flow.FAILURES))
+        rows = flow.failed(config, where.work, flow.failed_statuses(failed, flow.FAILURES))
         _print_json({"failed": [asdict(row) for row in rows]}) if as_json else _print(console.failed_lines(rows))
         return
-    found = flow.status(where.load(), where.work)
+    found = flow.status(config, where.work)
     _print_json(asdict(found)) if as_json else _print(console.status_lines(found))
+
+
+@runs_app.callback(invoke_without_command=True)
+@with_common_options
+def runs_command(where: Where, as_json: bool, context: typer.Context) -> None:
+    """List all runs of a data set, newest first: settings that differ, data, figures beside chance, state, size.
+
+    Example: biam-pipe runs --dataset demo
+
+    Example: biam-pipe runs diff A B --dataset demo
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from pipeline import flow
+    from pipeline.commands.runs.told import runs_lines
+
+    found = flow.runs(where.load(), where.work)
+    _print_json(found.as_json()) if as_json else _print(runs_lines(found))
+
+
+@runs_app.command("diff")
+@with_common_options
+def runs_diff_command(
+    where: Where, as_json: bool, first: FirstArgument = "", second: SecondArgument = "latest"
+) -> None:
+    """Tell in what two runs differ: settings, and figures with the interval of the difference over the same images.
+
+    Where they were tested on other images, too, those that both have are counted.
+
+    Example: biam-pipe runs diff biam-released-77fa804c ridge-default-0d8b7e11 --dataset demo
+    """
+    from pipeline import flow
+    from pipeline.commands.runs.told import difference_lines
+
+    found = flow.runs_difference(where.load(), where.work, first, second)
+    _print_json(asdict(found)) if as_json else _print(difference_lines(found))
+
+
+@runs_app.command("promote")
+@with_common_options
+def runs_promote_command(where: Where, as_json: bool, name: PromotedArgument = "", figure: FigureOption = None) -> None:
+    """Make a run `latest` where a figure of it is better than that of the latest one by more than its interval.
+
+    They are compared over the test images that both have, at least 90 % of those of each. The first run is promoted as
+    it is. Exit code 1 where the pointer stays with another run. Without --figure the headline of the first section
+    decides.
+
+    Example: biam-pipe runs promote biam-released-77fa804c --figure zsl/map --dataset demo
+    """
+    from pipeline import flow
+    from pipeline.commands.runs.told import promotion_lines
+
+    found = flow.promote(where.load(), where.work, name, figure)
+    _tell(found, promotion_lines(found), as_json)
+
+
+@app.command("clean")
+@with_common_options
+def clean_command(where: Where, as_json: bool, keep: KeepOption = None, yes: YesOption = False) -> None:
+    """List what no kept run needs, with its size: older runs, features of other settings, images dropped after use.
+
+    Runs stay that are among the N newest, `latest`, the one of the present settings, and those of comparisons; so does
+    what any of them reads. Nothing is removed without --yes.
+
+    Example: biam-pipe clean --dataset demo --keep 3
+    """
+    from pipeline import flow
+    from pipeline.commands.runs.told import cleaning_lines
+
+    found = flow.clean(where.load(), where.work, keep, remove=yes)
+    _print_json(found.as_json()) if as_json else _print(cleaning_lines(found))
 
 
 @app.command("verify")
@@ -430,16 +522,28 @@ def _run(
     only: bool = False,
     retry_failed: str | None = None,
     replace_run: bool = False,
+    of_run: str | None = None,
 ) -> None:
     from pipeline import flow
 
     deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
     request = flow.Request(stage, only, scheduler, deadline, quiet=as_json, retry=retry, replace=replace_run)
-    result = flow.run(where.load(), where.work, request)
+    result = flow.run(_settings(where, of_run), where.work, request)
     _tell(result, console.result_lines(result), as_json)
 
 
-def _tell(found: "Checked | Compared | Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
+def _settings(where: Where, run: str | None) -> "Config":
+    """The settings that the options lead to, or those of a run."""
+    if run is None:
+        return where.load()
+    from pipeline import flow
+
+    return flow.with_run(where.load(), where.work, run)
+
+
+def _tell(
+    found: "Checked | Compared | Promotion | Result | Prediction | Verified", lines: Iterable[str], as_json: bool
+) -> None:
     """Print what a command came to. A problem is raised to be told, too; in JSON it is told already."""
     problem = found.problem
     _print_json(found.as_json() | _problem_json(problem)) if as_json else _print(lines)

@@ -25,6 +25,14 @@ from pipeline.commands.reexamine import examine, has_old_decoding, note_old_deco
 from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, deadline
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
+from pipeline.commands.runs.clean import Cleaning, World
+from pipeline.commands.runs.clean import clean as clean_work
+from pipeline.commands.runs.difference import RunDifference, differences
+from pipeline.commands.runs.found import all_runs, opened, with_settings_of
+from pipeline.commands.runs.latest import latest, named
+from pipeline.commands.runs.promotion import Promotion
+from pipeline.commands.runs.promotion import promote as promote_run
+from pipeline.commands.runs.told import Runs
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
@@ -59,18 +67,23 @@ __all__ = [
     "FAILURES",
     "CellPlan",
     "Checked",
+    "Cleaning",
     "Compared",
     "Conversion",
     "Converted",
     "Failure",
     "PredictRequest",
     "Prediction",
+    "Promotion",
     "Request",
     "Result",
+    "RunDifference",
+    "Runs",
     "StagePlan",
     "Verified",
     "cells",
     "check",
+    "clean",
     "compare",
     "convert",
     "deadline",
@@ -81,11 +94,15 @@ __all__ = [
     "names",
     "plan",
     "predict",
+    "promote",
     "run",
+    "runs",
+    "runs_difference",
     "search_backbones",
     "stages",
     "status",
     "verify",
+    "with_run",
 ]
 
 _log = logging.getLogger("biam_pipe.flow")
@@ -222,6 +239,90 @@ def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Ite
     """
     graph, _ = _graph(config, _standing(config, work), "extract", needs_sources=False)
     return failures(graph, statuses)
+
+
+def runs(config: Config, work: Path) -> Runs:
+    """All runs of a data set, newest first, whatever settings they were made with.
+
+    Raises:
+        PipelineError: there is no work folder.
+    """
+    storage = _standing(config, work)
+    found = sorted(all_runs(_any_graph(config, storage), storage), key=lambda run: run.trained_at, reverse=True)
+    pointer = latest(storage)
+    return Runs(storage.shown(""), tuple(found), None if pointer is None else pointer.run)
+
+
+def runs_difference(config: Config, work: Path, first: str, second: str) -> RunDifference:
+    """In what two runs differ: settings, and figures over the test images of both.
+
+    Raises:
+        UsageError: there is no such run.
+        PipelineError: one was not evaluated.
+    """
+    storage = _standing(config, work)
+    graph = _any_graph(config, storage)
+    names = [named(storage, name) for name in (first, second)]
+    lefts = [opened(graph, storage, name) for name in names]
+    return differences(names[0], lefts[0], names[1], lefts[1])
+
+
+def promote(config: Config, work: Path, name: str, figure: str | None = None) -> Promotion:
+    """Make a run the latest one, where it is better than that by more than the luck of the test images.
+
+    Args:
+        figure: by which, as `section/figure`; None for the headline of its first section.
+
+    Raises:
+        UsageError: there is no such run, or no such figure.
+        PipelineError: it was not evaluated.
+    """
+    storage = _standing(config, work)
+    graph = _any_graph(config, storage)
+    return promote_run(storage, name, figure, lambda one: opened(graph, storage, one))
+
+
+def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool = False) -> Cleaning:
+    """What no kept run needs; removed where that is wanted.
+
+    Args:
+        keep: so many of the newest runs stay, beside those that something else holds; None for all.
+
+    Raises:
+        HeldFolderError: something is to go, and somebody writes in the work folder.
+    """
+    storage = _standing(config, work)
+
+    def world() -> World:
+        present = _any_graph(config, storage)
+        plan_graph(present)  # gives the present run its name where that is known
+        return World(
+            storage,
+            runs(config, work).runs,
+            present,
+            lambda name: _any_graph(with_run(config, work, name), storage),
+        )
+
+    return clean_work(world, keep, remove=remove)
+
+
+def with_run(config: Config, work: Path, name: str) -> Config:
+    """The settings with which a run was made, for commands that are to look at that one; `latest` is the promoted one.
+
+    Raises:
+        UsageError: there is no such run.
+        PipelineError: it has not come so far as to leave its settings.
+    """
+    storage = _standing(config, work)
+    name = named(storage, name)
+    left = opened(_any_graph(config, storage), storage, name)
+    found = with_settings_of(config, left)
+    return found.model_copy(update={"train": found.train.model_copy(update={"run": name})})
+
+
+def _any_graph(config: Config, storage: Storage) -> Graph:
+    """The graph of these settings, whether what they are made of is there or not."""
+    return _graph(config, storage, "report", needs_sources=False)[0]
 
 
 def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verified:

@@ -7,8 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,83 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from shell import SMALL, Shell
 from typer.main import get_command
 
 import cli
-from benchmarks.flips.warm import Ended, Plain, Runner
+from benchmarks.flips.warm import Plain
 from pipeline import flow
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.ledger import Ledger, written
 from pipeline.files.storage import Storage
-from pipeline.settings.layers import configuration
-from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
 from schemas.receipts import Receipt
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = """
-[dataset]
-name = "demo"
-num_images = 80
-[backbone]
-name = "tiny"
-[model]
-channels = 8
-[train]
-epochs = 2
-warmup_epochs = 1
-"""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A folder with a small biam-pipe.toml to run commands in, with the cache; nothing may be left outside of it."""
-
-    folder: Path
-    runner: Runner
-
-    def __call__(self, command: str, *, code: int = 0) -> Ended:
-        with tempfile.TemporaryDirectory() as outside:
-            places = {"HOME": outside, "TMPDIR": outside, "BIAM_PIPE_CACHE": str(self.folder / "cache")}
-            ended = self.runner(shlex.split(command), places, folder=self.folder)
-            assert list(Path(outside).iterdir()) == []
-        assert (ended.code, ended.left) == (code, ()), ended.stderr
-        return ended
-
-    def json(self, command: str, *, code: int = 0) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self(f"{command} --json", code=code).stdout)
-        return value
-
-    def ran(self, command: str) -> dict[str, int]:
-        return {stage["name"]: stage["ran"] for stage in self.json(command)["stages"] if stage["ran"]}
-
-    def config(self, *sets: str) -> Config:
-        return configuration(None, self.folder / "biam-pipe.toml", {}, sets, self.folder / "work")
-
-    def files(self) -> dict[Path, tuple[int, int]]:
-        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (self.folder / "work").rglob("*")}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run; copied by the tests that change it."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "biam-pipe.toml").write_text(SMALL)
-    Shell(folder, Plain(200.0))("run")  # as a user runs it
-    return folder
-
-
-@pytest.fixture
-def shell(finished: Path, tmp_path: Path, warm: Runner) -> Shell:
-    shutil.copytree(finished, tmp_path / "run")
-    return Shell(tmp_path / "run", warm)
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, warm: Runner) -> Shell:
-    """A folder where nothing was run."""
-    (tmp_path / "biam-pipe.toml").write_text(SMALL)
-    return Shell(tmp_path, warm)
 
 
 def test_a_finished_run_is_told_with_its_figures_beside_chance(shell: Shell) -> None:
@@ -696,3 +631,24 @@ def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and
 def test_the_next_command_after_a_wrong_setting_is_the_same_with_a_right_one(shell: Shell) -> None:
     told = shell.json("plan --set model.top_k=1000 --set train.epochs=0 --dataset demo", code=2)
     assert told["next_command"] == "biam-pipe plan --json --dataset demo --set model.top_k=1000 --set train.epochs=40"
+
+
+def test_runs_are_listed_compared_promoted_looked_at_and_cleaned(shell: Shell) -> None:
+    (first,) = (path.name for path in (shell.folder / "work/demo/runs").iterdir())
+    shell("evaluate --set train.seed=1")
+    other, _ = (run["name"] for run in shell.json("runs")["runs"])
+    assert max(map(len, shell("runs").stdout.splitlines())) <= 80
+    told = shell.json(f"runs promote {first}")
+    assert (told["moved"], told["latest"]["run"], told["exit_code"]) == (True, first, 0)
+    told = shell.json(f"runs diff latest {other}")
+    assert told["settings"] == {"train.seed": [0, 1]}
+    assert {one["section"] for one in told["figures"]} == {"zsl", "gzsl"}
+    assert "unknown run 'nobody'" in shell("runs diff latest nobody", code=2).stderr
+    assert shell.json("status --set train.lr=0.5 --run latest")["run"].endswith(first)
+    before = (shell.folder / "work/demo/runs" / other / "model.safetensors").read_bytes()
+    assert shell.ran(f"report --run {other}") == {"report": 1}
+    assert (shell.folder / "work/demo/runs" / other / "model.safetensors").read_bytes() == before
+    assert [one["path"] for one in shell.json("clean --keep 0")["found"]] == [f"runs/{other}"]
+    assert "removed: " in shell("clean --keep 0 --yes").stdout
+    assert not (shell.folder / "work/demo/runs" / other).exists()
+    assert shell.ran("run") == {}

@@ -75,7 +75,7 @@ def with_common_options(command: Callable[..., None], without: Collection[str] =
     own = [
         parameter
         for name, parameter in signature(command, eval_str=True).parameters.items()
-        if parameter.default is not Parameter.empty and name not in without
+        if (parameter.default is not Parameter.empty or parameter.annotation is typer.Context) and name not in without
     ]
 
     @wraps(command)
