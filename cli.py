@@ -1,20 +1,21 @@
 """The command line: parse, call one function, print. No logic lives here."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pipeline.commands import console, process
-from pipeline.settings.options import JsonOption, Where, with_common_options
+from pipeline.settings.options import JsonOption, Where, rearranged, with_common_options
 from schemas.command import Command
 from schemas.errors import PipelineError, problem_json
-from schemas.readable import escaped, printable
+from schemas.readable import escaped, printable, wrapped
 
 if TYPE_CHECKING:
     from pipeline.flow import Checked, Compared, Prediction, Promotion, Result, Verified
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="biam-pipe",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     help="Multi-label zero-shot learning, from image addresses to scores.\n\nExample: biam-pipe run --dataset demo",
 )
@@ -71,15 +72,22 @@ ReextractOption = Annotated[int, typer.Option("--reextract", metavar="K", min=0,
 ImagesOption = Annotated[
     int | None, typer.Option("--images", metavar="N", min=20, help="Run N images through all stages, too.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed by which --reextract draws its images.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Seed by which --reextract draws its images.")
+]
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, `released` or `huggingface`.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
-ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
+ImagesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="IMAGE...", help="Image files, folders, patterns, addresses; - for a list."),
+]
 SearchOption = Annotated[str | None, typer.Option("--search", metavar="TEXT", help="List names with TEXT in them.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of page, table and pictures.")]
+MapsOption = Annotated[bool, typer.Option("--maps", help="Draw where the model sees each label.")]
+TableFormOption = Annotated[str, typer.Option("--table", metavar="FORM", help="Of the table: csv or parquet.")]
 
 RunOption = Annotated[
     str | None,
@@ -224,7 +232,7 @@ def compare_command(
     given += ["compare.figures=true"] if figures else []
     settings = replace(where, sets=[*where.sets, *given]).comparison()
     deadline = flow.deadline(time_budget)
-    request = flow.Request("evaluate", scheduler=scheduler, deadline=deadline, quiet=as_json)
+    request = flow.Request("evaluate", scheduler=scheduler, deadline=deadline, quiet=where.quiet, verbose=where.verbose)
     if plan:
         cells = flow.cells(settings, where.work, request)
         _print_json({"runs": [asdict(cell) for cell in cells]}) if as_json else _print(console.cell_lines(cells))
@@ -371,7 +379,7 @@ def check_command(where: Where, as_json: bool, images: ImagesOption = None) -> N
     """
     from pipeline import flow
 
-    found = flow.check(where.load(), where.work, images, quiet=as_json)
+    found = flow.check(where.load(), where.work, images, quiet=where.quiet)
     _tell(found, console.check_lines(found), as_json)
 
 
@@ -384,19 +392,30 @@ def predict_command(
     labels: LabelsOption = None,
     top: TopOption = 5,
     out: OutOption = Path("predictions"),
+    maps: MapsOption = False,
+    form: TableFormOption = "csv",
+    of_run: RunOption = None,
 ) -> None:
-    """Score labels in images with the trained model, and draw where it sees the best of them.
+    """Score labels in images with the trained model, as one page and one table in --out.
 
-    Labels may be any words that have vectors; without --labels, all labels of the data set. Exit code 1 where no image
-    could be used.
+    Images are files, folders, patterns such as 'photos/**/*.jpg', http(s) addresses, or with - a list of these on
+    stdin, one a line. Labels may be any words that have vectors; without --labels, all labels of the data set. Words
+    that nobody knows are told and left out. Probabilities are fitted on seen labels of validation images; what they are
+    worth is told with them. Exit code 1 where no image could be used.
+
+    With --maps also draw, beside each photo, where the model sees its best labels.
 
     Example: biam-pipe predict photo.jpg --labels "zebra,street protest,night"
+
+    Example: biam-pipe predict photos --maps --out seen
     """
     from pipeline import flow
+    from pipeline.commands.prediction.told import prediction_lines
 
     asked = None if labels is None else labels.split(",")
-    found = flow.predict(where.load(), where.work, flow.PredictRequest(images or [], asked, top, out))
-    _tell(found, console.prediction_lines(found), as_json)
+    request = flow.PredictRequest(images or [], asked, top, out, maps, cast("Any", form), quiet=where.quiet)
+    found = flow.predict(_settings(where, of_run), where.work, request)
+    _tell(found, prediction_lines(found), as_json)
 
 
 @app.command("convert")
@@ -431,7 +450,7 @@ def convert_command(
         if not as_json:
             _print([console.training_line(config.dataset.name, sets, _given())])
         return
-    made = flow.convert(config, where.work, flow.Conversion(to, config.dataset, config.store, out, quiet=as_json))
+    made = flow.convert(config, where.work, flow.Conversion(to, config.dataset, config.store, out, quiet=where.quiet))
     if isinstance(made.next_step, Command):
         made = replace(made, next_step=str(made.next_step.with_options(_given())))
     _print_json(asdict(made)) if as_json else _print(console.conversion_lines(made))
@@ -493,7 +512,7 @@ def main() -> None:
     process.prepare()
     try:
         # The value of both options is optional, which click cannot say of one that typer declares.
-        arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in sys.argv[1:]]
+        arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in _arguments()]
         try:
             app(arguments, prog_name="biam-pipe")
         finally:
@@ -527,7 +546,9 @@ def _run(
     from pipeline import flow
 
     deadline, retry = flow.deadline(time_budget), flow.failed_statuses(retry_failed)
-    request = flow.Request(stage, only, scheduler, deadline, quiet=as_json, retry=retry, replace=replace_run)
+    request = flow.Request(
+        stage, only, scheduler, deadline, quiet=where.quiet, verbose=where.verbose, retry=retry, replace=replace_run
+    )
     result = flow.run(_settings(where, of_run), where.work, request)
     _tell(result, console.result_lines(result), as_json)
 
@@ -569,15 +590,26 @@ def _problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
     return problem_json(problem)
 
 
+def _arguments() -> list[str]:
+    """What was typed, with the options that all commands have behind the verb."""
+    return rearranged(sys.argv[1:], ("show", "runs"))
+
+
 def _given() -> Command:
     """The command that the user gave."""
-    return Command.parse(sys.argv[1:])
+    return Command.parse(_arguments())
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Print lines; names in them are other people's, and a terminal obeys what some hold."""
+    """Print lines; names in them are other people's, and a terminal obeys what some hold.
+
+    On a terminal what is longer than it is wide is broken at blanks: it would break in the middle of words.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
-        typer.echo(printable(line, "\t"))
+        text = printable(line, "\t")
+        for part in [text] if width is None else wrapped(text, width):
+            typer.echo(part)
 
 
 def _print_json(value: dict[str, Any]) -> None:

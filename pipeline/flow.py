@@ -358,7 +358,7 @@ def check(config: Config, work: Path, images: int | None = None, *, quiet: bool 
 def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
     """What the trained model of these settings says of some images; changes nothing in the work folder."""
     storage = _storage(config, work)
-    graph, _ = _graph(config, storage, "train")
+    graph, _ = _graph(config, storage, "evaluate")
     with own_temporaries(), fetching(config.download):
         return predict_images(config, storage, graph, request)
 

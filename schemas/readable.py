@@ -93,8 +93,11 @@ def wrapped(line: str, width: int) -> list[str]:
     """A line as lines of a width, broken at blanks alone and indented as it is; what is short enough stays."""
     if len(line) <= width:
         return [line]
-    indent = " " * (len(line) - len(line.lstrip(" ")) + 2)
-    return wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [line]
+    lead = line[: len(line) - len(line.lstrip(" "))]
+    below, text = f"{lead}  ", line.lstrip(" ")
+    return wrap(
+        text, width, initial_indent=lead, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _wrapped(cell: str, width: int) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from outside_server import serving
 from PIL import Image
 from shell import SMALL, Shell
 from typer.main import get_command
@@ -27,6 +28,7 @@ from pipeline import flow
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.ledger import Ledger, written
 from pipeline.files.storage import Storage
+from pipeline.inference.calibration import Calibration
 from schemas.errors import PipelineError, UsageError
 from schemas.receipts import Receipt
 
@@ -427,7 +429,7 @@ def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(
     shard = shell.folder / f"work/demo/images/shard-{example['shard']:05d}.parquet"
     (shell.folder / "a test image.jpg").write_bytes(pq.read_table(shard)["data"][example["row"]].as_py())
     (shell.folder / "broken.jpg").write_bytes(b"no picture")
-    told = shell.json("predict 'a test image.jpg' broken.jpg nowhere.jpg --top 5 --out seen")
+    told = shell.json("predict 'a test image.jpg' broken.jpg nowhere.jpg --top 5 --out seen --maps")
     assert [image["status"] for image in told["images"]] == ["ok", "not_an_image", "missing_file"]
     assert (told["random_weights"], told["exit_code"]) == (True, 0)
     names = pq.read_table(shell.folder / "work/demo/labels.parquet")["name"].to_pylist()
@@ -435,9 +437,22 @@ def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(
     assert [one["label"] for one in labels] == [names[label] for label in example["top"]]
     assert [one["score"] for one in labels] == pytest.approx(example["top_scores"], abs=1e-5)
     pictures = [shell.folder / one["heat_map"] for one in labels]
-    assert sorted(pictures) == sorted((shell.folder / "seen").iterdir())
+    assert sorted(pictures) == sorted((shell.folder / "seen/maps").iterdir())
     with Image.open(pictures[0]) as picture, Image.open(shell.folder / "a test image.jpg") as image:
-        assert (picture.format, picture.size) == ("PNG", image.size)
+        assert picture.width > 2 * min(image.width, 480)
+    calibration = json.loads((run / "calibration.json").read_text())
+    curve = Calibration(calibration["slope"], calibration["intercept"])
+    likely = [one["probability"] for one in labels]
+    assert likely == pytest.approx(curve.probabilities(np.array([one["score"] for one in labels])).tolist())
+    assert told["worth"]["seen"] == calibration["seen"]["error"]
+    page = (shell.folder / "seen/predictions.html").read_text()
+    assert "a test image.jpg" in page
+    assert "maps/0001-a-test-image-1-" in page
+    shell("predict 'a test image.jpg' --out seen --table parquet --run " + run.name)
+    rows = pq.read_table(shell.folder / "seen/predictions.parquet").to_pylist()
+    assert [row["label"] for row in rows] == [one["label"] for one in labels]
+    assert [path.name for path in (shell.folder / "seen/maps").iterdir()] == []
+    assert not (shell.folder / "seen/predictions.csv").exists()
 
 
 def test_a_model_without_epochs_and_response_maps_runs_and_says_so(shell: Shell) -> None:
@@ -450,8 +465,8 @@ def test_a_model_without_epochs_and_response_maps_runs_and_says_so(shell: Shell)
     (run,) = shell.folder.glob("work/demo/runs/ridge-default-*")
     assert "it scores a picture as a whole" in (run / "report.html").read_text()
     Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
-    told = shell("predict red.png --labels 'red circle,striped'").stdout
-    assert "no heat maps: the model does not tell where in a picture it sees a label" in told
+    told = shell("predict red.png --labels 'red circle,striped' --maps").stdout
+    assert "no pictures: the model does not tell where in a picture it sees a label" in told
     shell("verify")
 
 
@@ -460,18 +475,37 @@ def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: 
     told = shell.json("predict red.png --labels 'red circle, striped ,blue ring,red circle'")
     assert {one["label"] for one in told["images"][0]["labels"]} == {"red circle", "striped", "blue ring"}
     assert told["words_missing"] == {"blue ring": ["ring"]}
-    done = shell("predict red.png --labels red,xyzzy", code=2).stderr
-    assert "no word of 'xyzzy' has a vector in demo:vectors.txt, expected one at least" in done
+    told = shell.json("predict red.png --labels red,xyzzy")
+    assert (told["words_unknown"], told["exit_code"]) == (["xyzzy"], 0)
+    assert [one["label"] for one in told["images"][0]["labels"]] == ["red"]
+    assert "left out, since nobody knows their words: 'xyzzy'" in shell("predict red.png --labels red,xyzzy").stdout
+    done = shell("predict red.png --labels xyzzy,plugh", code=2).stderr
+    assert "no word of 'xyzzy', 'plugh' has a vector in demo:vectors.txt, expected one at least" in done
     (shell.folder / "broken.jpg").write_bytes(b"no picture")
     done = shell("predict broken.jpg", code=1)
     assert "broken.jpg: not_an_image" in done.stdout
     assert "none of 1 images could be used (not_an_image 1; broken.jpg: " in done.stderr
     told = shell("predict work", code=1).stderr
-    assert "(unreadable_file 1; work: a folder; the files in it are what is wanted)" in told
+    assert "(missing_file 1; work: a folder without image files)" in told
+    (shell.folder / "more/deeper").mkdir(parents=True)
+    shutil.copy(shell.folder / "red.png", shell.folder / "more/deeper/a.png")
+    shutil.copy(shell.folder / "red.png", shell.folder / "more/b.png")
+    (shell.folder / "more/notes.txt").write_text("no image")
+    with serving() as server:
+        server.files["/c.png"] = (shell.folder / "red.png").read_bytes()
+        named = f"more 're?.png' red.png {server.base}/c.png {server.base}/gone.png"
+        told = shell.json(f"predict {named} --labels red --set download.allowed_networks='[\"127.0.0.0/8\"]'")
+    found = {image["image"]: image["status"] for image in told["images"]}
+    assert found == {
+        "more/b.png": "ok", "more/deeper/a.png": "ok", "red.png": "ok", f"{server.base}/c.png": "ok",
+        f"{server.base}/gone.png": "not_found",
+    }  # fmt: skip
+    assert len({image["labels"][0]["score"] for image in told["images"] if image["labels"]}) == 1
     for wrong, told in (
         ("predict", "no image given"),
         ("predict red.png --top 0", "predict: --top is 0, expected at least 1 label"),
         ("predict red.png --out red.png", "predict: --out wants a folder, and red.png is a file"),
+        ("predict red.png --table xlsx", "predict: --table, got 'xlsx', expected csv or parquet"),
     ):
         assert told in shell(wrong, code=2).stderr
     done = shell("predict red.png --set model.channels=16", code=1).stderr

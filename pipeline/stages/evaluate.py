@@ -168,7 +168,7 @@ def run(task: Task) -> list[Output]:
         task.storage.write(task.path("calibration"), (json.dumps(done.calibration, indent=2) + "\n").encode())
         keeps = _keep_scores(task, done)
     facts: dict[str, Any] = {"without_vector": done.space.without_vector, "seconds_scoring": done.seconds}
-    facts |= {"keeps_scores": keeps}
+    facts |= {"keeps_scores": keeps, "calibrated": done.calibration["slope"] is not None}
     for name, section in sections.items():
         headline = section.headline
         facts |= {f"{name}_{headline}": section.measured.figures[headline]}
