@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
 from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
+from pipeline.engine.events import run_log
 from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.own_process import OwnProcesses
@@ -147,14 +148,30 @@ def _up_to_date(
     _tell_new_deal(graph)
     _tell_held(graph)
     require_room(lines)
-    with writing(storage), own_temporaries(), watching_signals(), ProgressView(quiet=request.quiet) as progress:
+    todo = {line.name: line.to_run for line in lines if not line.up_to_date}
+    with (
+        writing(storage),
+        own_temporaries(),
+        watching_signals(),
+        run_log(storage, request.stage, todo) as log,
+        ProgressView(quiet=request.quiet, verbose=request.verbose, log=log) as progress,
+    ):
         storage.sweep()
         graph, sources = _requested(config, storage, request)
         sources.save()
         examine(graph, config.download.max_pixels)
         engine = Engine(graph, storage, config.engine, progress, request.scheduler, request.deadline, processes)
+        log.kept_in = partial(_folder_of_run, graph, storage, engine.ran)
         engine.run()
     return graph, engine.ran
+
+
+def _folder_of_run(graph: Graph, storage: Storage, ran: Collection[str]) -> Path | None:
+    """Where what happened belongs; None where no stage that writes in a run's folder ran."""
+    train = graph.get("train")
+    if train is None or not train.placed or not {"train", "evaluate", "report"} & set(ran):
+        return None
+    return storage.scratch(train.folder)
 
 
 def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:

@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.batches.label_space import read_roles
@@ -23,13 +24,14 @@ from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError
 from schemas.features import FeatureSpec
+from schemas.receipts import Receipt
 from schemas.section import recipe
 from schemas.status import ImageSplit
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 6
+VERSION = 7
 
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
@@ -173,7 +175,11 @@ def _page(task: Task) -> Page:
             text for text in (metrics.get("coverage", {}).get("warning"), inputs.receipt("evaluate").note) if text
         ],
         random_weights=str(metrics["weights"]).startswith("random"),
-        identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
+        identity=[
+            ("run", task.folder.rpartition("/")[2]),
+            ("trained", _day(inputs.receipt("train"))),
+            *((name, _plain(metrics[name])) for name in _IDENTITY if name in metrics),
+        ],
         protocol=metrics["protocol"],
         sections=tuple(sections(metrics).values()),
         stages=stage_totals(receipts),
@@ -194,6 +200,11 @@ def _page(task: Task) -> Page:
 def _used(training: History, metrics: dict[str, Any]) -> dict[str, int]:
     """Images that took part, by split."""
     return {**training.images, str(ImageSplit.TEST): metrics["images"]}
+
+
+def _day(trained: Receipt) -> str:
+    """When a training ended; the day alone, so that the same run made twice has the same page."""
+    return datetime.fromtimestamp(trained.started_at + trained.seconds, UTC).date().isoformat()
 
 
 def _plain(value: object) -> str:

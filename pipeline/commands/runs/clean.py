@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.commands.runs.found import FOLDER, Run
 from pipeline.commands.runs.latest import latest
+from pipeline.engine.events import FOLDER as LOGS
 from pipeline.engine.fingerprint import FP8
 from pipeline.engine.graph import Graph
 from pipeline.engine.ledger import Ledger, clear, is_record, ledgers
@@ -22,6 +23,7 @@ from schemas.receipts import Receipt
 
 COMPARED = "runs"  # the fact of a comparison's receipt that names the folders of all runs it was made of
 _COMPARISONS = "compare"
+_LOGS_KEPT = 20
 _SHARED = ("features", "embeddings", "splits")  # below which stages lie that several runs read
 
 
@@ -30,7 +32,7 @@ class Needless:
     """Something that no kept run needs.
 
     Attributes:
-        kind: `run`, `features`, `embeddings`, `splits` or `dropped image`.
+        kind: `run`, `features`, `embeddings`, `splits`, `dropped image` or `log`.
         path: below the data set's folder.
         why: in words.
     """
@@ -122,7 +124,7 @@ def _look(world: World, keep: int | None) -> Cleaning:
     needed, notes = _needed(world, kept)
     if not notes:
         needless += _unread(world.storage, needed, _digits(world.storage, kept))
-    needless += _dropped(world)
+    needless += [*_dropped(world), *_old_logs(world.storage)]
     ordered = sorted(needless, key=lambda one: (-one.size_bytes, one.path))
     return Cleaning(world.storage.shown(""), tuple(ordered), kept, removed=False, notes=notes)
 
@@ -216,6 +218,15 @@ def _dropped(world: World) -> Iterator[Needless]:
     for node in world.present.values():
         for receipt in node.kept.values():
             yield from _still_there(world.storage, receipt, node.sizes)
+
+
+def _old_logs(storage: Storage) -> Iterator[Needless]:
+    """Logs of commands, but for those of the last ones; names begin with the time."""
+    found = storage.sizes(LOGS)
+    newest = sorted({name.rpartition(".")[0] for name in found}, reverse=True)[:_LOGS_KEPT]
+    for name, size_bytes in found.items():
+        if name.rpartition(".")[0] not in newest:
+            yield Needless("log", f"{LOGS}/{name}", size_bytes, f"of a command before the last {_LOGS_KEPT}")
 
 
 def _still_there(storage: Storage, receipt: Receipt, sizes: Mapping[str, int]) -> Iterator[Needless]:

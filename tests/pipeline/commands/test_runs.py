@@ -237,3 +237,15 @@ def test_features_stay_where_nobody_can_tell_what_a_kept_run_needs(root: Path) -
     found = flow.clean(config_of(root.parent), root.parent)
     assert found.found == ()
     assert "stopped was stopped, so nobody can tell what it needs" in found.notes[0]
+
+
+def test_logs_of_all_but_the_last_commands_can_go(root: Path) -> None:
+    (root / "logs").mkdir()
+    for number in range(22):
+        for suffix in ("jsonl", "log"):
+            (root / f"logs/202611{number:02d}T000000Z-run-1.{suffix}").write_text("{}")
+    found = flow.clean(config_of(root.parent), root.parent, remove=True)
+    assert {one.path for one in found.found} == {
+        f"logs/202611{number:02d}T000000Z-run-1.{suffix}" for number in (0, 1) for suffix in ("jsonl", "log")
+    }
+    assert len(list((root / "logs").iterdir())) == 40
