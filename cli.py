@@ -2,34 +2,38 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pipeline.commands import console, process
-from pipeline.settings.options import JsonOption, Where, with_common_options
+from pipeline.settings.options import JsonOption, Where, rearranged, with_common_options
 from schemas.command import Command
 from schemas.errors import PipelineError, problem_json, unknown_name
-from schemas.readable import escaped, printable
+from schemas.readable import escaped, printable, wrapped
 
 if TYPE_CHECKING:
-    from pipeline.flow import Checked, Compared, Prediction, Result, Verified
+    from pipeline.flow import Checked, Compared, Prediction, Promotion, Result, Verified
+    from schemas.config import Config
 
 app = typer.Typer(
     name="biam-pipe",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     help="Multi-label zero-shot learning, from image addresses to scores.\n\nExample: biam-pipe run --dataset demo",
 )
 show_app = typer.Typer(no_args_is_help=True, help="What there is to choose from.\n\nExample: biam-pipe show backbones")
 app.add_typer(show_app, name="show")
+runs_app = typer.Typer()
+app.add_typer(runs_app, name="runs")
 
 
 def _tell_version(asked: bool) -> None:
@@ -78,15 +82,37 @@ ShardsOption = Annotated[
 SliceOption = Annotated[str, typer.Option("--time-budget", metavar="TIME", help="Of each slice (90s, 50m, 2h).")]
 UserOption = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who runs it, never root.")]
 UnitsOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the files there.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed by which --reextract draws its images.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Seed by which --reextract draws its images.")
+]
 ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, or a form; see below.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
-ImagesArgument = Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", help="Image files.")]
+ImagesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="IMAGE...", help="Image files, folders, patterns, addresses; - for a list."),
+]
 SearchOption = Annotated[str | None, typer.Option("--search", metavar="TEXT", help="List names with TEXT in them.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", metavar="WORDS,...", help="Labels, joined by commas.")]
 TopOption = Annotated[int, typer.Option("--top", metavar="N", help="Labels told of each image, best first.")]
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the heat map pictures.")]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of page, table and pictures.")]
+MapsOption = Annotated[bool, typer.Option("--maps", help="Draw where the model sees each label.")]
+TableFormOption = Annotated[str, typer.Option("--table", metavar="FORM", help="Of the table: csv or parquet.")]
+
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="With the settings of this run; `latest` is the promoted one."),
+]
+FirstArgument = Annotated[str, typer.Argument(metavar="A", help="Name of a run, or `latest`.")]
+SecondArgument = Annotated[str, typer.Argument(metavar="B", help="Name of another one.")]
+PromotedArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run that is to be `latest`.")]
+FigureOption = Annotated[
+    str | None, typer.Option("--figure", metavar="SECTION/FIGURE", help="Such as zsl/map or gzsl/f1@3.")
+]
+KeepOption = Annotated[
+    int | None, typer.Option("--keep", metavar="N", min=0, help="Keep the N newest runs; all otherwise.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
 
 ModelsOption = Annotated[str | None, typer.Option("--models", metavar="NAME[:PRESET],...", help="Models to compare.")]
 TableOption = Annotated[str | None, typer.Option("--table", metavar="N,...", help="Rows of the paper's tables.")]
@@ -141,13 +167,15 @@ def _add_stage(name: str, summary: str) -> None:
         retry_failed: RetryOption = None,
         replace_run: ReplaceOption = False,
         shards: ShardsOption = None,
+        of_run: RunOption = None,
     ) -> None:
-        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run, shards)
+        _run(where, as_json, name, scheduler, time_budget, only, retry_failed, replace_run, shards, of_run)
 
     text = f"{summary}\n\nBrings what it needs up to date first.\n\nExample: biam-pipe {name} --dataset demo"
     if name in _SHARD_STAGES:
         text += f"\n\nExample: biam-pipe {name} --dataset demo --shards 0:4"
     without = [*(() if name in _RUN_STAGES else ("replace_run",)), *(() if name in _SHARD_STAGES else ("shards",))]
+    without += [] if name == "report" else ["of_run"]
     app.command(name, help=text)(with_common_options(command, without))
 
 
@@ -219,7 +247,7 @@ def compare_command(
     given += ["compare.figures=true"] if figures else []
     settings = replace(where, sets=[*where.sets, *given]).comparison()
     deadline = flow.deadline(time_budget)
-    request = flow.Request("evaluate", scheduler=scheduler, deadline=deadline, quiet=as_json)
+    request = flow.Request("evaluate", scheduler=scheduler, deadline=deadline, quiet=where.quiet, verbose=where.verbose)
     if plan:
         cells = flow.cells(settings, where.work, request)
         _print_json({"runs": [asdict(cell) for cell in cells]}) if as_json else _print(console.cell_lines(cells))
@@ -237,12 +265,17 @@ def _as_list(text: str, name: str) -> str:
 @app.command("status")
 @with_common_options
 def status_command(
-    where: Where, as_json: bool, failed: FailedOption = None, openmetrics: OpenMetricsOption = False
+    where: Where,
+    as_json: bool,
+    failed: FailedOption = None,
+    openmetrics: OpenMetricsOption = False,
+    of_run: RunOption = None,
 ) -> None:
     """Tell what is in the work folder: shards, rows, statuses; and whether a run is going on, or died.
 
     With --failed tell which images failed instead: id, status, where they were sought, and why; all of them, or those
-    with the statuses that it names. With --openmetrics tell the counts as a text that Prometheus reads.
+    with the statuses that it names. With --openmetrics tell the counts as a text that Prometheus reads. With --run look
+    at what a run was made from, whatever the settings are now.
 
     Example: biam-pipe status --dataset demo
 
@@ -252,17 +285,88 @@ def status_command(
     """
     from pipeline import flow
 
+    config = _settings(where, of_run)
     if failed is not None:
-        rows = flow.failed(where.load(), where.work, flow.failed_statuses(failed, flow.FAILURES))
+        rows = flow.failed(config, where.work, flow.failed_statuses(failed, flow.FAILURES))
         _print_json({"failed": [asdict(row) for row in rows]}) if as_json else _print(console.failed_lines(rows))
         return
-    config = where.load()
     found = flow.status(config, where.work)
     if openmetrics:
         text = flow.openmetrics(config.dataset.name, found)
         _print_json({"openmetrics": text}) if as_json else typer.echo(text, nl=False)
         return
     _print_json(asdict(found)) if as_json else _print(console.status_lines(found))
+
+
+@runs_app.callback(invoke_without_command=True)
+@with_common_options
+def runs_command(where: Where, as_json: bool, context: typer.Context) -> None:
+    """List all runs of a data set, newest first: settings that differ, data, figures beside chance, state, size.
+
+    Example: biam-pipe runs --dataset demo
+
+    Example: biam-pipe runs diff A B --dataset demo
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from pipeline import flow
+    from pipeline.commands.runs.told import runs_lines
+
+    found = flow.runs(where.load(), where.work)
+    _print_json(found.as_json()) if as_json else _print(runs_lines(found))
+
+
+@runs_app.command("diff")
+@with_common_options
+def runs_diff_command(
+    where: Where, as_json: bool, first: FirstArgument = "", second: SecondArgument = "latest"
+) -> None:
+    """Tell in what two runs differ: settings, and figures with the interval of the difference over the same images.
+
+    Where they were tested on other images, too, those that both have are counted.
+
+    Example: biam-pipe runs diff biam-released-77fa804c ridge-default-0d8b7e11 --dataset demo
+    """
+    from pipeline import flow
+    from pipeline.commands.runs.told import difference_lines
+
+    found = flow.runs_difference(where.load(), where.work, first, second)
+    _print_json(asdict(found)) if as_json else _print(difference_lines(found))
+
+
+@runs_app.command("promote")
+@with_common_options
+def runs_promote_command(where: Where, as_json: bool, name: PromotedArgument = "", figure: FigureOption = None) -> None:
+    """Make a run `latest` where a figure of it is better than that of the latest one by more than its interval.
+
+    They are compared over the test images that both have, at least 90 % of those of each. The first run is promoted as
+    it is. Exit code 1 where the pointer stays with another run. Without --figure the headline of the first section
+    decides.
+
+    Example: biam-pipe runs promote biam-released-77fa804c --figure zsl/map --dataset demo
+    """
+    from pipeline import flow
+    from pipeline.commands.runs.told import promotion_lines
+
+    found = flow.promote(where.load(), where.work, name, figure)
+    _tell(found, promotion_lines(found), as_json)
+
+
+@app.command("clean")
+@with_common_options
+def clean_command(where: Where, as_json: bool, keep: KeepOption = None, yes: YesOption = False) -> None:
+    """List what no kept run needs, with its size: older runs, features of other settings, images dropped after use.
+
+    Runs stay that are among the N newest, `latest`, the one of the present settings, and those of comparisons; so does
+    what any of them reads. Nothing is removed without --yes.
+
+    Example: biam-pipe clean --dataset demo --keep 3
+    """
+    from pipeline import flow
+    from pipeline.commands.runs.told import cleaning_lines
+
+    found = flow.clean(where.load(), where.work, keep, remove=yes)
+    _print_json(found.as_json()) if as_json else _print(cleaning_lines(found))
 
 
 @app.command("verify")
@@ -303,7 +407,7 @@ def check_command(where: Where, as_json: bool, images: ImagesOption = None) -> N
     """
     from pipeline import flow
 
-    found = flow.check(where.load(), where.work, images, quiet=as_json)
+    found = flow.check(where.load(), where.work, images, quiet=where.quiet)
     _tell(found, console.check_lines(found), as_json)
 
 
@@ -316,19 +420,30 @@ def predict_command(
     labels: LabelsOption = None,
     top: TopOption = 5,
     out: OutOption = Path("predictions"),
+    maps: MapsOption = False,
+    form: TableFormOption = "csv",
+    of_run: RunOption = None,
 ) -> None:
-    """Score labels in images with the trained model, and draw where it sees the best of them.
+    """Score labels in images with the trained model, as one page and one table in --out.
 
-    Labels may be any words that have vectors; without --labels, all labels of the data set. Exit code 1 where no image
-    could be used.
+    Images are files, folders, patterns such as 'photos/**/*.jpg', http(s) addresses, or with - a list of these on
+    stdin, one a line. Labels may be any words that have vectors; without --labels, all labels of the data set. Words
+    that nobody knows are told and left out. Probabilities are fitted on seen labels of validation images; what they are
+    worth is told with them. Exit code 1 where no image could be used.
+
+    With --maps also draw, beside each photo, where the model sees its best labels.
 
     Example: biam-pipe predict photo.jpg --labels "zebra,street protest,night"
+
+    Example: biam-pipe predict photos --maps --out seen
     """
     from pipeline import flow
+    from pipeline.commands.prediction.told import prediction_lines
 
     asked = None if labels is None else labels.split(",")
-    found = flow.predict(where.load(), where.work, flow.PredictRequest(images or [], asked, top, out))
-    _tell(found, console.prediction_lines(found), as_json)
+    request = flow.PredictRequest(images or [], asked, top, out, maps, cast("Any", form), quiet=where.quiet)
+    found = flow.predict(_settings(where, of_run), where.work, request)
+    _tell(found, prediction_lines(found), as_json)
 
 
 @app.command("convert")
@@ -363,7 +478,7 @@ def convert_command(
         if not as_json:
             _print([console.training_line(config.dataset.name, sets, _given())])
         return
-    made = flow.convert(config, where.work, flow.Conversion(to, config, out, quiet=as_json))
+    made = flow.convert(config, where.work, flow.Conversion(to, config, out, quiet=where.quiet))
     if isinstance(made.next_step, Command):
         made = replace(made, next_step=str(made.next_step.with_options(_given())))
     _print_json(asdict(made)) if as_json else _print(console.conversion_lines(made))
@@ -465,7 +580,7 @@ def main() -> None:
     process.prepare()
     try:
         # The value of both options is optional, which click cannot say of one that typer declares.
-        arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in sys.argv[1:]]
+        arguments = [f"{one}=all" if one in ("--retry-failed", "--failed") else one for one in _arguments()]
         try:
             app(arguments, prog_name="biam-pipe")
         finally:
@@ -495,16 +610,37 @@ def _run(
     retry_failed: str | None = None,
     replace_run: bool = False,
     shards: str | None = None,
+    of_run: str | None = None,
 ) -> None:
     from pipeline import flow
 
-    deadline, retry, some = flow.deadline(time_budget), flow.failed_statuses(retry_failed), flow.shard_range(shards)
-    request = flow.Request(stage, only, scheduler, deadline, as_json, retry, replace_run, some)
-    result = flow.run(where.load(), where.work, request)
+    request = flow.Request(
+        stage,
+        only,
+        scheduler,
+        flow.deadline(time_budget),
+        quiet=where.quiet,
+        verbose=where.verbose,
+        retry=flow.failed_statuses(retry_failed),
+        replace=replace_run,
+        shards=flow.shard_range(shards),
+    )
+    result = flow.run(_settings(where, of_run), where.work, request)
     _tell(result, console.result_lines(result), as_json)
 
 
-def _tell(found: "Checked | Compared | Result | Prediction | Verified", lines: Iterable[str], as_json: bool) -> None:
+def _settings(where: Where, run: str | None) -> "Config":
+    """The settings that the options lead to, or those of a run."""
+    if run is None:
+        return where.load()
+    from pipeline import flow
+
+    return flow.with_run(where.load(), where.work, run)
+
+
+def _tell(
+    found: "Checked | Compared | Promotion | Result | Prediction | Verified", lines: Iterable[str], as_json: bool
+) -> None:
     """Print what a command came to. A problem is raised to be told, too; in JSON it is told already."""
     problem = found.problem
     _print_json(found.as_json() | _problem_json(problem)) if as_json else _print(lines)
@@ -530,15 +666,26 @@ def _problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
     return problem_json(problem)
 
 
+def _arguments() -> list[str]:
+    """What was typed, with the options that all commands have behind the verb."""
+    return rearranged(sys.argv[1:], ("show", "runs"))
+
+
 def _given() -> Command:
     """The command that the user gave."""
-    return Command.parse(sys.argv[1:])
+    return Command.parse(_arguments())
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Print lines; names in them are other people's, and a terminal obeys what some hold."""
+    """Print lines; names in them are other people's, and a terminal obeys what some hold.
+
+    On a terminal what is longer than it is wide is broken at blanks: it would break in the middle of words.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
-        typer.echo(printable(line, "\t"))
+        text = printable(line, "\t")
+        for part in [text] if width is None else wrapped(text, width):
+            typer.echo(part)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,20 @@ from pipeline.commands.reexamine import examine, has_old_decoding, note_old_deco
 from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, budget_s, deadline, shard_range
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
+from pipeline.commands.runs.clean import Cleaning, World
+from pipeline.commands.runs.clean import clean as clean_work
+from pipeline.commands.runs.difference import RunDifference, differences
+from pipeline.commands.runs.found import all_runs, opened, with_settings_of
+from pipeline.commands.runs.latest import latest, named
+from pipeline.commands.runs.promotion import Promotion
+from pipeline.commands.runs.promotion import promote as promote_run
+from pipeline.commands.runs.told import Runs
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
 from pipeline.commands.verify import verify as verify_files
 from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
+from pipeline.engine.events import run_log
 from pipeline.engine.fingerprint import explain
 from pipeline.engine.graph import Graph, resolve
 from pipeline.engine.own_process import OwnProcesses
@@ -66,19 +75,24 @@ __all__ = [
     "Call",
     "CellPlan",
     "Checked",
+    "Cleaning",
     "Compared",
     "Conversion",
     "Converted",
     "Failure",
     "PredictRequest",
     "Prediction",
+    "Promotion",
     "Request",
     "Result",
+    "RunDifference",
+    "Runs",
     "StagePlan",
     "Unit",
     "Verified",
     "cells",
     "check",
+    "clean",
     "compare",
     "convert",
     "deadline",
@@ -90,13 +104,17 @@ __all__ = [
     "openmetrics",
     "plan",
     "predict",
+    "promote",
     "run",
+    "runs",
+    "runs_difference",
     "search_backbones",
     "shard_range",
     "stages",
     "status",
     "units",
     "verify",
+    "with_run",
     "write_units",
 ]
 
@@ -143,11 +161,13 @@ def _up_to_date(
     _tell_new_deal(graph)
     _tell_held(graph)
     require_room(lines)
+    todo = {line.name: line.to_run for line in lines if not line.up_to_date}
     with (
         writing(storage) as lease,
         own_temporaries(),
         watching_signals(),
-        ProgressView(quiet=request.quiet) as progress,
+        run_log(storage, request.stage, todo) as log,
+        ProgressView(quiet=request.quiet, verbose=request.verbose, log=log) as progress,
     ):
         storage.sweep()
         forget_slices(storage)
@@ -155,8 +175,17 @@ def _up_to_date(
         sources.save()
         examine(graph, config.download.max_pixels)
         engine = _engine(config, graph, lease, request, progress, processes)
+        log.kept_in = partial(_folder_of_run, graph, storage, engine.ran)
         engine.run()
     return graph, engine.ran
+
+
+def _folder_of_run(graph: Graph, storage: Storage, ran: Collection[str]) -> Path | None:
+    """Where what happened belongs; None where no stage that writes in a run's folder ran."""
+    train = graph.get("train")
+    if train is None or not train.placed or not {"train", "evaluate", "report"} & set(ran):
+        return None
+    return storage.scratch(train.folder)
 
 
 def _slice_up_to_date(
@@ -179,7 +208,7 @@ def _slice_up_to_date(
         writing_shards(storage, request.shards) as lease,
         own_temporaries(),
         watching_signals(),
-        ProgressView(quiet=request.quiet) as progress,
+        ProgressView(quiet=request.quiet, verbose=request.verbose) as progress,
     ):
         graph, _ = _requested(config, lease.storage, request)
         engine = _engine(config, graph, lease, request, progress, processes)
@@ -294,6 +323,90 @@ def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Ite
     return failures(graph, statuses)
 
 
+def runs(config: Config, work: Path) -> Runs:
+    """All runs of a data set, newest first, whatever settings they were made with.
+
+    Raises:
+        PipelineError: there is no work folder.
+    """
+    storage = _standing(config, work)
+    found = sorted(all_runs(_any_graph(config, storage), storage), key=lambda run: run.trained_at, reverse=True)
+    pointer = latest(storage)
+    return Runs(storage.shown(""), tuple(found), None if pointer is None else pointer.run)
+
+
+def runs_difference(config: Config, work: Path, first: str, second: str) -> RunDifference:
+    """In what two runs differ: settings, and figures over the test images of both.
+
+    Raises:
+        UsageError: there is no such run.
+        PipelineError: one was not evaluated.
+    """
+    storage = _standing(config, work)
+    graph = _any_graph(config, storage)
+    names = [named(storage, name) for name in (first, second)]
+    lefts = [opened(graph, storage, name) for name in names]
+    return differences(names[0], lefts[0], names[1], lefts[1])
+
+
+def promote(config: Config, work: Path, name: str, figure: str | None = None) -> Promotion:
+    """Make a run the latest one, where it is better than that by more than the luck of the test images.
+
+    Args:
+        figure: by which, as `section/figure`; None for the headline of its first section.
+
+    Raises:
+        UsageError: there is no such run, or no such figure.
+        PipelineError: it was not evaluated.
+    """
+    storage = _standing(config, work)
+    graph = _any_graph(config, storage)
+    return promote_run(storage, name, figure, lambda one: opened(graph, storage, one))
+
+
+def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool = False) -> Cleaning:
+    """What no kept run needs; removed where that is wanted.
+
+    Args:
+        keep: so many of the newest runs stay, beside those that something else holds; None for all.
+
+    Raises:
+        HeldFolderError: something is to go, and somebody writes in the work folder.
+    """
+    storage = _standing(config, work)
+
+    def world() -> World:
+        present = _any_graph(config, storage)
+        plan_graph(present)  # gives the present run its name where that is known
+        return World(
+            storage,
+            runs(config, work).runs,
+            present,
+            lambda name: _any_graph(with_run(config, work, name), storage),
+        )
+
+    return clean_work(world, keep, remove=remove)
+
+
+def with_run(config: Config, work: Path, name: str) -> Config:
+    """The settings with which a run was made, for commands that are to look at that one; `latest` is the promoted one.
+
+    Raises:
+        UsageError: there is no such run.
+        PipelineError: it has not come so far as to leave its settings.
+    """
+    storage = _standing(config, work)
+    name = named(storage, name)
+    left = opened(_any_graph(config, storage), storage, name)
+    found = with_settings_of(config, left)
+    return found.model_copy(update={"train": found.train.model_copy(update={"run": name})})
+
+
+def _any_graph(config: Config, storage: Storage) -> Graph:
+    """The graph of these settings, whether what they are made of is there or not."""
+    return _graph(config, storage, "report", needs_sources=False)[0]
+
+
 def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verified:
     """Compare every file of the data set with its receipt, whatever settings it was made with.
 
@@ -327,7 +440,7 @@ def check(config: Config, work: Path, images: int | None = None, *, quiet: bool 
 def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
     """What the trained model of these settings says of some images; changes nothing in the work folder."""
     storage = _storage(config, work)
-    graph, _ = _graph(config, storage, "train")
+    graph, _ = _graph(config, storage, "evaluate")
     with own_temporaries(), fetching(config.download):
         return predict_images(config, storage, graph, request)
 

@@ -364,6 +364,10 @@ class EvaluateConfig(Section):
     """How often the test images are drawn anew, to tell what the luck of the images makes of each figure: the
     replicates in bootstrap.npz, by which two runs are compared. 0: not at all.
     """
+    kept_scores_bytes: Annotated[Recipe[NotNegative], Older()] = 2**30
+    """Bytes of scores that a run keeps in scores.parquet at most, by which `runs` compares it with one that was tested
+    on other images, too. A run with more keeps none. 0: no run does.
+    """
 
 
 class Variant(BaseModel):

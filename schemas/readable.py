@@ -4,8 +4,13 @@ A number and its unit are `gap` apart: a page passes a space at which no line en
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from textwrap import wrap
 
+WIDTH = 80  # of a table, in characters
+_GAP = "  "  # between columns
+_NARROW = 18  # a cell that is no wider stays on one line
 _OBEYED = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
@@ -65,3 +70,63 @@ def printable(text: str, kept: str = "") -> str:
 def escaped(text: str) -> str:
     r"""JSON or TOML text in which what a terminal would obey is written `\u009b`; ESC both escape themselves."""
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> Iterator[str]:
+    """A table whose lines fit a width and break no word, unless a single word is too long for it.
+
+    The widest columns are wrapped first. Where that does not do, columns that have no room follow below, with the first
+    column once more.
+    """
+    columns = list(zip(head, *rows, strict=True))
+    natural = [max(map(len, column)) for column in columns]
+    least = [max(_longest_word(column), min(_NARROW, wide)) for column, wide in zip(columns, natural, strict=True)]
+    for block in _blocks(least, width):
+        widths = _shared_out([natural[place] for place in block], [least[place] for place in block], width)
+        for line in [head, *rows]:
+            cells = [_wrapped(line[place], wide) for place, wide in zip(block, widths, strict=True)]
+            for parts in zip_longest(*cells, fillvalue=""):
+                yield _GAP.join(part.ljust(wide) for part, wide in zip(parts, widths, strict=True)).rstrip()
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line as lines of a width, broken at blanks alone and indented as it is; what is short enough stays."""
+    if len(line) <= width:
+        return [line]
+    lead = line[: len(line) - len(line.lstrip(" "))]
+    below, text = f"{lead}  ", line.lstrip(" ")
+    return wrap(
+        text, width, initial_indent=lead, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    return wrap(cell, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return max((len(word) for cell in cells for word in cell.split()), default=0)
+
+
+def _blocks(least: Sequence[int], width: int) -> Iterator[list[int]]:
+    """Places of the columns that stand side by side; of each further block the first is the first of all."""
+    block, used = [0], least[0]
+    for place in range(1, len(least)):
+        if used + len(_GAP) + least[place] > width and len(block) > 1:
+            yield block
+            block, used = [0], least[0]
+        block.append(place)
+        used += len(_GAP) + least[place]
+    yield block
+
+
+def _shared_out(natural: Sequence[int], least: Sequence[int], width: int) -> list[int]:
+    """Widths of columns side by side: what each wants, but for the widest, which have to do with less."""
+    room = width - len(_GAP) * (len(natural) - 1)
+    for most in range(max(natural), 0, -1):
+        widths = [max(low, min(wide, most)) for wide, low in zip(natural, least, strict=True)]
+        if sum(widths) <= room:
+            return widths
+    return list(least)

@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 NOTE = "note"  # the fact of a receipt that `plan`, `status`, a run and the report tell: what a user should know of it
 
+# The fact that says in seconds what a task spent its time on, by name, such as network, decoding, backbone or disk:
+# whatever has most held it up.
+BOUND = "seconds_by"
+
 
 class FileReceipt(BaseModel):
     """One committed file."""

@@ -133,3 +133,22 @@ EXAMPLES = pa.schema(
         ),
     ]
 )
+
+# Scores of the evaluated images, for other programs and for comparing runs; both lists have one value for each row of
+# per_label.parquet, in its order.
+SCORES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("codes", pa.list_(pa.int8()), nullable=False),  # +1 present, -1 absent, 0 unknown
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),  # as they were evaluated
+    ]
+)
+
+
+def scores(num_labels: int) -> pa.Schema:
+    """Schema of the scores of that many labels."""
+    lists = {name: pa.field(name, pa.list_(SCORES.field(name).type.value_type, num_labels), False) for name in _LISTS}
+    return pa.schema([lists.get(column.name, column) for column in SCORES])
+
+
+_LISTS = ("codes", "scores")

@@ -1,14 +1,16 @@
 """Fixtures for all tests."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from shell import SMALL, Shell
 
-from benchmarks.flips.warm import Runner, warm_runners
+from benchmarks.flips.warm import Plain, Runner, warm_runners
 from pipeline.machine.waiting import patient
 
 os.environ.update(patient())  # before a test imports torch: beside other work, threads that spin take minutes
@@ -63,3 +65,25 @@ def warm() -> Iterator[Runner]:
     """Runs commands as processes of their own that have torch already: to import it takes 4 s of CPU in each."""
     with warm_runners(1, _COMMAND_WITHIN_S) as (runner,):
         yield runner
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run; copied by the tests that change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "biam-pipe.toml").write_text(SMALL)
+    Shell(folder, Plain(200.0))("run")  # as a user runs it
+    return folder
+
+
+@pytest.fixture
+def shell(finished: Path, tmp_path: Path, warm: Runner) -> Shell:
+    shutil.copytree(finished, tmp_path / "run")
+    return Shell(tmp_path / "run", warm)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, warm: Runner) -> Shell:
+    """A folder where nothing was run."""
+    (tmp_path / "biam-pipe.toml").write_text(SMALL)
+    return Shell(tmp_path, warm)

@@ -7,8 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import pairwise
@@ -19,85 +18,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from outside_server import serving
 from PIL import Image
+from shell import SMALL, Shell
 from typer.main import get_command
 
 import cli
-from benchmarks.flips.warm import Ended, Plain, Runner
+from benchmarks.flips.warm import Plain
 from biam_pipe import load_model, metrics
 from pipeline import flow
 from pipeline.engine.fingerprint import fingerprint
 from pipeline.engine.ledger import Ledger, written
 from pipeline.files.storage import Storage
+from pipeline.inference.calibration import Calibration
 from pipeline.settings.layers import configuration
-from schemas.config import Config
 from schemas.errors import IntegrityError, PipelineError, UsageError
 from schemas.receipts import Receipt
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = """
-[dataset]
-name = "demo"
-num_images = 80
-[backbone]
-name = "tiny"
-[model]
-channels = 8
-[train]
-epochs = 2
-warmup_epochs = 1
-"""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A folder with a small biam-pipe.toml to run commands in, with the cache; nothing may be left outside of it."""
-
-    folder: Path
-    runner: Runner
-
-    def __call__(self, command: str, *, code: int = 0) -> Ended:
-        with tempfile.TemporaryDirectory() as outside:
-            places = {"HOME": outside, "TMPDIR": outside, "BIAM_PIPE_CACHE": str(self.folder / "cache")}
-            ended = self.runner(shlex.split(command), places, folder=self.folder)
-            assert list(Path(outside).iterdir()) == []
-        assert (ended.code, ended.left) == (code, ()), ended.stderr
-        return ended
-
-    def json(self, command: str, *, code: int = 0) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self(f"{command} --json", code=code).stdout)
-        return value
-
-    def ran(self, command: str) -> dict[str, int]:
-        return {stage["name"]: stage["ran"] for stage in self.json(command)["stages"] if stage["ran"]}
-
-    def config(self, *sets: str) -> Config:
-        return configuration(None, self.folder / "biam-pipe.toml", {}, sets, self.folder / "work")
-
-    def files(self) -> dict[Path, tuple[int, int]]:
-        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (self.folder / "work").rglob("*")}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run; copied by the tests that change it."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "biam-pipe.toml").write_text(SMALL)
-    Shell(folder, Plain(200.0))("run")  # as a user runs it
-    return folder
-
-
-@pytest.fixture
-def shell(finished: Path, tmp_path: Path, warm: Runner) -> Shell:
-    shutil.copytree(finished, tmp_path / "run")
-    return Shell(tmp_path / "run", warm)
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, warm: Runner) -> Shell:
-    """A folder where nothing was run."""
-    (tmp_path / "biam-pipe.toml").write_text(SMALL)
-    return Shell(tmp_path, warm)
 
 
 def test_a_finished_run_is_told_with_its_figures_beside_chance(shell: Shell) -> None:
@@ -545,7 +483,7 @@ def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(
     shard = shell.folder / f"work/demo/images/shard-{example['shard']:05d}.parquet"
     (shell.folder / "a test image.jpg").write_bytes(pq.read_table(shard)["data"][example["row"]].as_py())
     (shell.folder / "broken.jpg").write_bytes(b"no picture")
-    told = shell.json("predict 'a test image.jpg' broken.jpg nowhere.jpg --top 5 --out seen")
+    told = shell.json("predict 'a test image.jpg' broken.jpg nowhere.jpg --top 5 --out seen --maps")
     assert [image["status"] for image in told["images"]] == ["ok", "not_an_image", "missing_file"]
     assert (told["random_weights"], told["exit_code"]) == (True, 0)
     names = pq.read_table(shell.folder / "work/demo/labels.parquet")["name"].to_pylist()
@@ -553,9 +491,22 @@ def test_predicting_an_image_of_the_data_set_gives_the_scores_of_its_evaluation(
     assert [one["label"] for one in labels] == [names[label] for label in example["top"]]
     assert [one["score"] for one in labels] == pytest.approx(example["top_scores"], abs=1e-5)
     pictures = [shell.folder / one["heat_map"] for one in labels]
-    assert sorted(pictures) == sorted((shell.folder / "seen").iterdir())
+    assert sorted(pictures) == sorted((shell.folder / "seen/maps").iterdir())
     with Image.open(pictures[0]) as picture, Image.open(shell.folder / "a test image.jpg") as image:
-        assert (picture.format, picture.size) == ("PNG", image.size)
+        assert picture.width > 2 * min(image.width, 480)
+    calibration = json.loads((run / "calibration.json").read_text())
+    curve = Calibration(calibration["slope"], calibration["intercept"])
+    likely = [one["probability"] for one in labels]
+    assert likely == pytest.approx(curve.probabilities(np.array([one["score"] for one in labels])).tolist())
+    assert told["worth"]["seen"] == calibration["seen"]["error"]
+    page = (shell.folder / "seen/predictions.html").read_text()
+    assert "a test image.jpg" in page
+    assert "maps/0001-a-test-image-1-" in page
+    shell("predict 'a test image.jpg' --out seen --table parquet --run " + run.name)
+    rows = pq.read_table(shell.folder / "seen/predictions.parquet").to_pylist()
+    assert [row["label"] for row in rows] == [one["label"] for one in labels]
+    assert [path.name for path in (shell.folder / "seen/maps").iterdir()] == []
+    assert not (shell.folder / "seen/predictions.csv").exists()
 
 
 def test_a_model_without_epochs_and_response_maps_runs_and_says_so(shell: Shell) -> None:
@@ -568,8 +519,8 @@ def test_a_model_without_epochs_and_response_maps_runs_and_says_so(shell: Shell)
     (run,) = shell.folder.glob("work/demo/runs/ridge-default-*")
     assert "it scores a picture as a whole" in (run / "report.html").read_text()
     Image.new("RGB", (40, 30), "red").save(shell.folder / "red.png")
-    told = shell("predict red.png --labels 'red circle,striped'").stdout
-    assert "no heat maps: the model does not tell where in a picture it sees a label" in told
+    told = shell("predict red.png --labels 'red circle,striped' --maps").stdout
+    assert "no pictures: the model does not tell where in a picture it sees a label" in told
     shell("verify")
 
 
@@ -578,18 +529,37 @@ def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: 
     told = shell.json("predict red.png --labels 'red circle, striped ,blue ring,red circle'")
     assert {one["label"] for one in told["images"][0]["labels"]} == {"red circle", "striped", "blue ring"}
     assert told["words_missing"] == {"blue ring": ["ring"]}
-    done = shell("predict red.png --labels red,xyzzy", code=2).stderr
-    assert "no word of 'xyzzy' has a vector in demo:vectors.txt, expected one at least" in done
+    told = shell.json("predict red.png --labels red,xyzzy")
+    assert (told["words_unknown"], told["exit_code"]) == (["xyzzy"], 0)
+    assert [one["label"] for one in told["images"][0]["labels"]] == ["red"]
+    assert "left out, since nobody knows their words: 'xyzzy'" in shell("predict red.png --labels red,xyzzy").stdout
+    done = shell("predict red.png --labels xyzzy,plugh", code=2).stderr
+    assert "no word of 'xyzzy', 'plugh' has a vector in demo:vectors.txt, expected one at least" in done
     (shell.folder / "broken.jpg").write_bytes(b"no picture")
     done = shell("predict broken.jpg", code=1)
     assert "broken.jpg: not_an_image" in done.stdout
     assert "none of 1 images could be used (not_an_image 1; broken.jpg: " in done.stderr
     told = shell("predict work", code=1).stderr
-    assert "(unreadable_file 1; work: a folder; the files in it are what is wanted)" in told
+    assert "(missing_file 1; work: a folder without image files)" in told
+    (shell.folder / "more/deeper").mkdir(parents=True)
+    shutil.copy(shell.folder / "red.png", shell.folder / "more/deeper/a.png")
+    shutil.copy(shell.folder / "red.png", shell.folder / "more/b.png")
+    (shell.folder / "more/notes.txt").write_text("no image")
+    with serving() as server:
+        server.files["/c.png"] = (shell.folder / "red.png").read_bytes()
+        named = f"more 're?.png' red.png {server.base}/c.png {server.base}/gone.png"
+        told = shell.json(f"predict {named} --labels red --set download.allowed_networks='[\"127.0.0.0/8\"]'")
+    found = {image["image"]: image["status"] for image in told["images"]}
+    assert found == {
+        "more/b.png": "ok", "more/deeper/a.png": "ok", "red.png": "ok", f"{server.base}/c.png": "ok",
+        f"{server.base}/gone.png": "not_found",
+    }  # fmt: skip
+    assert len({image["labels"][0]["score"] for image in told["images"] if image["labels"]}) == 1
     for wrong, told in (
         ("predict", "no image given"),
         ("predict red.png --top 0", "predict: --top is 0, expected at least 1 label"),
         ("predict red.png --out red.png", "predict: --out wants a folder, and red.png is a file"),
+        ("predict red.png --table xlsx", "predict: --table, got 'xlsx', expected csv or parquet"),
     ):
         assert told in shell(wrong, code=2).stderr
     done = shell("predict red.png --set model.channels=16", code=1).stderr
@@ -704,7 +674,6 @@ def test_the_commands_of_the_readme_run(shell: Shell) -> None:
 
 
 def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_settings_that_exist(tmp_path: Path) -> None:
-    from pipeline.settings.layers import configuration
 
     commands = [shlex.split(command) for command in _readme_commands() if _fetches(command)]
     assert len(commands) >= 3
@@ -718,7 +687,6 @@ def test_the_commands_of_the_readme_for_published_data_sets_have_verbs_and_setti
 
 
 def test_the_settings_of_the_readme_are_settings(tmp_path: Path) -> None:
-    from pipeline.settings.layers import configuration
 
     (block,) = _readme("toml")
     (tmp_path / "readme.toml").write_text(block)
@@ -787,3 +755,24 @@ def test_the_next_command_of_an_error_keeps_the_work_folder_and_the_settings_and
 def test_the_next_command_after_a_wrong_setting_is_the_same_with_a_right_one(shell: Shell) -> None:
     told = shell.json("plan --set model.top_k=1000 --set train.epochs=0 --dataset demo", code=2)
     assert told["next_command"] == "biam-pipe plan --json --dataset demo --set model.top_k=1000 --set train.epochs=40"
+
+
+def test_runs_are_listed_compared_promoted_looked_at_and_cleaned(shell: Shell) -> None:
+    (first,) = (path.name for path in (shell.folder / "work/demo/runs").iterdir())
+    shell("evaluate --set train.seed=1")
+    other, _ = (run["name"] for run in shell.json("runs")["runs"])
+    assert max(map(len, shell("runs").stdout.splitlines())) <= 80
+    told = shell.json(f"runs promote {first}")
+    assert (told["moved"], told["latest"]["run"], told["exit_code"]) == (True, first, 0)
+    told = shell.json(f"runs diff latest {other}")
+    assert told["settings"] == {"train.seed": [0, 1]}
+    assert {one["section"] for one in told["figures"]} == {"zsl", "gzsl"}
+    assert "unknown run 'nobody'" in shell("runs diff latest nobody", code=2).stderr
+    assert shell.json("status --set train.lr=0.5 --run latest")["run"].endswith(first)
+    before = (shell.folder / "work/demo/runs" / other / "model.safetensors").read_bytes()
+    assert shell.ran(f"report --run {other}") == {"report": 1}
+    assert (shell.folder / "work/demo/runs" / other / "model.safetensors").read_bytes() == before
+    assert [one["path"] for one in shell.json("clean --keep 0")["found"]] == [f"runs/{other}"]
+    assert "removed: " in shell("clean --keep 0 --yes").stdout
+    assert not (shell.folder / "work/demo/runs" / other).exists()
+    assert shell.ran("run") == {}

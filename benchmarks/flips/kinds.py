@@ -49,6 +49,8 @@ KINDS = (
     Kind("examples", r"runs/.*/examples\.parquet"),
     Kind("bootstrap", r"runs/.*/bootstrap\.npz"),
     Kind("missing", r"runs/.*/missing\.csv"),
+    Kind("calibration", r"runs/.*/calibration\.json"),
+    Kind("scores", r"runs/.*/scores\.parquet"),
     Kind("report", r"runs/.*/report\.html"),
     Kind("card of a run", r"runs/.*/README\.md"),
     Kind("shard receipts", r".*/shard-\d+\.json", covered=False),
@@ -57,6 +59,7 @@ KINDS = (
     Kind("sources", r"sources\.json", covered=False),
     Kind("lock", r"\.lock", base="died", covered=False, told=True),
     Kind("log", r"runs/.*/train\.log", covered=False),
+    Kind("run log", r"(logs/.*|runs/.*/run)\.(jsonl|log)", covered=False),
     Kind("events", r"runs/.*/events\..*", covered=False),
     Kind("vectors", re.escape(OUTSIDE), covered=False, outside=True),
 )

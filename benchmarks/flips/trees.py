@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-UNCOMPARED = re.compile(r".*/(\.lock|train\.log|events\.[^/]*)")
+UNCOMPARED = re.compile(r".*/(\.lock|train\.log|events\.[^/]*|run\.(log|jsonl)|logs/[^/]*)")
 # Files that hold times, and settings of no recipe such as the store: their hash may be another each time.
 _VARYING = ("history.json", "report.html", "config.toml")
 _TIMES = re.compile(

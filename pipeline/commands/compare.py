@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from pipeline.commands.process import explained
+from pipeline.commands.runs.clean import COMPARED
 from pipeline.comparison.cell import Cell, Cost, Row
 from pipeline.comparison.figures.made import Figures, make_figures
 from pipeline.comparison.figures.rows import FigureRow
@@ -218,7 +219,7 @@ def compare(
             stopping.heed(deadline)
         figures = make_figures(_figure_rows(runs, rows), made, settings.config, tell)
     with writing(storage):
-        _write(ledger, made, figures, _evidence(runs))
+        _write(ledger, made, figures, _evidence(runs), sorted({run.graph["train"].folder for run in runs}))
     return Compared(storage.shown(ledger.folder), made, len(todo))
 
 
@@ -346,8 +347,10 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def _write(ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evidence: str) -> None:
-    """All forms of a document, last the document itself, and their receipt."""
+def _write(
+    ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evidence: str, folders: Sequence[str]
+) -> None:
+    """All forms of a document, last the document itself, and their receipt, which names the folders of all runs."""
     storage, folder, table, started = ledger.storage, ledger.folder, grid(made), time.time()
     ledger.forget(None)
     texts = {
@@ -373,7 +376,7 @@ def _write(ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evi
             files=files,
             rows=len(made["rows"]),
             counts={},
-            facts={},
+            facts={COMPARED: list(folders)},
             started_at=round(started, 3),
             seconds=round(time.time() - started, 3),
             versions=library_versions(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.command import Command
 from schemas.figures import figure_name, ks, remarks
-from schemas.readable import listed, printable, rough_duration_text, size_text
+from schemas.readable import listed, printable, rough_duration_text, size_text, table_lines
 
 if TYPE_CHECKING:
     from pipeline.backbones import Listing
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipeline.commands.convert import Converted
     from pipeline.commands.failures import Failure
     from pipeline.commands.outcome import Result, Verified
-    from pipeline.commands.predict import Prediction
     from pipeline.commands.status import StageStatus, Totals, WorkStatus
     from pipeline.engine.forecast import Disk, Forecast
     from pipeline.engine.plan import StagePlan
@@ -35,7 +34,7 @@ def result_lines(result: "Result") -> Iterator[str]:
         )
         for line in result.stages
     ]
-    yield from _table(("stage", "shards", "rows", "size", "counts"), rows)
+    yield from table_lines(("stage", "shards", "rows", "size", "counts"), rows)
     yield from _notes(result.stages)
     if result.metrics and result.metrics["coverage"]["warning"]:
         yield f"WARNING: {result.metrics['coverage']['warning']}"
@@ -43,7 +42,8 @@ def result_lines(result: "Result") -> Iterator[str]:
         if result.metrics and section in result.metrics:
             yield from metric_lines(section, result.metrics[section], result.metrics.get("remarks", {}).get(section))
     if result.random_weights:
-        yield f"{result.random_weights} weights: the figures show that the pipeline works, not how good the model is"
+        what = "figures" if result.metrics else "features"
+        yield f"{result.random_weights} weights: the {what} show that the pipeline works, not how good the model is"
     if result.report:
         yield f"report: {_from_here(result.report)}"
 
@@ -91,7 +91,7 @@ def plan_lines(plan: Sequence["StagePlan"], disks: Sequence["Disk"]) -> Iterator
         )
         for line in plan
     ]
-    yield from _table(("stage", "plan", "done", "size", "to write", "time", "why"), rows)
+    yield from table_lines(("stage", "plan", "done", "size", "to write", "time", "why"), rows)
     for line in plan:
         yield from _facts_lines(line)
     yield from (disk.text for disk in disks)
@@ -106,13 +106,13 @@ def cell_lines(cells: Sequence["CellPlan"]) -> Iterator[str]:
         (cell.row, str(cell.seed), fold, cell.state, "; ".join(cell.why))
         for cell, fold in zip(cells, hidden, strict=True)
     ]
-    yield from _table(("row", "seed", "hidden", "plan", "why"), rows)
+    yield from table_lines(("row", "seed", "hidden", "plan", "why"), rows)
 
 
 def comparison_lines(found: "Compared") -> Iterator[str]:
     """The table of a comparison, its notes, and where its files lie."""
     table = found.table
-    yield from _table(table.header, table.lines)
+    yield from table_lines(table.header, table.lines)
     yield from table.notes
     yield f"{found.ran} runs were made or brought up to date; report: {_from_here(f'{found.folder}/report.html')}"
 
@@ -152,7 +152,7 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
         )
         for line in status.stages
     ]
-    yield from _table(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
+    yield from table_lines(("stage", "shards", "rows", "size", "work", "images/s", "MB/s", "left", "counts"), rows)
     yield from _notes(status.stages)
     if any(line.name == "train" for line in status.stages):
         yield f"run: {status.run or 'its folder gets its name once all that training reads is up to date'}"
@@ -241,7 +241,7 @@ def _rehearsal_lines(rehearsal: "Rehearsal") -> Iterator[str]:
         )
         for stage in rehearsal.stages
     ]
-    yield from _table(("stage", "rows", "work", "size", "all images", "their size", "counts"), rows)
+    yield from table_lines(("stage", "rows", "work", "size", "all images", "their size", "counts"), rows)
 
 
 def conversion_lines(made: "Converted") -> Iterator[str]:
@@ -263,7 +263,7 @@ def backbone_lines(found: "Listing") -> Iterator[str]:
         for row in found.rows
     ]
     if rows:
-        yield from _table(("backbone", "input", "stores", "licence of the weights"), rows)
+        yield from table_lines(("backbone", "input", "stores", "licence of the weights"), rows)
     if found.left_out:
         yield f"and {found.left_out} more; a longer text finds fewer"
     yield from found.notes
@@ -282,26 +282,6 @@ def training_line(dataset: str, sets: Sequence[str], given: Command) -> str:
     """What one does with features that were taken in with these settings, after the command that the user gave."""
     command = Command("train", dataset=dataset, sets=dict(text.split("=", 1) for text in sets))
     return f"next: {command.with_options(given)}"
-
-
-def prediction_lines(prediction: "Prediction") -> Iterator[str]:
-    """The scores of each image, best first, with the heat maps' paths."""
-    for image in prediction.images:
-        yield image.image if image.error is None else f"{image.image}: {image.status} ({image.error})"
-        for label in image.labels:
-            yield f"  {label.score:8.3f}  {label.label}  {label.heat_map or ''}".rstrip()
-    if any(label.heat_map is None for image in prediction.images for label in image.labels):
-        yield "no heat maps: the model does not tell where in a picture it sees a label"
-    for name, words in prediction.words_missing.items():
-        yield f"{name!r} goes without {', '.join(map(repr, words))}, which has no vector"
-    if prediction.random_weights and prediction.problem is None:
-        yield f"{prediction.weights} weights: the scores show that the pipeline works, not what is in the pictures"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _number(count: int, thing: str) -> str:

@@ -21,6 +21,7 @@ class Request:
         scheduler: address of a Dask scheduler, None for the embedded cluster.
         deadline: `time.time()` at which to stop, None for never.
         quiet: no progress on stderr.
+        verbose: a line for each task that ends, and others more often.
         retry: failed rows with these statuses are fetched again.
         replace: a run of other settings or data in a folder that `train.run` names goes.
         shards: those to bring up to date, with others at work beside them; None for all.
@@ -31,6 +32,7 @@ class Request:
     scheduler: str | None = None
     deadline: float | None = None
     quiet: bool = False
+    verbose: bool = False
     retry: frozenset[ImageStatus] = frozenset()
     replace: bool = False
     shards: range | None = None

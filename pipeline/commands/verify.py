@@ -18,7 +18,7 @@ from schemas.receipts import FileReceipt
 
 _SHARD_FILE = re.compile(r"(?:images-)?shard-\d+\.(?!json$)[^.]+")  # a receipt is no file of a shard
 
-_MAY_BE_EMPTY = re.compile(r".*(\.log|/events\.[^/]*)")  # curves, where a kill came before the first point
+_MAY_BE_EMPTY = re.compile(r".*(\.log|\.jsonl|/events\.[^/]*)")  # curves, where a kill came before the first point
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,7 @@ class Engine:
         node.recorded = False
         self.ran[node.name] = self.ran.get(node.name, 0) + 1
         self.progress.update(node.name, len(node.valid), node.expected)
+        self.progress.began(node.name, task.shard, images=node.stage.shard_wise)
         if (node.name, task.shard) in self._isolated:
             self._alone.add(self._resource(node))
         job = Job(node.stage.run, self._task(node, task), node.ledger.record, node.stage.preload)
@@ -317,6 +318,7 @@ class Engine:
             _log.warning("%s; trying once more, its images in processes of their own", str(error).partition(". ")[0])
             return
         self._leave(outcome)
+        self.progress.ended(outcome.node.name, receipts)
         self._absorb(self._settle(outcome.node, receipts))
 
     def _leave(self, outcome: Outcome) -> None:

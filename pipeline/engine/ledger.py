@@ -184,6 +184,12 @@ class Ledger:
         files += record.pages if record is not None else ()
         return Audit(tuple(files), tuple(problems))
 
+    def paths(self) -> Iterator[str]:
+        """Record, receipts and the files that they name and that are there; what proves a file stands before it."""
+        files = [file.path for file in self.audit().files]
+        yield from (path for path in (self.record_path, *self._receipt_paths()) if self.storage.exists(path))
+        yield from dict.fromkeys(path for path in files if self.storage.exists(path))
+
     def _parsed(self, path: str) -> Receipt | None:
         try:
             data = self.storage.read(path)
@@ -223,8 +229,7 @@ def clear(storage: Storage, folder: str) -> None:
     """Remove what stages left in a folder, receipts first: no old figure stands beside what takes its place."""
     for ledger in ledgers(storage):
         if ledger.folder == folder:
-            files = [file.path for file in ledger.audit().files]
-            for path in (ledger.record_path, *ledger._receipt_paths(), *files):
+            for path in list(ledger.paths()):
                 storage.remove(path)
 
 

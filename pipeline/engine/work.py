@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pipeline.engine.ledger import Ledger, seal
 from pipeline.engine.task import Output, Task
 from pipeline.files.refusals import refusals_named
+from pipeline.machine import quiet
 from pipeline.machine.telling import heard_by, throttled
 from schemas.receipts import Receipt
 
@@ -61,6 +62,7 @@ class Job:
         Args:
             hear: takes what the work tells of how far it is, every half second at most. Must not raise.
         """
+        quiet.heed()
         task = self.task
         ledger = Ledger(task.storage, task.stage, task.folder, self.record)
         ledger.forget(task.shard)

@@ -236,6 +236,16 @@ class Storage:
         ordered = sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
         return [path.relative_to(self.root).as_posix() for path in ordered]
 
+    def written_at(self, path: str) -> float:
+        """When a file, or something directly in a folder, was last written, in seconds of `time.time()`.
+
+        Raises:
+            OSError: there is none.
+            PipelineError: the system refuses to look at it.
+        """
+        with _reading(self.local(path)) as file:
+            return file.stat().st_mtime
+
     def sha256(self, path: str) -> str:
         """Hash of a file's bytes, 64 hex digits.
 
@@ -256,6 +266,11 @@ class Storage:
         self._require_guards()
         with refusals_named(self.local(path), "remove"):
             self.local(path).unlink(missing_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all that is in it, if it is there. Only for the holder of the lock."""
+        with refusals_named(self.local(folder), "remove"), suppress(FileNotFoundError):
+            shutil.rmtree(self.local(folder))
 
     def sweep(self) -> None:
         """Remove what killed writers left. Only for the holder of the lock."""

@@ -25,6 +25,7 @@ class OpenedRun:
         saved: the model and how it was built.
         scorer: the model on its device.
         images: of the split, with what is known of them.
+        validation: images of the validation split, with what is known of them; may be none.
         unlabelled: images of the whole data set that nobody labelled.
     """
 
@@ -32,6 +33,7 @@ class OpenedRun:
     saved: SavedModel
     scorer: Scorer
     images: Selection
+    validation: Selection
     unlabelled: int
 
     @property
@@ -58,7 +60,7 @@ def open_run(
     """
     space, saved = read_label_space(inputs), trained_model(inputs)
     features = open_features(inputs).reading(saved.needs)
-    selections = select(features, space, [split])
+    selections = select(features, space, list(dict.fromkeys([split, ImageSplit.VALIDATION])))
     images = selections[split]
     if len(images) == 0:
         raise PipelineError(
@@ -71,4 +73,4 @@ def open_run(
     model = saved.model.to(device).to(memory_format=torch.channels_last)
     vectors = torch.from_numpy(space.vectors).to(device)
     scorer = Scorer(model, vectors, features, batch_images, lambda done: check(done, len(images)))
-    return OpenedRun(space, saved, scorer, images, selections.unlabelled)
+    return OpenedRun(space, saved, scorer, images, selections[ImageSplit.VALIDATION], selections.unlabelled)

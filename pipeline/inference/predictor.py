@@ -1,8 +1,7 @@
-"""What a model says of image files that no stage has seen: mapped as stage `extract` maps its own."""
+"""What a model says of images that no stage has seen: mapped as stage `extract` maps its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from pipeline.backbones import describe
 from pipeline.backbones.network import network
 from pipeline.images.local import LocalFile
 from pipeline.images.ready import ImageRow, PixelOptions, ReadyImage
-from pipeline.inference.mapping import mapped
+from pipeline.inference.mapping import Mapped, mapped
+from pipeline.inference.web_images import fetched
 from pipeline.metrics.topk import top_labels
 from schemas.config import Config
 from schemas.errors import PipelineError
@@ -25,16 +25,16 @@ from schemas.status import ImageStatus
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """An image file and what the model says of it; all but the first three are empty where the status is not `ok`.
+    """An image and what the model says of it; all but the first three are empty where the status is not `ok`.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its address.
         status: as in the status column of a feature shard.
         error: what was found, where it is not `ok`.
-        picture: the whole image, upright.
+        picture: the whole image, upright; None where nobody wants it.
         best: columns of the label vectors with the largest scores, best first.
         scores: of those.
-        responses: [label, height, width], the response maps of those; None where the model has none.
+        responses: [label, height, width], the response maps of those; None where there are none.
     """
 
     path: str
@@ -48,7 +48,7 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A backbone and a model, ready for files.
+    """A backbone and a model, ready for images.
 
     Attributes:
         config: of the backbone, and of what images may be.
@@ -56,7 +56,7 @@ class Predictor:
         maps: those of them that it reads, in its order.
         model: in evaluation mode, on the device of the label vectors.
         label_vectors: [label, word].
-        has_response_maps: whether the model tells where it sees a label.
+        has_response_maps: whether the model tells where it sees a label, and somebody wants that.
         columns: of the scores that count; None for all.
     """
 
@@ -68,23 +68,27 @@ class Predictor:
     has_response_maps: bool
     columns: Sequence[int] | None = None
 
-    def predict(self, paths: Sequence[str], top: int) -> Iterator[ScoredImage]:
-        """Each file in order, with its `top` best labels. One that cannot be used has a status, and stops no other."""
+    def predict(self, paths: Iterable[str], top: int, *, pictures: bool = False) -> Generator[ScoredImage]:
+        """Each image in order, with its `top` best labels. One that cannot be used has a status, and stops no other.
+
+        Args:
+            paths: of files, or addresses.
+            pictures: whether the whole image is wanted, too.
+        """
         extract = self.config.extract
         backbone = network(self.config.backbone, extract, self.config.engine.threads)
-        with mapped(map(self._row, paths), backbone, self._pixel_options(), extract.decode_threads) as batches:
+        pixels = self._pixel_options(keep_picture=pictures)
+        with (
+            fetched(map(self._row, paths), self.config.download) as found,
+            mapped(found, backbone, pixels, extract.decode_threads) as batches,
+        ):
             for batch in batches:
-                for image, maps in batch:
-                    yield self._scored(image, maps, top)
+                yield from self._scored(batch, top)
 
     def _row(self, path: str) -> ImageRow:
-        file = LocalFile(path, self.config.download.max_bytes)
-        if Path(path).is_dir():
-            error = "a folder; the files in it are what is wanted"
-            return ImageRow(path, ImageStatus.UNREADABLE_FILE, error, file, None)
-        return ImageRow(path, ImageStatus.OK, None, file, None)
+        return ImageRow(path, ImageStatus.OK, None, LocalFile(path, self.config.download.max_bytes), None)
 
-    def _pixel_options(self) -> PixelOptions:
+    def _pixel_options(self, *, keep_picture: bool) -> PixelOptions:
         preprocess = self.spec.preprocess
         if preprocess is None:
             raise PipelineError(
@@ -97,29 +101,45 @@ class Predictor:
             self.config.download.max_pixels,
             describe(self.config.backbone).fit(self.config.backbone),
             self.config.extract.jpeg_device,
-            keep_picture=True,
+            keep_picture=keep_picture,
         )
 
     @torch.no_grad()
-    def _scored(self, image: ReadyImage, maps: dict[str, NDArray[Any]], top: int) -> ScoredImage:
-        if image.status != ImageStatus.OK:
-            return ScoredImage(image.image_id, str(image.status), image.error)
+    def _scored(self, batch: Mapped, top: int) -> Iterator[ScoredImage]:
+        good = [row for row, image in enumerate(batch.images) if image.status == ImageStatus.OK]
         device = self.label_vectors.device
-        inputs = [torch.from_numpy(maps[spec.column]).to(device) for spec in self.maps]
-        scores = self.model(*inputs, self.label_vectors).cpu().numpy()
-        if self.columns is not None:
-            scores = scores[:, self.columns]
-        best = top_labels(scores, top)[0]
-        responses = None
-        if self.has_response_maps:
-            model: Any = self.model
-            wanted = self.label_vectors[torch.from_numpy(best).to(device)]
-            responses = model.response_maps(*inputs, wanted)[0].float().cpu().numpy()
-        return ScoredImage(
-            image.image_id,
-            str(image.status),
-            picture=image.picture,
-            best=best.tolist(),
-            scores=scores[0, best].tolist(),
-            responses=responses,
-        )
+        inputs = [torch.from_numpy(batch.maps[spec.column][good]).to(device) for spec in self.maps]
+        scores = np.empty((0, 0), np.float32)
+        if good:
+            scores = self.model(*inputs, self.label_vectors).float().cpu().numpy()
+            scores = scores if self.columns is None else scores[:, self.columns]
+        best = top_labels(scores, top) if good else ()
+        numbers = {row: number for number, row in enumerate(good)}
+        for row, image in enumerate(batch.images):
+            if row not in numbers:
+                yield ScoredImage(image.image_id, str(image.status), image.error)
+                continue
+            at = numbers[row]
+            own = [values[at : at + 1] for values in inputs]
+            responses = self._responses(own, best[at]) if self.has_response_maps else None
+            yield _found(image, best[at], scores[at], responses)
+
+    def _responses(self, inputs: Sequence[Tensor], best: NDArray[np.int64]) -> NDArray[np.float32]:
+        columns = best if self.columns is None else np.asarray(self.columns)[best]
+        vectors = self.label_vectors[torch.from_numpy(columns).to(self.label_vectors.device)]
+        model: Any = self.model
+        found: NDArray[np.float32] = model.response_maps(*inputs, vectors)[0].float().cpu().numpy()
+        return found
+
+
+def _found(
+    image: ReadyImage, best: NDArray[np.int64], scores: NDArray[np.float32], responses: NDArray[np.float32] | None
+) -> ScoredImage:
+    return ScoredImage(
+        image.image_id,
+        str(image.status),
+        picture=image.picture,
+        best=best.tolist(),
+        scores=scores[best].tolist(),
+        responses=responses,
+    )

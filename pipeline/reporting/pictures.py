@@ -36,7 +36,7 @@ def overlay(
     import matplotlib
 
     grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)
-    strength = Image.fromarray(_stretched(response)).resize(image.size, Image.Resampling.BILINEAR)
+    strength = Image.fromarray(stretched(response)).resize(image.size, Image.Resampling.BILINEAR)
     level = np.clip(np.asarray(strength, dtype=np.float32), 0.0, 1.0)
     colours = np.asarray(matplotlib.colormaps[_COLOURS](level), dtype=np.float32)[:, :, :3] * 255.0
     share = (_MAX_OPACITY * level**0.75 if opacity is None else np.full_like(level, opacity))[:, :, None]
@@ -44,19 +44,13 @@ def overlay(
     return Image.fromarray(np.rint(blended).astype(np.uint8))
 
 
-def _stretched(response: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
+def stretched(response: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
+    """The map from 0 to 1 over its own range; 0 everywhere where it has none, or a value that is not finite."""
     values = np.asarray(response, dtype=np.float32)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(low) or not np.isfinite(high) or high <= low:
         return np.zeros_like(values)
     return (values - low) / (high - low)
-
-
-def png(image: Image.Image) -> bytes:
-    """The picture as a PNG file."""
-    data = BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()
 
 
 def data_uri(image: Image.Image) -> str:

@@ -1,7 +1,7 @@
 """The options that lead from a command line to a configuration: those that all commands have."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipeline.machine.quiet import hush
 
 if TYPE_CHECKING:
     from schemas.comparison import ComparisonSettings
@@ -24,16 +26,23 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Tracebacks with errors.")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings on stderr.")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="A line for each task that ends, on stderr.")]
+
+_VALUES = ("--dataset", "--work", "--config", "--set")  # options that all commands have, with a value behind them
+_FLAGS = ("--json", "--debug", "-q", "--quiet", "-v", "--verbose")
 
 
 @dataclass(frozen=True)
 class Where:
-    """The options that say which settings and which folder."""
+    """The options that say which settings and which folder, and how much is told meanwhile."""
 
     dataset: str | None
     work: Path
     config: Path | None
     sets: list[str]
+    quiet: bool = False
+    verbose: bool = False
 
     def load(self) -> "Config":
         """The configuration they lead to."""
@@ -68,9 +77,36 @@ _WHERE_OPTIONS = [
         ("config", None, ConfigOption),
         ("sets", None, SetOption),
         ("as_json", False, JsonOption),
+        ("quiet", False, QuietOption),
+        ("verbose", False, VerboseOption),
         ("debug", False, DebugOption),
     )
 ]
+
+
+def rearranged(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
+    """The arguments with the options that all commands have behind the verb, wherever they were typed before it.
+
+    Args:
+        groups: verbs that another verb follows, such as `show`.
+    """
+    moved: list[str] = []
+    rest = list(arguments)
+    kept: list[str] = []
+    verbs = 1
+    while rest and verbs:
+        word = rest.pop(0)
+        option, equals, _ = word.partition("=")
+        if option in _VALUES:
+            moved += [word] if equals else [word, *rest[:1]]
+            del rest[: 0 if equals else 1]
+        elif word in _FLAGS:
+            moved.append(word)
+        else:
+            kept.append(word)
+            verbs += (word in groups) - (not word.startswith("-"))
+    end = rest.index("--") if "--" in rest else len(rest)
+    return [*kept, *rest[:end], *moved, *rest[end:]]
 
 
 def with_common_options(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
@@ -82,7 +118,7 @@ def with_common_options(command: Callable[..., None], without: Collection[str] =
     own = [
         parameter
         for name, parameter in signature(command, eval_str=True).parameters.items()
-        if parameter.default is not Parameter.empty and name not in without
+        if (parameter.default is not Parameter.empty or parameter.annotation is typer.Context) and name not in without
     ]
 
     @wraps(command)
@@ -92,11 +128,14 @@ def with_common_options(command: Callable[..., None], without: Collection[str] =
         config: Path | None,
         sets: list[str] | None,
         as_json: bool,
+        quiet: bool,
+        verbose: bool,
         debug: bool,
         **rest: object,
     ) -> None:
         del debug  # read by main, which decides how errors are shown
-        command(Where(dataset, work, config, sets or []), as_json, **rest)
+        hush(quiet=quiet)
+        command(Where(dataset, work, config, sets or [], quiet or as_json, verbose), as_json, **rest)
 
     parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own] + _WHERE_OPTIONS
     wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -7,11 +7,12 @@ what to make of it. Images on a local disk are read and checked, not copied. Pix
 import asyncio
 import hashlib
 import re
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from pipeline.net.image_shard import ImageShard, open_shard
 from schemas.command import Command
 from schemas.config import Config, DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
+from schemas.receipts import BOUND
 from schemas.section import recipe
 from schemas.status import ImageStatus
 from schemas.tables import DOWNLOADS, LOCAL_SOURCE
@@ -129,16 +131,31 @@ def run(task: Task) -> list[Output]:
         inspecting_children(_FILE_THREADS) if task.isolated else nullcontext(inspect) as look,
         open_shard(task.storage, task.path("images"), [row["image_id"] for row in rows], threads) as images,
     ):
-        outcomes = loop.run(_fetch_shard(task, rows, known, images, look), task.deadline)
+        spent: Counter[str] = Counter()
+        outcomes = loop.run(_fetch_shard(task, rows, known, images, look, spent), task.deadline)
         size_bytes = images.spool.size_bytes
     _write_downloads(task, rows, outcomes)
-    return [_output(task, rows, outcomes, size_bytes)]
+    return [_output(task, rows, outcomes, size_bytes, spent)]
 
 
-def _output(task: Task, rows: Sequence[Row], outcomes: Sequence[Outcome], size_bytes: int) -> Output:
+def _output(
+    task: Task,
+    rows: Sequence[Row],
+    outcomes: Sequence[Outcome],
+    size_bytes: int,
+    spent: Mapping[str, float] | None = None,
+) -> Output:
+    """What a shard came to.
+
+    Args:
+        spent: seconds of all that waited side by side, by what for.
+    """
     counts = dict(sorted(Counter(str(outcome.status) for outcome in outcomes).items()))
     facts = {"bytes": size_bytes, PLACEHOLDERS: list(task.settings.download.placeholder_md5)}
     facts |= {"isolated": True} if task.isolated else {}
+    if spent:
+        side_by_side = max(1, min(task.settings.download.requests, len(rows)))
+        facts[BOUND] = {name: round(seconds / side_by_side, 3) for name, seconds in sorted(spent.items())}
     content, parts = _content(rows, outcomes), {HASHES: _content(rows, outcomes, with_status=False)}
     return Output(("downloads", "images"), len(rows), counts=counts, content=content, parts=parts, facts=facts)
 
@@ -196,9 +213,14 @@ def require_bases(rows: Iterable[Row], bases: Mapping[str, str], named: str) -> 
 
 
 async def _fetch_shard(
-    task: Task, rows: Sequence[Row], known: Mapping[int, Outcome], images: ImageShard, look: Inspect
+    task: Task,
+    rows: Sequence[Row],
+    known: Mapping[int, Outcome],
+    images: ImageShard,
+    look: Inspect,
+    spent: Counter[str],
 ) -> list[Outcome]:
-    """One outcome a row, in order; the bytes of fetched images go to the shard."""
+    """One outcome a row, in order; the bytes of fetched images go to the shard, and what was waited for to `spent`."""
     from pipeline.net.client import shared_client
 
     config: DownloadConfig = task.settings.download
@@ -209,12 +231,13 @@ async def _fetch_shard(
         for position, row in numbered:  # shared: each of the runners takes the next row that nobody has
             async with client.slots:
                 outcomes[position], data = await fetcher.image(row)
-            await images.put(position, data)
+            with _timed(spent, "disk"):
+                await images.put(position, data)
 
     for position, data in _standing_images(task, known):
         await images.put(position, data)
     client = shared_client(config, max(1, config.host_requests // task.sharers))
-    fetcher = Fetcher(config, task.bases, client, images.threads, look)
+    fetcher = Fetcher(config, task.bases, client, images.threads, look, spent)
     await _all(fetch_on() for _ in range(min(config.requests, len(rows))))
     return outcomes
 
@@ -236,6 +259,7 @@ class Fetcher:
 
     Attributes:
         look: at the header of an image.
+        spent: takes the seconds that were waited, by what for.
     """
 
     config: DownloadConfig
@@ -243,6 +267,7 @@ class Fetcher:
     client: "Client"
     threads: Executor
     look: Inspect
+    spent: Counter[str] = field(default_factory=Counter)
 
     async def image(self, row: Row) -> tuple[Outcome, bytes]:
         """The outcome of a row, and its bytes where they have to be kept.
@@ -270,9 +295,11 @@ class Fetcher:
         loop = asyncio.get_running_loop()
         if source == LOCAL_SOURCE:
             path = location["address"] or ""
-            return await loop.run_in_executor(self.threads, _check_file, path, self.config, self.look), b""
+            with _timed(self.spent, "disk"):
+                return await loop.run_in_executor(self.threads, _check_file, path, self.config, self.look), b""
         ask = self.client.member if source == TAR else self.client.fetch
-        answer = await ask(full_address(location, self.bases), budget_s)
+        with _timed(self.spent, "network"):
+            answer = await ask(full_address(location, self.bases), budget_s)
         if answer.status is not ImageStatus.OK:
             return Outcome(answer.status, answer.error, source), b""
         if (mismatch := _mismatch(answer.data, location)) is not None:
@@ -281,6 +308,15 @@ class Fetcher:
         if len(answer.data) <= _CHECKED_AT_ONCE_BYTES and self.look is inspect:
             return _check(*known), answer.data
         return await loop.run_in_executor(self.threads, _check, *known), answer.data
+
+
+@contextmanager
+def _timed(spent: Counter[str], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        spent[name] += time.perf_counter() - started  # type: ignore[assignment]  # seconds
 
 
 def full_address(location: Row, bases: Mapping[str, str]) -> str:

@@ -1,12 +1,14 @@
 """Score the test images against seen and unseen labels, and write what the scores are worth beside chance.
 
 Writes runs/<run>/metrics.json, per_label.parquet, examples.parquet, bootstrap.npz: all figures over test images drawn
-anew, and missing.csv: the images of the splits that are not there. Changes nothing that training left. Scores that are
-too many for memory lie in a file of the run's folder while the stage runs.
+anew, calibration.json: what makes probabilities of scores, scores.parquet, and missing.csv: the images of the splits
+that are not there. Changes nothing that training left. Scores that are too many for memory lie in a file of the run's
+folder while the stage runs.
 """
 
 import json
 import time
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +29,7 @@ from schemas.figures import SectionName, remarks
 from schemas.receipts import NOTE
 from schemas.section import recipe
 from schemas.status import ImageSplit, LabelRole
-from schemas.tables import EXAMPLES, PER_LABEL
+from schemas.tables import EXAMPLES, PER_LABEL, SCORES
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
     from pipeline.metrics.protocols import Evaluation
     from pipeline.metrics.score_table import ScoreTable
 
-_PRELOAD = ("pipeline.inference.examples", "pipeline.inference.opened")
+_PRELOAD = ("pipeline.inference.examples", "pipeline.inference.probabilities")
 
-VERSION = 7
+VERSION = 8
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class _Evaluated:
         table: scores and codes.
         on_one_scale: the same with each image's scores standardised; None where they are so already, or no label is
             unseen.
+        calibration: content of calibration.json.
     """
 
     space: "LabelSpace"
@@ -86,6 +89,7 @@ class _Evaluated:
     seconds: float
     table: "ScoreTable"
     on_one_scale: "ScoreTable | None"
+    calibration: Mapping[str, Any]
 
     @property
     def first_columns(self) -> "dict[SectionName, int]":
@@ -110,6 +114,8 @@ def stage(config: Config, sources: Sources) -> Stage:
             "examples": OutputFile("{folder}/examples.parquet", EXAMPLES),
             "bootstrap": OutputFile("{folder}/bootstrap.npz"),
             "missing": OutputFile("{folder}/missing.csv"),
+            "calibration": OutputFile("{folder}/calibration.json"),
+            "scores": OutputFile("{folder}/scores.parquet", SCORES),
         },
         place="process",
         preload=_PRELOAD,
@@ -159,14 +165,18 @@ def run(task: Task) -> list[Output]:
         _write_bootstrap(task, done)
         _write_per_label(task, done, sections)
         _write_examples(task, done)
+        task.storage.write(task.path("calibration"), (json.dumps(done.calibration, indent=2) + "\n").encode())
+        keeps = _keep_scores(task, done)
     facts: dict[str, Any] = {"without_vector": done.space.without_vector, "seconds_scoring": done.seconds}
+    facts |= {"keeps_scores": keeps, "calibrated": done.calibration["slope"] is not None}
     for name, section in sections.items():
         headline = section.headline
         facts |= {f"{name}_{headline}": section.measured.figures[headline]}
         facts |= {f"{name}_chance_{headline}": section.chance[headline]}
     if done.coverage.duplicates is not None and (note := done.coverage.duplicates.note()) is not None:
         facts |= {NOTE: note}
-    return [Output(("metrics", "per_label", "examples", "bootstrap", "missing"), rows=len(done.selection), facts=facts)]
+    files = ("metrics", "per_label", "examples", "bootstrap", "missing", "calibration", *(("scores",) if keeps else ()))
+    return [Output(files, rows=len(done.selection), facts=facts)]
 
 
 @contextmanager
@@ -174,6 +184,7 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
     """The scores and codes of all test images."""
     from pipeline.batches.coverage import cover
     from pipeline.inference.opened import open_run
+    from pipeline.inference.probabilities import calibrated
 
     def check(done: int, images: int) -> None:
         tell(done, images, counted(done, images, "images scored"))
@@ -190,12 +201,19 @@ def _scored(task: Task, device: "torch.device") -> Iterator[_Evaluated]:
             for batch, scores in stream:
                 table.append(scores, batch.codes)
         seconds = time.perf_counter() - started
+        calibration = calibrated(run, table, check, trained_on=_trained_on_all(task))
         views: tuple[ScoreTable, ScoreTable | None] = (table, None)
         if config.standardise:
             views = (table.standardised(space.num_seen), None)
         elif space.num_unseen:
             views = (table, table.standardised(space.num_seen))
-        yield _Evaluated(space, images, run.unlabelled, coverage, run.saved, run.scorer, seconds, *views)
+        yield _Evaluated(space, images, run.unlabelled, coverage, run.saved, run.scorer, seconds, *views, calibration)
+
+
+def _trained_on_all(task: Task) -> bool:
+    """Whether the validation images were trained on in the end."""
+    told = tomllib.loads(task.inputs.read("train", "config").decode())
+    return bool(told.get("train", {}).get("full_epochs"))
 
 
 @contextmanager
@@ -302,6 +320,21 @@ def _write_bootstrap(task: Task, done: _Evaluated) -> None:
     labels = {"seen": space.label_id[: space.num_seen], "unseen": space.label_id[space.num_seen :]}
     paired = pairing(image_ids, labels, done.table.codes, protocol, ks)
     task.storage.write(task.path("bootstrap"), Replicates(paired, found).as_bytes())
+
+
+def _keep_scores(task: Task, done: _Evaluated) -> bool:
+    """Keep all scores where they are not too many; what was kept before goes in any case."""
+    from pipeline.inference.kept_scores import write_scores
+    from pipeline.metrics.score_table import score_bytes
+
+    path, table = task.path("scores"), done.table
+    if score_bytes(table.num_images, table.num_labels) > task.settings.evaluate.kept_scores_bytes:
+        task.storage.remove(path)
+        return False
+    image_ids = done.scorer.features.image_ids(done.selection.shard, done.selection.row)
+    with task.storage.commit(path) as temporary:
+        write_scores(temporary, image_ids, table)
+    return True
 
 
 def _write_per_label(task: Task, done: _Evaluated, sections: "Mapping[SectionName, Evaluation]") -> None:

@@ -33,6 +33,7 @@ from schemas.command import Command
 from schemas.config import BackboneConfig, Config, DownloadConfig, ExtractConfig, StoreConfig
 from schemas.errors import UsageError
 from schemas.features import FeatureSpec, PreprocessSpec
+from schemas.receipts import BOUND
 from schemas.section import recipe
 
 if TYPE_CHECKING:
@@ -222,6 +223,11 @@ def _shard(task: Task, described: FeatureSpec) -> Output:
         "seconds_network": round(tally.seconds_network, 3),
         "seconds_wait": round(tally.seconds_wait, 3),
         "seconds_store": round(tally.seconds_store, 3),
+    }
+    facts[BOUND] = {
+        "decoding": round(tally.seconds_wait, 3),
+        "backbone": round(tally.seconds_network / loaded.lanes, 3),
+        "disk": round(tally.seconds_store, 3),
     }
     if task.isolated:
         facts["isolated"] = True

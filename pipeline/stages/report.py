@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.batches.label_space import read_roles
@@ -28,6 +29,7 @@ from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError
 from schemas.features import FeatureSpec
+from schemas.receipts import Receipt
 from schemas.section import recipe
 from schemas.status import ImageSplit
 
@@ -185,7 +187,11 @@ def _page(task: Task) -> Page:
             text for text in (metrics.get("coverage", {}).get("warning"), inputs.receipt("evaluate").note) if text
         ],
         random_weights=str(metrics["weights"]).startswith("random"),
-        identity=[(name, _plain(metrics[name])) for name in _IDENTITY if name in metrics],
+        identity=[
+            ("run", task.folder.rpartition("/")[2]),
+            ("trained", _day(inputs.receipt("train"))),
+            *((name, _plain(metrics[name])) for name in _IDENTITY if name in metrics),
+        ],
         protocol=metrics["protocol"],
         sections=tuple(sections(metrics).values()),
         stages=stage_totals(receipts),
@@ -206,6 +212,11 @@ def _page(task: Task) -> Page:
 def _used(training: History, metrics: dict[str, Any]) -> dict[str, int]:
     """Images that took part, by split."""
     return {**training.images, str(ImageSplit.TEST): metrics["images"]}
+
+
+def _day(trained: Receipt) -> str:
+    """When a training ended; the day alone, so that the same run made twice has the same page."""
+    return datetime.fromtimestamp(trained.started_at + trained.seconds, UTC).date().isoformat()
 
 
 def _plain(value: object) -> str:

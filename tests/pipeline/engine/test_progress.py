@@ -17,6 +17,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.storage import Storage
 from pipeline.machine.telling import tell
 from schemas.config import EngineConfig
+from schemas.receipts import BOUND, Receipt
 
 
 class Terminal(io.StringIO):
@@ -36,7 +37,7 @@ def lines_of_a_run(root: Path, place: Place, capsys: pytest.CaptureFixture[str],
     storage = Storage(str(root))
     files = {"said": OutputFile("{folder}/said.txt")}
     graph = resolve([Stage("talk", 1, {}, None, talk, {}, files, place, "talk")], storage)
-    with ProgressView(clock=count(0, LINE_EVERY_S).__next__) as progress:
+    with ProgressView(clock=count(0, LINE_EVERY_S).__next__, now=lambda: "07:42:21") as progress:
         Engine(graph, storage, EngineConfig(io_workers=1), progress, scheduler).run()
     return capsys.readouterr().err
 
@@ -53,8 +54,8 @@ def scheduler_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptur
 @pytest.mark.parametrize("place", ["io", "process"])
 def test_a_run_hears_what_a_task_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: Place) -> None:
     lines = lines_of_a_run(tmp_path, place, capsys).splitlines()
-    assert lines[:2] == ["talk 0/1", "talk 1 steps"]
-    assert lines[-2:] == ["talk 999 steps", "talk 1/1"]
+    assert lines[:2] == ["07:42:21 talk 0/1", "07:42:21 talk 1 steps"]
+    assert lines[-2:] == ["07:42:21 talk 999 steps", "07:42:21 talk 1/1"]
     assert len(lines) < 100
 
 
@@ -82,7 +83,7 @@ def test_so_does_a_run_on_a_cluster_that_somebody_else_started_and_no_other_clie
 
 def test_elsewhere_than_on_a_terminal_a_line_every_30_s_holds_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
     now_s = 0.0
-    with ProgressView(clock=lambda: now_s) as view:
+    with ProgressView(clock=lambda: now_s, now=lambda: f"{now_s:.0f} s") as view:
         view.update("index", 0, None)
         view.tell("index", 2_000_000, None, "2.0 million rows read")
         now_s = 29.0
@@ -90,14 +91,55 @@ def test_elsewhere_than_on_a_terminal_a_line_every_30_s_holds_what_is_new(capsys
         assert capsys.readouterr().err == ""
         now_s = 31.0
         view.tell("index", 3_240_000, 9_000_000, "3.2 of 9.0 million rows")
-        assert capsys.readouterr().err == "index 3.2 of 9.0 million rows\n"
+        assert capsys.readouterr().err == "31 s index 3.2 of 9.0 million rows\n"
         view.update("index", 11, 11)
         view.update("extract", 0, 11)
         now_s = 62.0
         view.tell("extract", 120, 548, "fetching 120 of 548 MB")
-        assert capsys.readouterr().err == "index 11/11; extract 0/11 fetching 120 of 548 MB\n"
+        assert capsys.readouterr().err == "62 s index 11/11\n62 s extract 0/11 fetching 120 of 548 MB\n"
         view.update("extract", 1, 11)
-    assert capsys.readouterr().err == "extract 1/11\n"
+    assert capsys.readouterr().err == "62 s extract 1/11\n"
+
+
+def receipt(shard: int, rows: int, **bound: float) -> Receipt:
+    return Receipt(
+        stage="extract", shard=shard, fingerprint="", content="", files=(), rows=rows,
+        counts={"ok": rows - 1, "empty": 1}, facts={BOUND: bound}, started_at=0.0, seconds=4.0, versions={},
+    )  # fmt: skip
+
+
+def test_a_line_tells_the_rate_the_time_left_and_what_holds_a_stage_up(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = 0.0
+    with ProgressView(clock=lambda: now_s, now=lambda: "noon") as view:
+        view.began("extract", 0, images=True)
+        now_s = 10.0
+        view.ended("extract", [receipt(0, 100, decoding=3.0, backbone=9.0)])
+        now_s = 40.0
+        view.ended("extract", [receipt(1, 100, decoding=13.0, backbone=1.0)])
+        view.update("extract", 2, 10)
+        assert capsys.readouterr().err == "noon extract 2/10, 5.00 images/s, 3 min left, bound by decoding\n"
+        view.began("train", None, images=False)
+        now_s = 80.0
+        view.tell("train", 1, 4, "epoch 1/4")
+        assert capsys.readouterr().err == "noon train epoch 1/4, 2 min left\n"
+        now_s = 120.0
+        view.tell("train", 2, 4, "epoch 2/4, 9 min left")
+        assert capsys.readouterr().err == "noon train epoch 2/4, 9 min left\n"
+        now_s = 160.0
+        view.update("extract", 10, 10)
+        assert capsys.readouterr().err == "noon extract 10/10, 1.25 images/s, bound by decoding\n"
+
+
+def test_who_wants_to_know_more_gets_a_line_for_each_task(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = 0.0
+    with ProgressView(verbose=True, clock=lambda: now_s, now=lambda: "noon") as view:
+        view.ended("extract", [receipt(3, 100)])
+        now_s = 6.0
+        view.update("extract", 1, 10)
+    assert capsys.readouterr().err.splitlines() == [
+        "noon extract shard 3 done in 4.0 s, 100 rows (ok 99, empty 1)",
+        "noon extract 1/10, 54 s left",
+    ]
 
 
 def test_on_a_terminal_each_stage_has_a_bar_and_words_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

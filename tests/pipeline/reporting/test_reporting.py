@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline import reporting
 from pipeline.reporting.charts import line_chart
 from pipeline.reporting.figures import history, sections
+from pipeline.reporting.heat import heat_picture, laid_over, shrunk
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
 from pipeline.reporting.page import count, duration, percent, size
 from pipeline.reporting.pictures import overlay, shrink
@@ -174,3 +175,26 @@ def test_numbers_are_written_for_people() -> None:
         "2\u202fmin 05\u202fs",
         "3\u202fh 04\u202fmin",
     ]
+
+
+def test_a_heat_map_leaves_the_photo_as_it_is_where_the_response_is_weakest() -> None:
+    photo = Image.new("RGB", (90, 60), (20, 120, 200))
+    response = np.zeros((2, 3), np.float32)
+    response[0, 2] = 5.0
+    laid = np.asarray(laid_over(photo, response), np.int16)
+    assert laid[-1, 0].tolist() == [20, 120, 200]
+    assert abs(laid[0, -1] - np.array([20, 120, 200])).max() > 100
+    for nothing in (np.full((2, 3), 7.0), np.full((2, 3), np.nan)):
+        assert np.array_equal(np.asarray(laid_over(photo, nothing)), np.asarray(photo))
+
+
+def test_a_heat_picture_has_the_photo_the_map_its_scale_and_a_caption() -> None:
+    photo = Image.new("RGB", (96, 64), (20, 120, 200))
+    plain, captioned = (heat_picture(photo, np.eye(2), ["x " * number]) for number in (0, 400))
+    assert plain.size == captioned.size
+    assert plain.width > 2 * photo.width
+    assert plain.getpixel((50, 40)) == (20, 120, 200)
+    changed = np.asarray(plain) != np.asarray(captioned)
+    assert changed[-30:].any()
+    assert not changed[: photo.height].any()
+    assert max(shrunk(Image.new("RGB", (3000, 1000)), 200).size) == 200

@@ -25,7 +25,15 @@ from schemas.status import ImageStatus
 from schemas.tables import EXAMPLES, PER_LABEL
 
 MODEL = "runs/small/model.safetensors"
-FILES = ("metrics.json", "per_label.parquet", "examples.parquet", "bootstrap.npz", "missing.csv")
+FILES = (
+    "metrics.json",
+    "per_label.parquet",
+    "examples.parquet",
+    "bootstrap.npz",
+    "missing.csv",
+    "calibration.json",
+    "scores.parquet",
+)
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -418,3 +426,53 @@ def test_a_stop_leaves_no_metrics(tmp_path: Path):
     with pytest.raises(TimeBudgetError):
         evaluate.run(work.task("evaluate", settings(), deadline=1.0))
     assert not work.path("evaluate", "metrics.json").exists()
+
+
+def test_scores_are_kept_as_they_were_evaluated_and_none_where_they_are_too_many(tmp_path: Path) -> None:
+    from pipeline.inference.kept_scores import read_scores
+
+    work = trained(tmp_path)
+    task = work.task("evaluate", settings())
+    done = work.with_receipts(task, evaluate.run(task))
+    kept = read_scores(done.left())
+    assert kept is not None
+    examples = pq.read_table(work.path("evaluate", "examples.parquet")).to_pylist()
+    places = {f"id{label['label_index']}": label["label_index"] for label in per_label(work)}
+    for row in examples:
+        at = kept.image_ids.index(row["image_id"])
+        by_label = dict(zip((places[name] for name in kept.label_ids), kept.scores[at], strict=True))
+        assert [by_label[label] for label in row["top"]] == pytest.approx(row["top_scores"])
+        present = {places[name] for name, code in zip(kept.label_ids, kept.codes[at], strict=True) if code == 1}
+        assert present == set(row["positive"])
+    few = work.task("evaluate", settings(kept_scores_bytes=10))
+    silent = work.with_receipts(few, evaluate.run(few))
+    assert read_scores(silent.left()) is None
+    assert not work.path("evaluate", "scores.parquet").exists()
+
+
+def per_label(work: SmallWork) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(work.path("evaluate", "per_label.parquet")).to_pylist()
+    return found
+
+
+def test_probabilities_are_fitted_without_any_annotation_of_an_unseen_label(tmp_path: Path) -> None:
+    told = []
+    for seed in (0, 1):
+        work = trained(tmp_path / str(seed), Recipe(unseen_seed=seed))
+        task = work.task("evaluate", settings())
+        evaluate.run(task)
+        told.append(json.loads(work.path("evaluate", "calibration.json").read_text()))
+    assert told[0] == told[1]
+    assert told[0]["fitted_on"]["cells"] == told[0]["fitted_on"]["images"] * 6
+    assert told[0]["slope"] >= 0
+    assert told[0]["seen"]["cells"] == 12 * 6
+    assert 0 <= told[0]["unseen"]["error"] <= 1
+
+
+def test_without_a_validation_image_there_are_no_probabilities_and_the_reason_is_told(tmp_path: Path) -> None:
+    everywhere = {image: "train" for image in range(60) if image % 10 == 1}
+    work = trained(tmp_path, Recipe(splits=everywhere))
+    evaluate.run(work.task("evaluate", settings()))
+    told = json.loads(work.path("evaluate", "calibration.json").read_text())
+    assert (told["slope"], told["seen"], told["unseen"]) == (None, None, None)
+    assert told["reason"].startswith("no validation image has a seen label")

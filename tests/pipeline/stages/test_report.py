@@ -50,6 +50,11 @@ def test_the_page_names_no_address_outside_itself(work: Work) -> None:
     assert "default-src 'none'" in html
 
 
+def test_the_page_begins_with_the_name_of_the_run_and_its_date(work: Work) -> None:
+    head = Reader(work.run().partition("<main>")[0]).text
+    assert "run biam-released-0123abcd trained 1970-01-01" in head
+
+
 def test_the_page_says_each_result_beside_chance_and_the_permuted_control(work: Work) -> None:
     text = Reader(work.run()).text
     assert "mAP 33.3 % 11.1 % 13.8 %" in text
