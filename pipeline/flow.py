@@ -145,10 +145,14 @@ def run(config: Config, work: Path, request: Request) -> Result:
 
 
 def _up_to_date(
-    config: Config, storage: Storage, request: Request, processes: OwnProcesses
+    config: Config,
+    storage: Storage,
+    request: Request,
+    processes: OwnProcesses,
+    seen: dict[str, Any] | None = None,
 ) -> tuple[Graph, Mapping[str, int]]:
     """The graph of a request, all of it up to date, and how many tasks ran for that, by stage."""
-    graph, sources = _requested(config, storage, request)
+    graph, sources = _requested(config, storage, request, seen)
     lines = plan_graph(graph)
     if request.only:
         refuse_missing_input(request.stage, lines, graph, config.dataset.name)
@@ -171,7 +175,7 @@ def _up_to_date(
     ):
         storage.sweep()
         forget_slices(storage)
-        graph, sources = _requested(config, lease.storage, request)
+        graph, sources = _requested(config, lease.storage, request, seen)
         sources.save()
         examine(graph, config.download.max_pixels)
         engine = _engine(config, graph, lease, request, progress, processes)
@@ -257,7 +261,7 @@ def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compa
     Raises:
         PipelineError: a run cannot come to an end here, or a stop was asked for. A run that fails otherwise is a row.
     """
-    storage = _storage(settings.config, work)
+    storage, seen = _storage(settings.config, work), dict[str, Any]()
 
     def tell(line: str) -> None:
         if not request.quiet:
@@ -272,21 +276,22 @@ def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compa
             return stack.enter_context(OwnProcesses())
 
         def bring_up_to_date(config: Config, stage: str) -> Graph:
-            return _up_to_date(config, storage, replace(request, stage=stage), processes())[0]
+            return _up_to_date(config, storage, replace(request, stage=stage), processes(), seen)[0]
 
-        return compare_rows(settings, storage, _look(storage, request), bring_up_to_date, request.deadline, tell)
+        look = _look(storage, request, seen)
+        return compare_rows(settings, storage, look, bring_up_to_date, request.deadline, tell)
 
 
 def cells(settings: ComparisonSettings, work: Path, request: Request) -> list[CellPlan]:
     """What `compare` would do, and why."""
-    return plan_cells(settings, _look(_storage(settings.config, work), request))
+    return plan_cells(settings, _look(_storage(settings.config, work), request, {}))
 
 
-def _look(storage: Storage, request: Request) -> Callable[[Config], Looked]:
+def _look(storage: Storage, request: Request, seen: dict[str, Any]) -> Callable[[Config], Looked]:
     """Tells how a run of these settings stands."""
 
     def look(config: Config) -> Looked:
-        graph, _ = _requested(config, storage, request)
+        graph, _ = _requested(config, storage, request, seen)
         lines = plan_graph(graph)
         try:
             _refuse_infeasible(graph, lines, request.scheduler)
@@ -494,10 +499,20 @@ def _standing(config: Config, work: Path) -> Storage:
 
 
 def _graph(
-    config: Config, storage: Storage, last: str, retry: Collection[ImageStatus] = (), *, needs_sources: bool = True
+    config: Config,
+    storage: Storage,
+    last: str,
+    retry: Collection[ImageStatus] = (),
+    *,
+    needs_sources: bool = True,
+    seen: dict[str, Any] | None = None,
 ) -> tuple[Graph, Sources]:
-    """The graph of a stage and all it needs; shards with failed rows that are to be tried again are marked."""
-    sources = Sources(storage, needs_sources)
+    """The graph of a stage and all it needs; shards with failed rows that are to be tried again are marked.
+
+    Args:
+        seen: as `Sources` has it, where several graphs share it.
+    """
+    sources = Sources(storage, needs_sources, {} if seen is None else seen)
     with fetching(config.download):
         every = {stage.name: stage for stage in stages(config, sources)}
     wanted, todo = set(), [last]
@@ -531,9 +546,11 @@ def _tell_held(graph: Graph) -> None:
             _log.warning(told, node.name, node.folder)
 
 
-def _requested(config: Config, storage: Storage, request: Request) -> tuple[Graph, Sources]:
+def _requested(
+    config: Config, storage: Storage, request: Request, seen: dict[str, Any] | None = None
+) -> tuple[Graph, Sources]:
     """The graph of a request."""
-    graph, sources = _graph(config, storage, request.stage, request.retry)
+    graph, sources = _graph(config, storage, request.stage, request.retry, seen=seen)
     for node in graph.values():
         node.replaces = request.replace
         if not node.stage.decides_shards:

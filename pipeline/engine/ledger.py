@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline.engine.task import RECORD, Output, Task
 from pipeline.files import own_hash
 from pipeline.files.inputs import OutputFile, StageFiles, shard_name
 from pipeline.files.storage import Storage
-from pipeline.files.tables import read_hashed_table, write_hashed_table
+from pipeline.files.tables import hashed_table, write_hashed_table
 from schemas.receipts import FileReceipt, Receipt
 
 _RECIPE_KEY = "biam_pipe.recipe"
@@ -140,18 +140,9 @@ class Ledger:
 
     def read_record(self) -> Record | None:
         """The record; None where there is none as it was written."""
-        if (table := read_hashed_table(self.storage, self.record_path)) is None:
-            return None
         try:
-            recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
-            pages = json.loads(table.schema.metadata.get(_PAGES_KEY.encode(), b"[]"))
-            older = table.schema.metadata.get(_PAGE_KEY.encode())
-            return Record(
-                recipe,
-                tuple(Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()),
-                tuple(map(FileReceipt.model_validate, pages if older is None else [json.loads(older)])),
-            )
-        except (KeyError, TypeError, ValueError):
+            return _record(self.storage.read(self.record_path), self.record_path)
+        except OSError:
             return None
 
     def read_receipts(self) -> list[Receipt]:
@@ -202,6 +193,24 @@ class Ledger:
 
     def _is_receipt(self, name: str) -> bool:
         return name == f"{self.record}.json" or (self.record == RECORD and bool(_SHARD_RECEIPT.fullmatch(name)))
+
+
+@lru_cache(maxsize=64)  # graphs of one comparison share most of their stages
+def _record(data: bytes, path: str) -> Record | None:
+    """The record in some bytes; None where they are not as they were written."""
+    if (table := hashed_table(data, path)) is None:
+        return None
+    try:
+        recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
+        pages = json.loads(table.schema.metadata.get(_PAGES_KEY.encode(), b"[]"))
+        older = table.schema.metadata.get(_PAGE_KEY.encode())
+        return Record(
+            recipe,
+            tuple(Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()),
+            tuple(map(FileReceipt.model_validate, pages if older is None else [json.loads(older)])),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def files_left(ledger: Ledger, outputs: Mapping[str, OutputFile]) -> StageFiles:

@@ -1,7 +1,7 @@
 """Hashes of files from outside, remembered by version so that each is read once."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ class Sources:
 
     Args:
         needed: whether the files have to be there. Who only looks at what was made takes the hashes of before.
+        seen: what was seen of the outside world, by what was asked. Graphs that share it, as those of a comparison do,
+            look once, and see the same.
 
     Attributes:
         learnt: whether a file was read since.
@@ -28,6 +30,7 @@ class Sources:
 
     storage: Storage
     needed: bool = True
+    seen: dict[str, Any] = field(default_factory=dict, repr=False)
     _known: dict[str, dict[str, Any]] = field(init=False)
     learnt: bool = field(init=False, default=False)
 
@@ -49,6 +52,12 @@ class Sources:
             PipelineError: a file is not there, is none, or cannot be read.
         """
         return {path: self._hash(path, setting) for path in paths}
+
+    def look(self, asked: str, look: Callable[[], Any]) -> Any:
+        """What a look gives, or gave when the same was asked before."""
+        if asked not in self.seen:
+            self.seen[asked] = look()
+        return self.seen[asked]
 
     def remembered(self) -> dict[str, dict[str, Any]]:
         """What is known of each file: the version that was read, as `version_of` gives it, and its sha256."""

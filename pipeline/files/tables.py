@@ -37,7 +37,14 @@ def write_hashed_table(storage: Storage, path: str, table: pa.Table) -> None:
 def read_hashed_table(storage: Storage, path: str) -> pa.Table | None:
     """A table that no receipt names; None where it is not there, or its bytes are not those that were written."""
     try:
-        data = storage.read(path)
+        return hashed_table(storage.read(path), path)
+    except OSError:
+        return None
+
+
+def hashed_table(data: bytes, path: str) -> pa.Table | None:
+    """The same from the bytes of its file."""
+    try:
         return None if own_hash.is_whole(data, path) is False else parsed_table(pa.BufferReader(data))
     except TABLE_ERRORS:
         return None

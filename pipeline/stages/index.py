@@ -83,7 +83,8 @@ def stage(config: Config, sources: Sources) -> Stage:
     name = config.dataset.name
     dataset = DATASETS.load(name)
     hashes = sources.hashes(dataset.sources(config.dataset)) if sources.needed else {}
-    listing = dataset.listing(config.dataset) if sources.needed else Listing()
+    asked = config.dataset.model_dump_json()
+    listing = sources.look(asked, partial(dataset.listing, config.dataset)) if sources.needed else Listing()
     if not isinstance(listing, Listing):
         raise DATASETS.refusal(name, f"listing gives {listing!r}, expected a Listing")
     return Stage(
