@@ -72,18 +72,20 @@ def escaped(text: str) -> str:
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> Iterator[str]:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH, keys: int = 1) -> Iterator[str]:
     """A table whose lines fit a width and break no word, unless a single word is too long for it.
 
     The widest columns are wrapped first. Where that does not do, columns that have no room follow below, with the first
-    column once more.
+    columns, `keys` of them, once more; rows that have nothing there are left out below.
     """
     columns = list(zip(head, *rows, strict=True))
     natural = [max(map(len, column)) for column in columns]
     least = [max(_longest_word(column), min(_NARROW, wide)) for column, wide in zip(columns, natural, strict=True)]
-    for block in _blocks(least, width):
+    for number, block in enumerate(_blocks(least, width, keys)):
         widths = _shared_out([natural[place] for place in block], [least[place] for place in block], width)
         for line in [head, *rows]:
+            if number and not any(line[place] for place in block[keys:]):
+                continue
             cells = [_wrapped(line[place], wide) for place, wide in zip(block, widths, strict=True)]
             for parts in zip_longest(*cells, fillvalue=""):
                 yield _GAP.join(part.ljust(wide) for part, wide in zip(parts, widths, strict=True)).rstrip()
@@ -110,14 +112,15 @@ def _longest_word(cells: Sequence[str]) -> int:
     return max((len(word) for cell in cells for word in cell.split()), default=0)
 
 
-def _blocks(least: Sequence[int], width: int) -> Iterator[list[int]]:
-    """Places of the columns that stand side by side; of each further block the first is the first of all."""
-    block, used = [0], least[0]
-    for place in range(1, len(least)):
-        if used + len(_GAP) + least[place] > width and len(block) > 1:
+def _blocks(least: Sequence[int], width: int, keys: int) -> Iterator[list[int]]:
+    """Places of the columns that stand side by side; each block begins with the first of all."""
+    first = list(range(min(keys, len(least))))
+    block, used = first, sum(least[place] + len(_GAP) for place in first) - len(_GAP)
+    for place in range(len(first), len(least)):
+        if used + len(_GAP) + least[place] > width and len(block) > len(first):
             yield block
-            block, used = [0], least[0]
-        block.append(place)
+            block, used = first, sum(least[place] + len(_GAP) for place in first) - len(_GAP)
+        block = [*block, place]
         used += len(_GAP) + least[place]
     yield block
 

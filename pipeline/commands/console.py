@@ -112,7 +112,10 @@ def cell_lines(cells: Sequence["CellPlan"]) -> Iterator[str]:
 def comparison_lines(found: "Compared") -> Iterator[str]:
     """The table of a comparison, its notes, and where its files lie."""
     table = found.table
-    yield from table_lines(table.header, table.lines)
+    failed = [line for line in table.lines if line[1].startswith("failed: ")]
+    yield from table_lines(table.header, [line for line in table.lines if line not in failed], keys=2)
+    for title, why, *_ in failed:  # a text that is too long for a cell
+        yield f"{title}  {why}"
     yield from table.notes
     yield f"{found.ran} runs were made or brought up to date; report: {_from_here(f'{found.folder}/report.html')}"
 
