@@ -86,8 +86,8 @@ class BiamConfig(ModelSection):
 
     # Preset `tuned`: scores of regions, of the whole scene and of two closed forms are added up.
     similarity: Recipe[Literal["cosine", "product"]] = "cosine"
-    """How a region, or the scene, is compared with a word. With the cosine all regions weigh the same in their mean.
-    Preset `tuned` only, as all that follows.
+    """How a region, or the scene, is compared with a word: by their `cosine`, with which all regions weigh the same in
+    their mean, or their `product`. Preset `tuned` only, as all that follows.
     """
     temperature: Recipe[Above] = 0.25
     """What scores are divided by before the softmax of the loss, above 0."""
@@ -96,7 +96,9 @@ class BiamConfig(ModelSection):
     that seen ones have in common weighing less (`whitened`).
     """
     label_weights: Recipe[Literal["rare", "equal"]] = "rare"
-    """What the labels of an image weigh in its loss: the rarer the more (by 1 / training images), or all the same."""
+    """What the labels of an image weigh in its loss: by 1 / training images that bear them (`rare`), or all the same
+    (`equal`).
+    """
     region_weight: Recipe[Above] = 1.0
     """Weight of the regions' scores in the sum, above 0; all parts are first divided by their deviation."""
     scene_weight: Recipe[NotBelowZero] = 1.0
@@ -104,9 +106,9 @@ class BiamConfig(ModelSection):
     scene_units: Recipe[Positive] = 512
     """Size of that hidden layer."""
     scene_dropout: Recipe[Fraction] = 0.3
-    """Fraction of the global feature that is set to zero in training, before the hidden layer."""
+    """Fraction, from 0 to 1, of the global feature that is set to zero in training, before the hidden layer."""
     hidden_dropout: Recipe[Fraction] = 0.5
-    """Fraction of the hidden layer that is set to zero in training."""
+    """Fraction, from 0 to 1, of the hidden layer that is set to zero in training."""
     teacher_weight: Recipe[NotBelowZero] = 30.0
     """Weight, in the loss, of the mean square by which the scene's scores differ from the closed form's. 0: none."""
     closed_form_weight: Recipe[NotBelowZero] = 1.0
