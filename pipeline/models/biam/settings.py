@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas.config import ModelSection
 from schemas.errors import UnfitError
-from schemas.section import Recipe
+from schemas.section import Older, Recipe
 from schemas.values import Fraction, NotBelowZero, Positive, Texts
 
 
@@ -85,36 +85,36 @@ class BiamConfig(ModelSection):
     """
 
     # Preset `tuned`: scores of regions, of the whole scene and of two closed forms are added up.
-    similarity: Recipe[Literal["cosine", "product"]] = "cosine"
+    similarity: Annotated[Recipe[Literal["cosine", "product"]], Older()] = "cosine"
     """How a region, or the scene, is compared with a word: by their `cosine`, with which all regions weigh the same in
     their mean, or their `product`. Preset `tuned` only, as all that follows.
     """
-    temperature: Recipe[Above] = 0.25
+    temperature: Annotated[Recipe[Above], Older()] = 0.25
     """What scores are divided by before the softmax of the loss, above 0."""
-    words: Recipe[Literal["plain", "centred", "whitened"]] = "whitened"
+    words: Annotated[Recipe[Literal["plain", "centred", "whitened"]], Older()] = "whitened"
     """Word vectors as they are (`plain`), less the mean of the seen ones (`centred`), or after that with the directions
     that seen ones have in common weighing less (`whitened`).
     """
-    label_weights: Recipe[Literal["rare", "equal"]] = "rare"
+    label_weights: Annotated[Recipe[Literal["rare", "equal"]], Older()] = "rare"
     """What the labels of an image weigh in its loss: by 1 / training images that bear them (`rare`), or all the same
     (`equal`).
     """
-    region_weight: Recipe[Above] = 1.0
+    region_weight: Annotated[Recipe[Above], Older()] = 1.0
     """Weight of the regions' scores in the sum, above 0; all parts are first divided by their deviation."""
-    scene_weight: Recipe[NotBelowZero] = 1.0
+    scene_weight: Annotated[Recipe[NotBelowZero], Older()] = 1.0
     """Weight of the scene's scores, which come from the global feature by one hidden layer. 0: there is none."""
-    scene_units: Recipe[Positive] = 512
+    scene_units: Annotated[Recipe[Positive], Older()] = 512
     """Size of that hidden layer."""
-    scene_dropout: Recipe[Fraction] = 0.3
+    scene_dropout: Annotated[Recipe[Fraction], Older()] = 0.3
     """Fraction, from 0 to 1, of the global feature that is set to zero in training, before the hidden layer."""
-    hidden_dropout: Recipe[Fraction] = 0.5
+    hidden_dropout: Annotated[Recipe[Fraction], Older()] = 0.5
     """Fraction, from 0 to 1, of the hidden layer that is set to zero in training."""
-    teacher_weight: Recipe[NotBelowZero] = 30.0
+    teacher_weight: Annotated[Recipe[NotBelowZero], Older()] = 30.0
     """Weight, in the loss, of the mean square by which the scene's scores differ from the closed form's. 0: none."""
-    closed_form_weight: Recipe[NotBelowZero] = 1.0
+    closed_form_weight: Annotated[Recipe[NotBelowZero], Older()] = 1.0
     """Weight of the scores of ridge regression, which chooses its own settings by held-out labels. 0: there are none.
     """
-    kernel_weight: Recipe[NotBelowZero] = 0.5
+    kernel_weight: Annotated[Recipe[NotBelowZero], Older()] = 0.5
     """Weight of the scores of ridge regression in form `kernel`, which is good where seen labels count. 0: none."""
 
     @model_validator(mode="after")
