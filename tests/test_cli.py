@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -242,8 +243,6 @@ def test_verify_makes_images_anew_and_tells_how_far_they_are_off(shell: Shell) -
 
 def _change_a_row(shard: Path) -> None:
     """Write a feature shard with one other number, and the receipt that fits it."""
-    from hashlib import sha256
-
     from pipeline.engine.ledger import written
     from pipeline.stores import parquet
     from pipeline.stores.shard import row_groups
@@ -264,9 +263,9 @@ def _change_a_row(shard: Path) -> None:
     (shard.parent / "stage.parquet").unlink()
 
 
-@pytest.mark.parametrize("damage", ["gone", "emptied"])
-def test_a_feature_card_that_is_gone_or_damaged_is_written_again(shell: Shell, damage: str) -> None:
-    card = next(shell.folder.glob("work/demo/features/*/parquet/README.md"))
+@pytest.mark.parametrize(("name", "damage"), [("README.md", "gone"), ("croissant.json", "emptied")])
+def test_a_page_about_features_that_is_gone_or_damaged_is_written_again(shell: Shell, name: str, damage: str) -> None:
+    card = next(shell.folder.glob(f"work/demo/features/*/parquet/{name}"))
     text = card.read_text()
     if damage == "gone":
         card.unlink()
@@ -277,6 +276,26 @@ def test_a_feature_card_that_is_gone_or_damaged_is_written_again(shell: Shell, d
     assert shell.files() == before
     assert shell.ran("extract") == {}
     assert card.read_text() == text
+
+
+def test_features_and_runs_are_described_for_other_programs_with_the_hashes_of_their_files(shell: Shell) -> None:
+    kinds = {}
+    for path in (shell.folder / "work/demo").rglob("croissant.json"):
+        told = json.loads(path.read_text())
+        for file in told["distribution"]:
+            if file["@type"] == "cr:FileObject":
+                data = path.with_name(file["contentUrl"]).read_bytes()
+                assert (file["sha256"], file["contentSize"]) == (sha256(data).hexdigest(), f"{len(data)} B")
+        (rows,) = told["recordSet"]
+        source = next(one for one in told["distribution"] if one["@id"] in str(rows["field"][0]["source"]))
+        table = pq.read_table(next(path.parent.glob(source.get("includes") or source["contentUrl"])))
+        assert {field["source"]["extract"]["column"] for field in rows["field"]} <= set(table.column_names)
+        kinds[rows["name"]] = len(told["distribution"])
+    assert kinds.keys() == {"images", "labels"}
+    assert kinds["images"] == 4  # two shards, the spec, and all shards together
+    described = Path(shell.json("convert hdf5")["folder"], "croissant.json")
+    assert '"shard-00000.h5"' in described.read_text()
+    assert json.loads(described.read_text())["recordSet"] == []  # Croissant knows no columns of HDF5
 
 
 def test_images_that_were_dropped_cannot_be_made_anew(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""The files of a stage that gives features: a shard of a store, the spec of all of them, and the card."""
+"""The files of a stage that gives features: a shard of a store, the spec of all of them, and pages about them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.backbones import describe, weights
 from pipeline.engine.task import Estimate, Output, Page, Task
+from pipeline.files.croissant import FILE as CROISSANT
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.stores import STORES
 from pipeline.stores.content import spec_content
@@ -38,15 +39,27 @@ def leave_spec(task: Task, spec: FeatureSpec) -> Output:
     return Output(("spec",), rows=0, content=spec_content(spec))  # the store does not count
 
 
-def card_page(backbone: BackboneConfig, store: str) -> Page:
-    """The feature card of a folder: its counts are known only when all shards are there."""
-    return Page("README.md", partial(_card, backbone, store))
+def pages(backbone: BackboneConfig, store: str) -> tuple[Page, ...]:
+    """The feature card of a folder, and croissant.json: what they count is known only when all shards are there."""
+    return Page("README.md", partial(_card, backbone, store)), Page(CROISSANT, partial(_croissant, backbone))
 
 
 def _card(backbone: BackboneConfig, store: str, features: Inputs) -> str:
     from pipeline.stores.card import card
 
-    spec = FeatureSpec.model_validate_json(features.read("extract", "spec"))
-    licence = weights.licence(backbone, describe(backbone).published)
     counts = status_counts(features.receipts("extract"))
-    return card(features.dataset, spec, STORES.load(store), licence, counts)
+    return card(features.dataset, _spec(features), STORES.load(store), _licence(backbone), counts)
+
+
+def _croissant(backbone: BackboneConfig, features: Inputs) -> str:
+    from pipeline.stores.described import described
+
+    return described(features.dataset, _spec(features), features.receipts("extract"), _licence(backbone))
+
+
+def _spec(features: Inputs) -> FeatureSpec:
+    return FeatureSpec.model_validate_json(features.read("extract", "spec"))
+
+
+def _licence(backbone: BackboneConfig) -> str:
+    return weights.licence(backbone, describe(backbone).published)

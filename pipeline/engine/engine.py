@@ -310,11 +310,10 @@ class Engine:
 
 
 def write_record(node: Node) -> None:
-    """Write the record of a stage that is complete, and before it the page about what it left, where it has one."""
-    receipts, page = node.receipts(), node.page
-    if page is not None:
-        assert node.stage.page is not None, "a page has a maker"
-        text = node.stage.page.text(inputs_of({node.name: node}, node.name, {node.name: receipts}))
-        node.ledger.storage.write(page, text.encode())
-    node.ledger.write_record(node.recipe, receipts, page)
+    """Write the record of a stage that is complete, and before it the pages about what it left, where it has some."""
+    receipts = node.receipts()
+    left = inputs_of({node.name: node}, node.name, {node.name: receipts})
+    for page, path in zip(node.stage.pages, node.pages, strict=True):
+        node.ledger.storage.write(path, page.text(left).encode())
+    node.ledger.write_record(node.recipe, receipts, node.pages)
     node.recorded = True

@@ -45,7 +45,7 @@ class Node:
         valid: receipts known to be up to date, by shard.
         made_of: recipe document of the stage record on disk.
         previous: recipe document of the last complete run, of whatever settings and in whatever folder.
-        recorded: the stage record on disk is of these settings, and the page of the stage is there and whole.
+        recorded: the stage record on disk is of these settings, and the pages of the stage are there and whole.
         sizes: size of each file on disk, by path.
         fingerprint: of the one task of a stage that is history; None while what it reads is not known.
         replaces: whether other work in the folder of a stage that is history may go.
@@ -86,9 +86,9 @@ class Node:
         return self.ledger.folder
 
     @property
-    def page(self) -> str | None:
-        """Path of the page about what the stage left; None where it has none."""
-        return None if self.stage.page is None else f"{self.folder}/{self.stage.page.file}"
+    def pages(self) -> list[str]:
+        """Paths of the pages about what the stage left."""
+        return [f"{self.folder}/{page.file}" for page in self.stage.pages]
 
     @property
     def name(self) -> str:
@@ -121,7 +121,7 @@ class Node:
         self.kept = {shard: receipt for shard, receipt in receipts.items() if shard not in self.lost}
         self.made_of = None if found is None else found.recipe
         self.previous = self.made_of or _latest_recipe(self.stage, self.ledger)
-        stands = found is not None and not self.lost and _page_stands(self.ledger, self.stage, found)
+        stands = found is not None and not self.lost and _pages_stand(self.ledger.storage, self.pages, found)
         self.recorded = stands and self.made_of == self.recipe
 
     def holder(self) -> str | None:
@@ -280,14 +280,10 @@ def _filled(template: str, digits: Mapping[str, str]) -> str:
     return template
 
 
-def _page_stands(ledger: Ledger, stage: Stage, record: Record) -> bool:
-    """Whether the page about what the stage left, where it has one, is there as the record says."""
-    if stage.page is None:
-        return True
-    path = f"{ledger.folder}/{stage.page.file}"
-    if not ledger.storage.exists(path):
-        return False
-    return record.page is None or ledger.storage.sha256(path) == record.page.sha256  # older records name none
+def _pages_stand(storage: Storage, paths: Iterable[str], record: Record) -> bool:
+    """Whether the pages about what a stage left are there as the record says; older records name none."""
+    told = {page.path: page.sha256 for page in record.pages}
+    return all(storage.exists(path) and told.get(path) in (None, storage.sha256(path)) for path in paths)
 
 
 class Frontier:

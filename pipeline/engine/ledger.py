@@ -24,7 +24,8 @@ from pipeline.files.tables import read_hashed_table, write_hashed_table
 from schemas.receipts import FileReceipt, Receipt
 
 _RECIPE_KEY = "biam_pipe.recipe"
-_PAGE_KEY = "biam_pipe.page"  # what is to be said of the page about all receipts, where the stage has one
+_PAGES_KEY = "biam_pipe.pages"  # what is to be said of the pages about all receipts, where the stage has some
+_PAGE_KEY = "biam_pipe.page"  # the same of one page, in older records
 _HASH_KEY = "hash"  # of a receipt's own bytes; no field of the receipt
 _RECORD = pa.schema(
     [
@@ -48,12 +49,12 @@ class Record:
 
     Attributes:
         recipe: document of what shaped the output.
-        page: about all that the stage left; None where it has none.
+        pages: about all that the stage left.
     """
 
     recipe: dict[str, Any]
     receipts: tuple[Receipt, ...]
-    page: FileReceipt | None = None
+    pages: tuple[FileReceipt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,12 @@ class Ledger:
         """Withdraw the record; the receipts beside the shards count again."""
         self.storage.remove(self.record_path)
 
-    def write_record(self, recipe: Mapping[str, Any], receipts: Iterable[Receipt], page: str | None = None) -> None:
-        """Gather all receipts of a complete stage in its record, with the hash of the page about them, by its path."""
+    def write_record(self, recipe: Mapping[str, Any], receipts: Iterable[Receipt], pages: Iterable[str] = ()) -> None:
+        """Gather all receipts of a complete stage in its record, with the hashes of pages about them.
+
+        Args:
+            pages: their paths.
+        """
         rows = [
             {
                 "shard": receipt.shard,
@@ -124,8 +129,8 @@ class Ledger:
             for receipt in receipts
         ]
         metadata = {_RECIPE_KEY: json.dumps(dict(recipe), sort_keys=True)}
-        if page is not None:
-            metadata[_PAGE_KEY] = file_receipt(self.storage, page).model_dump_json()
+        told = [file_receipt(self.storage, page).model_dump(mode="json") for page in pages]
+        metadata |= {_PAGES_KEY: json.dumps(told)} if told else {}
         table = pa.Table.from_pylist(rows, schema=_RECORD.with_metadata(metadata))
         write_hashed_table(self.storage, self.record_path, table)
 
@@ -135,11 +140,12 @@ class Ledger:
             return None
         try:
             recipe = json.loads(table.schema.metadata[_RECIPE_KEY.encode()])
-            page = table.schema.metadata.get(_PAGE_KEY.encode())
+            pages = json.loads(table.schema.metadata.get(_PAGES_KEY.encode(), b"[]"))
+            older = table.schema.metadata.get(_PAGE_KEY.encode())
             return Record(
                 recipe,
                 tuple(Receipt.model_validate_json(text) for text in table["receipt"].to_pylist()),
-                None if page is None else FileReceipt.model_validate_json(page),
+                tuple(map(FileReceipt.model_validate, pages if older is None else [json.loads(older)])),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -171,8 +177,7 @@ class Ledger:
                 problems.append(f"{self.storage.shown(path)}: says something else than the stage record")
         found = (beside.get(path) or recorded.get(path) for path in recorded | beside)
         files = [file for receipt in found if receipt is not None for file in receipt.files]
-        if record is not None and record.page is not None:
-            files.append(record.page)
+        files += record.pages if record is not None else ()
         return Audit(tuple(files), tuple(problems))
 
     def _parsed(self, path: str) -> Receipt | None:

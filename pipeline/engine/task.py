@@ -173,7 +173,7 @@ class Stage:
             it is made again where a task of this stage that reads it has to run again.
         prunes: that output of a shard is dropped as soon as this stage has done the shard.
         service: opened around the run of this stage, gives the base addresses for `Task.bases`.
-        page: about all that it left.
+        pages: about all that it left.
         history: of a stage of one task whose work stays where settings or data change; None where it is made anew.
         estimate: of what it leaves, for `plan`; called with the facts of the stage that decides which shards there are.
             None: it is small.
@@ -199,7 +199,7 @@ class Stage:
     consumes: Mapping[str, str] = field(default_factory=dict)
     prunes: bool = False
     service: Service | None = None
-    page: Page | None = None
+    pages: tuple[Page, ...] = ()
     history: History | None = None
     estimate: Callable[[Mapping[str, Any]], Estimate] | None = None
     notes: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.backbones import BACKBONES, describe, settled, weights
 from pipeline.backbones.description import PIXEL_MAX
-from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
+from pipeline.batches.feature_files import estimate, leave_spec, outputs, pages
 from pipeline.engine.cluster import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
@@ -112,7 +112,7 @@ def stage(config: Config, sources: Sources) -> Stage:
         folder=f"features/{backbone.name.replace(':', '-')}-{{fp8}}/{config.store.name}",
         consumes={"download": "images"},
         prunes=not config.images.keep,
-        page=card_page(backbone, config.store.name),
+        pages=pages(backbone, config.store.name),
         estimate=partial(estimate, described.maps, config.store),
         notes=tuple(note for note in [weights.terms(backbone, described.published)] if note),
         require=partial(_require, config),

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.backbones import describe, settled, vgg19, weights
-from pipeline.batches.feature_files import card_page, estimate, leave_spec, outputs
+from pipeline.batches.feature_files import estimate, leave_spec, outputs, pages
 from pipeline.datasets.nuswide.settings import NusWideDataset
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task
@@ -108,7 +108,7 @@ def extract(config: Config, sources: Sources) -> Stage:
         outputs=outputs(config.store),
         place="compute",
         folder=f"features/{_BACKBONE}-{{fp8}}/{config.store.name}",
-        page=card_page(config.backbone, config.store.name),
+        pages=pages(config.backbone, config.store.name),
         estimate=partial(estimate, described.maps, config.store),
     )
 

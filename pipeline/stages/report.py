@@ -1,4 +1,7 @@
-"""Renders the report of a run, an HTML page that needs nothing else, and its card, from what the stages before left."""
+"""Renders the report of a run, an HTML page that needs nothing else, its card, and its description for other programs.
+
+All from what the stages before left.
+"""
 
 import inspect
 import json
@@ -9,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.batches.label_space import read_roles
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
+from pipeline.files.croissant import FILE as CROISSANT
 from pipeline.files.inputs import OutputFile
 from pipeline.images.picture import picture
 from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.reporting.card import Choice, RunCard, card
+from pipeline.reporting.described import described
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
 from pipeline.reporting.labels import label_matrix, label_names, ranked_labels
@@ -29,7 +34,7 @@ from schemas.status import ImageSplit
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 6
+VERSION = 7
 
 _EACH_END = 50  # labels shown from either end of a long list
 _IDENTITY = ("dataset", "model", "preset", "protocol", "features", "weights", "images")
@@ -72,7 +77,11 @@ def stage(config: Config, sources: Sources) -> Stage:
         upstream=dict.fromkeys(
             ("index", "download", "extract", "embed", *config.split.role_stages, "train", "evaluate"), "all"
         ),
-        outputs={"report": OutputFile("{folder}/report.html"), "card": OutputFile("{folder}/README.md")},
+        outputs={
+            "report": OutputFile("{folder}/report.html"),
+            "card": OutputFile("{folder}/README.md"),
+            "croissant": OutputFile(f"{{folder}}/{CROISSANT}"),
+        },
         place="process",
         folder="{train.folder}",
         record="report.stage",
@@ -103,7 +112,7 @@ def _choices(config: Config) -> tuple[Choice, ...]:
 
 
 def run(task: Task) -> list[Output]:
-    """Writes report.html and the card into the run's folder.
+    """Writes report.html, the card and croissant.json into the run's folder.
 
     Raises:
         PipelineError: the run has no metrics, or the page is too large even with the smallest pictures.
@@ -115,8 +124,11 @@ def run(task: Task) -> list[Output]:
     pictures = [picture(task.inputs, example, settings.orientation, settings.max_pixels) for example in examples]
     html = _rendered(page, examples, pictures)
     task.storage.write(task.path("report"), html)
-    task.storage.write(task.path("card"), card(_card(task, page)).encode())
-    return [Output(("report", "card"), rows=len(examples))]
+    told = _card(task, page)
+    task.storage.write(task.path("card"), card(told).encode())
+    receipts = [receipt for stage in ("train", "evaluate") for receipt in task.inputs.receipts(stage)]
+    task.storage.write(task.path("croissant"), described(told, receipts).encode())
+    return [Output(("report", "card", "croissant"), rows=len(examples))]
 
 
 def _card(task: Task, page: Page) -> RunCard:

@@ -101,7 +101,7 @@ class Work:
         return task_of("report", self.root, self.settings, self.receipts, folders=FOLDERS, recipe="c" * 64)
 
     def run(self) -> str:
-        assert report.run(self.task()) == [Output(files=("report", "card"), rows=self.shown())]
+        assert report.run(self.task()) == [Output(files=("report", "card", "croissant"), rows=self.shown())]
         return (self.root / RUN / "report.html").read_text(encoding="utf-8")
 
     def shown(self) -> int:

@@ -12,10 +12,11 @@ from stage_tasks import outputs
 from pipeline.batches.shards import open_features
 from pipeline.commands.verify import verify
 from pipeline.conversion.store import StoreCopy
-from pipeline.engine.ledger import Ledger
+from pipeline.engine.ledger import Ledger, file_receipt
 from pipeline.engine.sources import Sources
 from pipeline.files import own_hash
 from pipeline.files.storage import Storage, version_of
+from pipeline.files.tables import read_hashed_table, write_hashed_table
 from schemas.config import StoreConfig
 from schemas.errors import IntegrityError
 
@@ -115,6 +116,20 @@ def test_files_with_a_hash_of_their_own_are_compared_and_those_without_are_told(
     assert verify(storage).problems == (f"{storage.shown(kept)}: all its bytes are lost",)
 
 
+def test_a_record_of_before_there_were_several_pages_names_the_one(tmp_path: Path) -> None:
+    made = make(tmp_path, Recipe(shards=1, shard_images=4)).written_down("extract")
+    folder, storage = made.recipe.folders["extract"], Storage(made.root)
+    storage.write(f"{folder}/README.md", b"8 of 8 images")
+    ledger, page = Ledger(storage, "extract", folder, "stage"), file_receipt(storage, f"{folder}/README.md")
+    table = read_hashed_table(storage, ledger.record_path)
+    assert table is not None
+    metadata = {**table.schema.metadata, b"biam_pipe.page": page.model_dump_json()}
+    write_hashed_table(storage, ledger.record_path, table.replace_schema_metadata(metadata))
+    record = ledger.read_record()
+    assert record is not None
+    assert record.pages == (page,)
+
+
 @pytest.mark.parametrize("damage", ["changed", "emptied", "of another folder", "gone"])
 def test_a_page_about_a_stage_is_compared_with_the_stage_record(tmp_path: Path, damage: str) -> None:
     made = make(tmp_path, Recipe(shards=1, shard_images=4))
@@ -123,7 +138,7 @@ def test_a_page_about_a_stage_is_compared_with_the_stage_record(tmp_path: Path, 
     storage.write(page, b"8 of 8 images")
     for receipt in made.receipts["extract"]:
         ledger.write(receipt)
-    ledger.write_record({}, made.receipts["extract"], page)
+    ledger.write_record({}, made.receipts["extract"], [page])
     whole = verify(storage)
     assert not [problem for problem in whole.problems if "README" in problem]
     assert page not in whole.unhashed
