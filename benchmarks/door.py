@@ -164,8 +164,8 @@ def main() -> None:
         for way, (first, *others) in times.items():
             median, cpu_seconds = statistics.median(others), statistics.median(spent[way][1:])
             print(
-                f"{way}: {images / median:.0f} images/s, {own / median:.2f} of it, {1000 * cpu_seconds / images:.2f} CPU s "
-                f"for 1,000 images; first epoch {first:.2f} s",
+                f"{way}: {images / median:.0f} images/s, {own / median:.2f} of it, "
+                f"{1000 * cpu_seconds / images:.2f} CPU s for 1,000 images; first epoch {first:.2f} s",
                 flush=True,
             )
         for workers, method in kinds:
