@@ -6,7 +6,8 @@ A feature folder alone, as `biam_pipe.open_features` takes it: rows of VGG-19's 
 zstd. An epoch visits every image in the order on disk, in batches of 32, and looks at one number of each map. The
 product's own way is `batches.stream` with `train.loader_workers` as by default. Loaders have no workers, or forked ones
 that persist, or spawned ones; their first epoch, in which workers start and shards are compared with their receipts, is
-told apart. Threads that wait sleep, as in all commands. Files lie in the page cache.
+told apart. Beside the rate stand the CPU seconds of all processes: on a machine with other work a way with more threads
+and processes gets a larger share of it. Threads that wait sleep, as in all commands. Files lie in the page cache.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pipeline.machine.waiting import patient
 os.environ.update(patient())  # as the commands do, before torch is imported: loaders stack samples with its threads
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
@@ -110,6 +112,12 @@ def loader(data: FeatureDataset, workers: int, method: str | None) -> Callable[[
     return epoch
 
 
+def cpu_s() -> float:
+    """CPU seconds of this process and those that it started."""
+    own = psutil.Process()
+    return sum(sum(one.cpu_times()[:2]) for one in [own, *own.children(recursive=True)])
+
+
 def equal(data: FeatureDataset, maps: dict[str, NDArray[np.float16]], workers: int, method: str | None) -> bool:
     """Whether a loader gives every row once, bit for bit."""
     seen = []
@@ -145,16 +153,19 @@ def main() -> None:
                 features.torch_dataset(), workers, method
             )
         times: dict[str, list[float]] = {way: [] for way in ways}
+        spent: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(arguments.rounds + 1):
             for way, epoch in ways.items():
-                started = time.perf_counter()
+                started, cpu_before = time.perf_counter(), cpu_s()
                 assert epoch() == images
                 times[way].append(time.perf_counter() - started)
+                spent[way].append(cpu_s() - cpu_before)
         own = statistics.median(next(iter(times.values()))[1:])
         for way, (first, *others) in times.items():
-            median = statistics.median(others)
+            median, cpu_seconds = statistics.median(others), statistics.median(spent[way][1:])
             print(
-                f"{way}: {images / median:.0f} images/s, {own / median:.2f} of it; first epoch {first:.2f} s",
+                f"{way}: {images / median:.0f} images/s, {own / median:.2f} of it, "
+                f"{1000 * cpu_seconds / images:.2f} CPU s for 1,000 images; first epoch {first:.2f} s",
                 flush=True,
             )
         for workers, method in kinds:

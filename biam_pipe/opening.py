@@ -25,7 +25,7 @@ def open_features(path: str | Path) -> Features:
     Args:
         path: a feature folder, such as `work/demo/features/vgg19-1f2e3d4c/parquet`, wherever it lies by now; or the
             folder of a data set, such as `work/demo`, or a work folder, that holds one. Of two stores with the same
-            features the first by name is taken.
+            features the first by name that is complete is taken.
 
     Raises:
         UsageError: there are no features, or several that differ.
@@ -46,11 +46,12 @@ def _located(path: Path) -> Located:
     if len({folder.parent for folder in folders}) > 1:
         listed = ", ".join(str(folder) for folder in folders)
         raise UsageError(f"{READER}: there are several features in {path};", got=listed, expected="the path of one")
-    names = sorted(file.name for file in folders[0].glob("shard-*.json"))
-    found = located(folders[0], (f"{RECORD}.json", *names))
+    folder = min(folders, key=lambda each: (not (each / f"{RECORD}.parquet").exists(), each.name))
+    names = sorted(file.name for file in folder.glob("shard-*.json"))
+    found = located(folder, (f"{RECORD}.json", *names))
     if found is None:
         raise IntegrityError(
-            f"{READER}: no receipt in {folders[0]} can be read",
+            f"{READER}: no receipt in {folder} can be read",
             expected=f"{RECORD}.json and one beside each shard, as extract leaves them",
             hint="Copy the folder as a whole, or run:",
             run=Command("extract"),

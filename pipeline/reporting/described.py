@@ -8,13 +8,12 @@ from pipeline.reporting.card import RunCard
 from schemas.receipts import Receipt
 
 _LABELS = "per_label.parquet"
+_TIMED = ("config.toml", "history.json")  # equal runs, of other seconds or another store, have other ones
 _ABOUT = {
     "model.safetensors": "The model: its weights, and in the metadata how it is built.",
     "metrics.json": "All figures beside chance and controls.",
     _LABELS: "Average precision of each label.",
     "missing.csv": "Images of the splits that have no features, and why.",
-    "config.toml": "The settings of the run.",
-    "history.json": "What training wrote down after each epoch.",
     "examples.parquet": "Test images with what the model says of them.",
     "bootstrap.npz": "The figures over test images drawn anew.",
 }
@@ -31,7 +30,7 @@ _COLUMNS = (
 
 
 def described(run: RunCard, receipts: Iterable[Receipt]) -> str:
-    """The file's text.
+    """The file's text; equal runs have equal ones.
 
     Args:
         run: what its card tells.
@@ -41,7 +40,7 @@ def described(run: RunCard, receipts: Iterable[Receipt]) -> str:
         File(name := PurePosixPath(file.path).name, file.size_bytes, file.sha256, _ABOUT.get(name))
         for receipt in receipts
         for file in receipt.files
-        if not file.pruned
+        if not file.pruned and not file.path.endswith(_TIMED)
     ]
     weights = f"{'random ' if run.random_weights else ''}weights {run.spec.weights}"
     text = (

@@ -24,7 +24,7 @@ from stage_tasks import FOLDERS, inputs, sealed
 from stage_tasks import task as made_task
 
 from pipeline.backbones import tiny
-from pipeline.batches.feature_files import card_page
+from pipeline.batches.feature_files import pages
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
@@ -449,7 +449,7 @@ def test_the_card_is_written_when_all_counts_are_known_and_its_lines_load_a_map(
     task = task_of(tmp_path, [Item(jpeg(0)), Item(b"", ImageStatus.TIMEOUT), Item(jpeg(1))], settings())
     whole = replace(task, shard=None)
     receipts = {"extract": [*sealed(task, [run(task)]), *sealed(whole, [run(whole)])]}
-    page = card_page(settings().backbone, "parquet")
+    page, _ = pages(settings().backbone, "parquet")
 
     card = page.text(inputs(tmp_path, "extract", receipts))
     assert page.file == "README.md"
