@@ -334,7 +334,7 @@ def runs(config: Config, work: Path) -> Runs:
     Raises:
         PipelineError: there is no work folder.
     """
-    storage = _standing(config, work)
+    storage = _standing(config, work, "runs")
     found = sorted(all_runs(_any_graph(config, storage), storage), key=lambda run: run.trained_at, reverse=True)
     pointer = latest(storage)
     return Runs(storage.shown(""), tuple(found), None if pointer is None else pointer.run)
@@ -347,7 +347,7 @@ def runs_difference(config: Config, work: Path, first: str, second: str) -> RunD
         UsageError: there is no such run.
         PipelineError: one was not evaluated.
     """
-    storage = _standing(config, work)
+    storage = _standing(config, work, "runs")
     graph = _any_graph(config, storage)
     names = [named(storage, name) for name in (first, second)]
     lefts = [opened(graph, storage, name) for name in names]
@@ -364,7 +364,7 @@ def promote(config: Config, work: Path, name: str, figure: str | None = None) ->
         UsageError: there is no such run, or no such figure.
         PipelineError: it was not evaluated.
     """
-    storage = _standing(config, work)
+    storage = _standing(config, work, "runs")
     graph = _any_graph(config, storage)
     return promote_run(storage, name, figure, lambda one: opened(graph, storage, one))
 
@@ -378,7 +378,7 @@ def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool =
     Raises:
         HeldFolderError: something is to go, and somebody writes in the work folder.
     """
-    storage = _standing(config, work)
+    storage = _standing(config, work, "clean")
 
     def world() -> World:
         present = _any_graph(config, storage)
@@ -400,7 +400,7 @@ def with_run(config: Config, work: Path, name: str) -> Config:
         UsageError: there is no such run.
         PipelineError: it has not come so far as to leave its settings.
     """
-    storage = _standing(config, work)
+    storage = _standing(config, work, "runs")
     name = named(storage, name)
     left = opened(_any_graph(config, storage), storage, name)
     found = with_settings_of(config, left)
@@ -486,12 +486,16 @@ def _storage(config: Config, work: Path) -> Storage:
     return Storage(str(work.resolve() / config.dataset.name))
 
 
-def _standing(config: Config, work: Path) -> Storage:
-    """The same for what looks at it alone: an absent folder is no empty one."""
+def _standing(config: Config, work: Path, reader: str = "status") -> Storage:
+    """The same for what looks at it alone: an absent folder is no empty one.
+
+    Args:
+        reader: the command, for the error text.
+    """
     storage = _storage(config, work)
     if not storage.stands():
         raise PipelineError(
-            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
+            f"{reader}: there is no folder {storage.shown('')}, so nothing was run there yet",
             hint="Is --work the right one? Else:",
             run=Command("run", dataset=config.dataset.name),
         )

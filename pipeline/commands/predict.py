@@ -22,6 +22,7 @@ from pipeline.engine.plan import plan
 from pipeline.engine.progress import ProgressView
 from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
+from pipeline.machine.telling import counted
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
@@ -112,9 +113,10 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
         vectors = torch.from_numpy(labels.vectors).to(device)
         predictor = Predictor(config, spec, maps, saved.model.to(device), vectors, with_maps, labels.columns)
         found = predictor.predict([one.name for one in asked if one.status is None], request.top, pictures=True)
-        for one in asked:
+        progress.began("predict", None, images=False)
+        for number, one in enumerate(asked, start=1):
             made.add(next(found) if one.status is None else ScoredImage(one.name, one.status, one.error))
-            progress.update("predict", len(made.images), len(asked))
+            progress.tell("predict", number, len(asked), counted(number, len(asked), "images"))
         found.close()
     return made.written(
         Prediction(
