@@ -18,7 +18,7 @@ _TIMES = re.compile(
 # What a file says of its own bytes (`hash`) covers the times in it; features may be converted or extracted again, and
 # images read in processes of their own, once a worker has died.
 _UNCOMPARED_KEYS = re.compile(
-    r"seconds\w*|started_at|\w+_per_s|modified_ns|changed_ns|inode|(biam_pipe\.)?hash|converted_from|isolated"
+    r"seconds\w*|started_at|precision_note|\w+_per_s|modified_ns|changed_ns|inode|(biam_pipe\.)?hash|converted_from|isolated"
 )
 _WORK_DONE = re.compile(r'\bran \d+|\bup to date\b|"ran": \d+|\bkept \d+|"made": \d+|\d+ made')
 

@@ -108,8 +108,11 @@ class Pool:
         return self._capacity[resource] if self._watch is None else self._watch.capacity.workers.get(resource, 1)
 
     def problem(self) -> PipelineError | None:
-        """Why nothing will come of what is under way; None where something may."""
-        return None if self._watch is None else self._watch.problem()
+        """Why nothing will come of what is under way; None where something may.
+
+        A cluster may be gone while nothing is to be done there: a training takes hours, and is not done there.
+        """
+        return self._watch.problem() if self._watch is not None and self._pending else None
 
     def submit(self, resource: str, name: str, job: Job, ended: Ended) -> None:
         """Start a task; of a user's workers without our resources, any that is fit will do.
@@ -121,6 +124,7 @@ class Pool:
         client = self.open()
         wanted = {resource: 1}
         if self._watch is not None:
+            self._watch.require_connection()
             wanted = {name: 1 for name in (resource,) if name in self._watch.capacity.declared}
             wanted[self._watch.resource] = 1
         key = f"{name}-{uuid.uuid4().hex}"
