@@ -33,7 +33,6 @@ from pipeline.datasets.demo.drawing import jpeg
 from pipeline.datasets.demo.scene import scene
 
 GROUPS = ("same", "unfit", "disturbed", "late", "many")
-_IMAGES = 160
 _ENDS_S = 60.0
 _HANGS_S = 400.0
 _SMALL = (
@@ -63,11 +62,13 @@ class Bench:
     """Work folders, runs and what is wrong.
 
     Attributes:
+        images: that there are.
         wrong: what was found, told as it is found.
     """
 
     scratch: Path
     hosts: list[Host]
+    images: int
     wrong: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class Bench:
         names = ["circle", "square", "cross"]
         (self.scratch / "words.txt").write_text("".join(f"{name} {at} 1 2 3\n" for at, name in enumerate(names)))
         rows = ["image,labels"]
-        for number in range(_IMAGES):
+        for number in range(self.images):
             (self.photos / f"{number:04d}.jpg").write_bytes(jpeg(scene(7, number)))
             rows.append(f"{number:04d}.jpg,{names[number % 3]}")
         (self.scratch / "labels.csv").write_text("\n".join(rows) + "\n")
@@ -276,6 +277,7 @@ def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=GROUPS, action="append")
+    parser.add_argument("--images", type=int, default=160, help="20 shards by default, as many as a disturbance needs")
     parser.add_argument("--faketime", help="libfaketime.so.1")
     asked = parser.parse_args()
     groups = asked.only or GROUPS
@@ -285,7 +287,7 @@ def main() -> None:
     if asked.faketime is None:
         print("no --faketime: no worker whose clock is off")
     with tempfile.TemporaryDirectory(prefix="biam-hosts-") as folder, hosts(3) as made:
-        bench = Bench(Path(folder), made)
+        bench = Bench(Path(folder), made, asked.images)
         bench.empty()
         first = bench.run(None)
         if first.code:
