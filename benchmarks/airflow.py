@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DAG = "biam_pipe"
-OPTIONS = "--set backbone.name=tiny --set dataset.num_images=80 --set train.epochs=2 --set train.warmup_epochs=1"
+OPTIONS = "--set backbone.name=tiny --set dataset.num_images=80 --set model.name=ridge"
 _PARTS = ("api-server", "scheduler", "dag-processor")
 _POLL_S = 5.0
 
@@ -117,6 +117,7 @@ def prepared(program: Path) -> Iterator[Airflow]:
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",  # 5 s are too little beside other work
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": "of this measurement alone, 64 bytes long ".ljust(64, "."),
@@ -186,7 +187,7 @@ def tested(airflow: Airflow, budget: str) -> bool:
 
 def two_runs(airflow: Airflow, budget: str) -> Iterator[bool]:
     """All stages in slices, in a run with other settings; a second one of the same folder meanwhile."""
-    more = f"{OPTIONS} --set backbone.input_px=48"
+    more = f"{OPTIONS} --set backbone.input_px=64"
     airflow.trigger("first", budget, more)
     airflow.trigger("second", "30m", more)
     wait(lambda: airflow.state("first") == "running", 300, "the first run does not begin")
@@ -211,7 +212,7 @@ def damaged(airflow: Airflow) -> bool:
         data = bytearray(shard.read_bytes())
         data[len(data) // 2] ^= 1
         shard.write_bytes(data)
-    airflow.trigger("damaged", "30m", f"{OPTIONS} --set backbone.input_px=48 --set train.seed=1")
+    airflow.trigger("damaged", "30m", f"{OPTIONS} --set backbone.input_px=64 --set model.preset=eszsl")
     wait(lambda: airflow.state("damaged") in ("success", "failed"), 900, "the run does not end")
     states = airflow.tasks("damaged")
     held = states["train"] == ("failed", 1) and states["evaluate"][0] == "upstream_failed"
