@@ -589,5 +589,6 @@ def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str
         if line.up_to_date:
             continue
         node.require_free()
+        node.require_beginning()
         if node.stage.require is not None:
             node.stage.require(scheduler)
