@@ -1,24 +1,19 @@
 # biam-pipe without build tools, as a user without rights.
-#   docker build --tag biam-pipe .                             for CPUs
-#   docker build --tag biam-pipe --build-arg DEVICE=cuda .     for GPUs, with the libraries of CUDA (5 GB)
+#   docker build --tag biam-pipe .                                     for GPUs and CPUs, with the libraries of CUDA (5 GB)
+#   docker build --tag biam-pipe --build-arg TORCH_INDEX=ADDRESS .     for CPUs: where PyTorch says that its wheels for CPUs lie
 #   docker run --rm --volume "$PWD/work:/work" biam-pipe run --dataset demo --work /work
 # The work folder has to be writable for user 10001. Extras: --build-arg EXTRAS='[real,timm]'.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS build
-ARG DEVICE=cpu
+ARG TORCH_INDEX=
 ARG EXTRAS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PATH=/opt/biam-pipe/bin:$PATH
 WORKDIR /source
 RUN python -m venv /opt/biam-pipe
 COPY constraints.txt ./
-# First the largest part, which seldom changes. Wheels for CPUs lie at PyTorch's own; those with CUDA are the usual ones.
-RUN case "$DEVICE" in \
-        cpu) set -- --no-deps --index-url https://download.pytorch.org/whl/cpu ;; \
-        cuda) set -- ;; \
-        *) echo "DEVICE is $DEVICE, expected cpu or cuda" >&2; exit 1 ;; \
-    esac \
-    && pip install --constraint constraints.txt "$@" torch torchvision
+# First the largest part, which seldom changes.
+RUN pip install --constraint constraints.txt ${TORCH_INDEX:+--no-deps --index-url "$TORCH_INDEX"} torch torchvision
 COPY . ./
 RUN pip install --constraint constraints.txt ".${EXTRAS}"
 
