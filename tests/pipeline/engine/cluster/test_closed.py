@@ -57,3 +57,15 @@ def test_the_key_of_another_run_opens_no_port_and_does_not_pass_for_one(ours: Po
     asking.verify_mode = ssl.CERT_NONE  # one who asks does not mind whom
     for port in listening():
         assert heard(port, b"x" * 64, asking) == b""
+
+
+def test_a_second_run_beside_it_has_another_key_and_both_go_on(ours: Pool) -> None:
+    port = int(ours.open().scheduler.address.rpartition(":")[2])
+    with Pool(None, EngineConfig(), [], lambda told: None) as second:
+        for client, answered in ((ours.open(), True), (second.open(), False)):
+            context = client.security.get_connection_args("client")["ssl_context"]
+            context.verify_mode = ssl.CERT_NONE
+            assert (
+                bool(heard(port, b"", context)) is answered
+            )  # a scheduler speaks first: it says how it may be spoken to
+    assert ours.open().submit(len, "another").result() == 7
