@@ -17,9 +17,9 @@ over the draws 5 to 9 of unseen labels and two folds each, and after it that of 
     ridge + scene + regions              15.3  31.0    with labels that weigh the same   15.1  32.2
     the sum: those + kernel / 2          15.3  32.4    with temperature 1                15.2  32.0
 
-Over the draws 0 to 4 the sum had 16.7 and 33.1, ridge 15.0 and 29.0. On one draw the blocks of the release (64 channels)
-were worse than none: 15.4 for regions with both, 17.2 with the 3x3 convolution alone, 17.1 with neither; in the sum
-18.4, 18.7 and 19.3. They can be had by `model.blocks`. What it comes to on draws that took no part in this says
+Over the draws 0 to 4 the sum had 16.7 and 33.1, ridge 15.0 and 29.0. On one draw the blocks of the release, with 64
+channels, were worse than none: 15.4 for regions with both, 17.2 with the 3x3 convolution alone, 17.1 with neither; in
+the sum 18.4, 18.7 and 19.3. They can be had by `model.blocks`. What it comes to on draws that took no part in this says
 `benchmarks/README.md`.
 
 Source: Narayan, Gupta et al., "Discriminative Region-based Multi-Label Zero-Shot Learning", ICCV 2021, section 3
