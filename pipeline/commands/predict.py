@@ -97,7 +97,7 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     plan(graph)  # the run's folder gets its name by it
     _require_model(config, storage, graph)
     left = inputs_of(graph, "predict", {name: node.kept.values() for name, node in graph.items()})
-    spec = _feature_spec(config, left)
+    spec = feature_spec(config, left)
     saved = trained_model(left)
     labels = asked_labels(config, left, graph, request.labels, reads_words=saved.reads_words)
     maps = tuple(map(spec.map_named, saved.needs))
@@ -227,8 +227,12 @@ def _require_model(config: Config, storage: Storage, graph: Graph) -> None:
     )
 
 
-def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
-    """The spec of the features that the model learnt from; the weights here have to be those."""
+def feature_spec(config: Config, left: Inputs) -> FeatureSpec:
+    """The spec of the features that a model learnt from.
+
+    Raises:
+        PipelineError: the weights of the backbone here are others than those behind the features, or not here.
+    """
     spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
     found = weights.sha256(config.backbone, describe(config.backbone).published)
     if found != spec.weights_sha256:
