@@ -51,7 +51,7 @@ def test_features_of_another_decoder_are_made_anew_and_predicted_from_by_that_de
     )
 
     predictor = Predictor(CONFIG, spec, spec.maps, torch.nn.Identity(), torch.zeros(1, 1), has_response_maps=False)
-    opened = ready(predictor._row(str(photo)), predictor._pixel_options())
+    opened = ready(predictor._row(str(photo)), predictor._pixel_options(keep_picture=False))
 
     assert (again["images"], again["equal"], again["problems"]) == (3, 3, [])
     assert spec.preprocess is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.on_gpu.checks import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
-ELSEWHERE = {"schemas.config:_decoding_has_a_device"}  # it judges a text and needs no GPU
+ELSEWHERE = {"schemas.config:_decoding_has_a_device", "dags.units.job:job"}  # they judge a text and need no GPU
 
 
 def branches() -> Iterator[str]:

@@ -42,7 +42,7 @@ def require_precision(precision: str, device: str, setting: str) -> None:
 def told_slower(setting: str, precision: str, device: str) -> str | None:
     """What the user should know of the pace of a number format, logged once in a process; None where there is nothing.
 
-    On a CPU formats are timed, in half a second: bf16 and fp16, and fp32 where bf16 has instructions of its own.
+    What is given is kept with what was made, so that it holds no number that was timed. On a CPU formats are timed, in half a second: bf16 and fp16, and fp32 where bf16 has instructions of its own.
 
     Args:
         setting: key of the precision.
@@ -51,14 +51,15 @@ def told_slower(setting: str, precision: str, device: str) -> str | None:
     if device != "cpu" or (precision == "fp32" and not _has_amx()):
         return None
     other = "bf16" if precision == "fp32" else precision
-    told = verdict(setting, precision, _seconds(other) / _seconds("fp32"))
-    if told is not None:
-        _log.warning(told)
-    return told
+    share = _seconds(other) / _seconds("fp32")
+    if verdict(setting, precision, share) is None:
+        return None
+    _log.warning(verdict(setting, precision, share))
+    return f"{setting}: {other} is {'slower' if share > 1 else 'faster'} than fp32 on this CPU, and gives other numbers"
 
 
 def verdict(setting: str, precision: str, share: float) -> str | None:
-    """What to say of a precision that is not the faster one.
+    """What to say of a precision that is not the faster one, with the share, which differs from time to time.
 
     Args:
         setting: key of it.

@@ -63,6 +63,7 @@ class ModelOptions(Protocol):
         LABEL_WEIGHTS: whether it has weights for each label that it learns; `build` is told how many these are.
             Without, it has none. One whose only task is `standard` scores these labels, in their order, whatever the
             words.
+        FITTED: presets in which `fit` computes something. Without, it does in all, where there is one.
         READS_LOSS: whether its own `loss` follows `train.loss`. Without, it does not.
         READS_CODES: whether its `forward` in training takes the codes, int8 [image, label], after the words. Without,
             it does not.
@@ -76,6 +77,7 @@ class ModelOptions(Protocol):
     SHARED_ATTENTIONS: bool
     LABEL_FEATURES: bool
     LABEL_WEIGHTS: bool
+    FITTED: Sequence[str]
     READS_LOSS: bool
     READS_CODES: bool
     IN_WORD_SPACE: bool
@@ -138,6 +140,11 @@ def has_label_features(model: Model) -> bool:
 def has_label_weights(model: Model) -> bool:
     """Whether it has weights for each label that it learns."""
     return getattr(model, "LABEL_WEIGHTS", False)
+
+
+def is_fitted(model: Model, settings: ModelSection) -> bool:
+    """Whether a part of the network is computed before training."""
+    return hasattr(model, "fit") and settings.preset in getattr(model, "FITTED", (settings.preset,))
 
 
 def reads_codes(model: Model) -> bool:
@@ -239,7 +246,7 @@ def fit(model: Model, settings: ModelSection, fitting: "Fitting") -> "Fitted":
     """What is computed before training."""
     from pipeline.models.fitting import Fitted
 
-    fitted: Fitted = model.fit(settings, fitting) if hasattr(model, "fit") else Fitted()
+    fitted: Fitted = model.fit(settings, fitting) if is_fitted(model, settings) else Fitted()
     return fitted
 
 

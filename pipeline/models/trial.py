@@ -70,7 +70,7 @@ def trial_of_network(
         for name, (wanted, function) in told.items():
             if wanted and not callable(getattr(network, function, None)):
                 return f"has {name}, but its network no function {function}"
-        if hasattr(model, "fit"):
+        if contract.is_fitted(model, settings):
             return None
         features = [torch.rand(_IMAGES, *one.shape).to(getattr(torch, one.dtype)) for one in maps]
         words = torch.nn.functional.normalize(torch.randn(_LABELS, _WORD), dim=1)

@@ -48,7 +48,7 @@ def given_weights(
         )
     if holds_model(path):
         return _of_ours(file, settings, maps, word_size)
-    if hasattr(model, "fit"):
+    if contract.is_fitted(model, settings):
         raise file.refused("tensors alone", f"model.safetensors of a run: model {settings.name} is fitted to images")
     return _of_names(file, settings, maps, word_size)
 

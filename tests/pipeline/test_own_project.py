@@ -84,7 +84,7 @@ def test_a_copy_keeps_features_training_and_report_and_one_photo_more_is_another
     assert copy.run().ran == {"index": 1, "download": 3}
     after = copy.files()
     changed = {name.split("/")[2] for name in after if after[name] != before.get(name)}
-    assert changed == {"downloads", "index", "sources.json"}
+    assert changed == {"downloads", "index", "logs", "sources.json"}
     assert flow.verify(copy.config(), copy.folder / "work").files.problems == ()
 
     elsewhere = tmp_path / "elsewhere/words.txt"

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Photos:
     """Six pictures, one a shard, that bear `Red` or `zzyzx`; and word vectors that know one of these words."""
 
     root: Path
-    scheduler: str
+    scheduler: str | None
 
     def settings(self, *more: str) -> list[str]:
         usual = (
@@ -90,7 +90,8 @@ def test_labels_that_are_left_out_for_want_of_a_word_are_told(photos: Photos, ca
 
 
 def test_where_only_the_stage_can_say_so_it_does_before_the_second_shard_of_features(photos: Photos) -> None:
-    """Of an address the plan does not know what lies there."""
+    """Of an address the plan does not know what lies there. To a cluster of a user's more tasks are given ahead."""
+    photos = replace(photos, scheduler=None)
     with serving() as server:
         elsewhere = (f"embed.vectors={server.base}/vectors", 'download.allowed_networks=["127.0.0.0/8"]')
         photos.plan(*elsewhere)

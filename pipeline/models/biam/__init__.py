@@ -67,6 +67,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
+FITTED = ("tuned",)
 READS_LOSS = True
 
 
@@ -118,18 +119,14 @@ def build(settings: BiamConfig, sizes: "FeatureSizes") -> "nn.Module":
 
 
 def fit(settings: BiamConfig, fitting: "Fitting") -> "Fitted":
-    """What preset `tuned` computes before training; nothing in others.
+    """What preset `tuned` computes before training.
 
     Raises:
         UsageError: there are no validation images, which it chooses by.
     """
-    if settings.preset == "tuned":
-        from pipeline.models.biam import tuned_fit
+    from pipeline.models.biam import tuned_fit
 
-        return tuned_fit.fit(settings, fitting)
-    from pipeline.models.fitting import Fitted
-
-    return Fitted()
+    return tuned_fit.fit(settings, fitting)
 
 
 def loss(output: Any, targets: "Targets") -> "Tensor":

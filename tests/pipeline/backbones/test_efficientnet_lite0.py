@@ -96,11 +96,11 @@ def test_photographs_have_their_classes(photograph: str, named: int, probability
         path = Path(str(distribution("scikit-image").locate_file(f"skimage/data/{photograph}.png")))
     except (UsageError, PackageNotFoundError) as error:
         pytest.skip(str(error))
-    config = BackboneConfig(name="efficientnet_lite0")
+    loaded = network(BackboneConfig(name="efficientnet_lite0"), ExtractConfig(device="cpu"))
     with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB").resize((config.input_px, config.input_px), Image.Resampling.BILINEAR))
+        pixels = np.asarray(image.convert("RGB").resize(loaded.fit.size_px, Image.Resampling.BILINEAR))
 
-    pooled = network(config, ExtractConfig(device="cpu")).run([pixels])["pooled"]
+    pooled = loaded.run([pixels])["pooled"]
 
     classifier = torch.load(weights, weights_only=True)
     scores = functional.linear(torch.from_numpy(pooled).float(), classifier["_fc.weight"], classifier["_fc.bias"])

@@ -60,7 +60,10 @@ def test_values_are_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
             r"setting train.epochs: got 'many', expected a whole number.* Use: --set train.epochs=40",
         ),
         ("train.epochs=0", r"setting train.epochs: got 0, expected a whole number, at least 1 and at most"),
-        ("model.preset=relased", r"setting model.preset: got 'relased', expected one of: paper, released. Use: --set"),
+        (
+            "model.preset=relased",
+            r"setting model.preset: got 'relased', expected one of: paper, released, tuned. Use: --set",
+        ),
         ("train.betas=[2, 3]", r"train.betas: got 2, expected .* less than 1. Use: --set 'train.betas=\[0.9, 0.999\]'"),
         ("train.betas=[0.5]", r"train.betas: got .*expected a"),
         ("train.patience=no", r"setting train.patience: got 'no', expected a whole number, .*, or null. Use: .*=null"),

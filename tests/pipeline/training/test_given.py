@@ -77,7 +77,7 @@ def built_directly(root: Path, network: BiAM) -> SmallWork:
     task = work.task("train", train.Settings(CONFIG, TrainConfig()))
     save_model(task.storage, task.path("model"), network.state_dict(), CONFIG, SIZES)
     for name in ("history", "config"):
-        task.storage.write(task.path(name), b"{}")
+        task.storage.write(task.path(name), b"{}" if name == "history" else b"")
     return work.with_receipts(task, [Output(("model", "history", "config"), rows=0)])
 
 
