@@ -42,7 +42,8 @@ def require_precision(precision: str, device: str, setting: str) -> None:
 def told_slower(setting: str, precision: str, device: str) -> str | None:
     """What the user should know of the pace of a number format, logged once in a process; None where there is nothing.
 
-    What is given is kept with what was made, so that it holds no number that was timed. On a CPU formats are timed, in half a second: bf16 and fp16, and fp32 where bf16 has instructions of its own.
+    What is given is kept with what was made, so that it holds no number that was timed. On a CPU formats are timed, in
+    half a second: bf16 and fp16, and fp32 where bf16 has instructions of its own.
 
     Args:
         setting: key of the precision.

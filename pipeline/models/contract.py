@@ -246,7 +246,9 @@ def fit(model: Model, settings: ModelSection, fitting: "Fitting") -> "Fitted":
     """What is computed before training."""
     from pipeline.models.fitting import Fitted
 
-    fitted: Fitted = model.fit(settings, fitting) if is_fitted(model, settings) else Fitted()
+    if not hasattr(model, "fit") or not is_fitted(model, settings):
+        return Fitted()
+    fitted: Fitted = model.fit(settings, fitting)
     return fitted
 
 
