@@ -67,10 +67,10 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def go(self, script: str) -> None:
-        """Run what leads to another page."""
+    def submit(self) -> None:
+        """Press Enter where that leads to another page."""
         self._loaded = False
-        self.ask(script)
+        self.press("Enter", 13)
         self.wait()
 
     def press(self, key: str, code: int) -> None:
