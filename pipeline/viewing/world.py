@@ -77,11 +77,12 @@ class Recent:
         return self._recent(("left", run), lambda: self._unless_same(run))
 
     def usual_run(self) -> str | None:
-        """The run to look at where nobody names one: the promoted one, else the newest that was evaluated, else any."""
+        """The run to look at where nobody names one: the promoted one, else the newest evaluated one, else any."""
         found = self.runs()
         if found.latest is not None:
             return found.latest
-        return next((run.name for run in [*filter(_evaluated, found.runs), *found.runs]), None)
+        whole = [run for run in found.runs if run.problem is None]
+        return next((run.name for run in [*filter(_evaluated, whole), *whole]), None)
 
     def _unless_same(self, run: str | None) -> Left:
         found = self.world.left(run)

@@ -17,7 +17,10 @@ from shell import Shell
 from viewed import Viewed, viewed
 
 from benchmarks.flips.warm import Runner
+from pipeline import flow
 from pipeline.settings.layers import configuration
+from schemas.command import Command
+from schemas.errors import UsageError
 
 pytest.importorskip("starlette", reason="the extra `view` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
@@ -164,6 +167,10 @@ def test_a_damaged_shard_is_told_and_stops_nothing_else(finished: Path, tmp_path
     for name in ("annotations/shard-00001.parquet", "images/shard-00000.parquet"):
         damaged = work / "demo" / name
         damaged.write_bytes(damaged.read_bytes()[:-9])
+    (features,) = work.glob("demo/features/*/parquet/shard-00001.parquet")
+    flipped = bytearray(features.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    features.write_bytes(flipped)
     (scores,) = work.glob("demo/runs/*/scores.parquet")
     scores.write_bytes(scores.read_bytes()[:100] + bytes(20) + scores.read_bytes()[120:])
     with viewed(configuration(None, tmp_path / "run/biam-pipe.toml", {}, (), work), work) as pages:
@@ -174,6 +181,7 @@ def test_a_damaged_shard_is_told_and_stops_nothing_else(finished: Path, tmp_path
         assert last.text.count("<li><a href=") == 8
         assert "No picture: " in pages("/images/0/0").text
         assert pages("/photo/240/0/0").body.startswith(b"<svg")
+        assert re.search(r"No response map: \S+shard-00001.parquet is not what", pages("/images/1/0?map=0").text)
         assert pages("/photo/240/1/0").body.startswith(b"\xff\xd8")
         assert "scores.parquet" in pages("/images?outcome=right").text
         assert {pages(path).code for path in ("/", "/failures", "/labels", "/runs", "/images?split=test")} == {200}
@@ -221,6 +229,12 @@ def test_names_are_shown_as_text(chromium: Browser, named: Viewed) -> None:
     chromium.open(f"{named.address}/images?label=%E6%96%91%E9%A9%AC")
     assert chromium.ask("document.querySelectorAll('.gallery li').length") == 2
     assert chromium.told == []
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_do(pages: Viewed, run_folder: Path) -> None:
+    config = configuration(None, run_folder / "biam-pipe.toml", {}, (), run_folder / "work")
+    with pytest.raises(UsageError, match=rf"nobody can listen on port {pages.port} .*Name another one with --port"):
+        flow.view(config, run_folder / "work", Command(), pages.port, lambda address: None)
 
 
 def test_the_command_serves_until_it_is_told_to_end(run_folder: Path) -> None:
