@@ -114,6 +114,8 @@ KeepOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Remove what is listed.")]
 
+PortOption = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="To listen on; 0 for any.")]
+
 ModelsOption = Annotated[str | None, typer.Option("--models", metavar="NAME[:PRESET],...", help="Models to compare.")]
 TableOption = Annotated[str | None, typer.Option("--table", metavar="N,...", help="Rows of the paper's tables.")]
 TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="TASK,...", help="zsl, gzsl or standard.")]
@@ -444,6 +446,24 @@ def predict_command(
     request = flow.PredictRequest(images or [], asked, top, out, maps, cast("Any", form), quiet=where.quiet)
     found = flow.predict(_settings(where, of_run), where.work, request)
     _tell(found, prediction_lines(found), as_json)
+
+
+@app.command("view")
+@with_common_options
+def view_command(where: Where, as_json: bool, port: PortOption = 8766) -> None:
+    """Show the work folder on pages of a local server, until Ctrl-C: state, images, failures, labels, runs.
+
+    It listens on 127.0.0.1 alone, takes no lock, and writes nothing. Needs the extra `view`.
+
+    Example: biam-pipe view --dataset demo
+    """
+    from pipeline import flow
+
+    def began(address: str) -> None:
+        _print_json({"address": address}) if as_json else _print([address])
+        sys.stdout.flush()
+
+    flow.view(where.load(), where.work, replace(_given(), verb="", words=()), port, began)
 
 
 @app.command("convert")

@@ -25,7 +25,7 @@ from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
 from pipeline.engine.events import run_log
 from pipeline.engine.fingerprint import explain
-from pipeline.engine.graph import Graph, resolve
+from pipeline.engine.graph import Graph, inputs_of, resolve
 from pipeline.engine.own_process import OwnProcesses
 from pipeline.engine.plan import StagePlan, disks, refuse_missing_input, require_room, require_shards
 from pipeline.engine.plan import plan as plan_graph
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from pipeline.commands.runs.difference import RunDifference
     from pipeline.commands.runs.promotion import Promotion
     from pipeline.commands.runs.told import Runs
+    from pipeline.viewing.world import World as Viewed
 
 __all__ = [
     "FAILURES",
@@ -109,7 +110,9 @@ __all__ = [
     "status",
     "units",
     "verify",
+    "view",
     "with_run",
+    "world",
     "write_units",
 ]
 
@@ -442,6 +445,47 @@ def with_run(config: Config, work: Path, name: str) -> Config:
     left = opened(_any_graph(config, storage), storage, name)
     found = with_settings_of(config, left)
     return found.model_copy(update={"train": found.train.model_copy(update={"run": name})})
+
+
+def view(config: Config, work: Path, given: Command, port: int, began: Callable[[str], None]) -> None:
+    """Show what is in the work folder on pages, on loopback alone, until somebody stops it. Writes nothing.
+
+    Args:
+        given: the command that the user gave.
+        port: to listen on; 0 for any that is free.
+        began: told the address of the pages.
+
+    Raises:
+        UsageError: the port cannot be had.
+        PipelineError: there is no work folder, or a library that the pages need.
+    """
+    from pipeline.viewing.server import serve
+
+    serve(world(config, work, given), port, began)
+
+
+def world(config: Config, work: Path, given: Command) -> "Viewed":
+    """What the pages of `view` ask of the work folder.
+
+    Raises:
+        PipelineError: there is no work folder.
+    """
+    from pipeline.viewing.world import Left
+    from pipeline.viewing.world import World as Viewed
+
+    storage = _standing(config, work)
+
+    def left(run: str | None) -> Left:
+        made_with = config if run is None else with_run(config, work, run)
+        graph = _any_graph(made_with, storage)
+        if run is not None:
+            opened(graph, storage, run)  # places the stages that write in its folder
+        return Left(
+            run, made_with, inputs_of(graph, "view", {name: node.kept.values() for name, node in graph.items()})
+        )
+
+    given = replace(given, dataset=config.dataset.name)
+    return Viewed(given, lambda: status(config, work), lambda: runs(config, work), left)
 
 
 def _any_graph(config: Config, storage: Storage) -> Graph:
