@@ -11,12 +11,13 @@ import torch
 from biam_pipe.runs import find_run
 from pipeline import flow
 from pipeline.batches.label_space import LabelSpace, read_label_space
-from pipeline.engine.graph import inputs_of, resolve
+from pipeline.commands.predict import feature_spec
+from pipeline.commands.prediction.labels import asked_labels
+from pipeline.engine.graph import Graph, inputs_of, resolve
 from pipeline.engine.ledger import Ledger, files_left
 from pipeline.engine.sources import Sources
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.scratch import own_temporaries
-from pipeline.inference.asked import Words, asked_labels, require_weights
 from pipeline.inference.determinism import repeatable
 from pipeline.inference.model_file import SavedModel, trained_model
 from pipeline.inference.predictor import Predictor, ScoredImage
@@ -58,20 +59,20 @@ class _Trained:
     """What a run is, from its folder and those of the stages before it.
 
     Attributes:
-        dataset: name of the data set.
         config: the settings of the run.
+        graph: of the stages that led to it.
+        left: what they left.
         saved: the model and how it was built.
         spec: of the features that it learnt from.
         space: labels of the data set that have a vector, seen ones first.
-        words: where vectors of others come from.
     """
 
-    dataset: str
     config: Config
+    graph: Graph
+    left: Inputs
     saved: SavedModel
     spec: FeatureSpec
     space: LabelSpace
-    words: Words
 
 
 class Model:
@@ -123,8 +124,17 @@ class Model:
             raise UsageError("predict: no image given, expected at least one")
         trained, config = self._trained, self._trained.config
         with own_temporaries(), fetching(config.download):
-            asked = asked_labels(words, trained.saved, trained.space, trained.words)
-            require_weights(config.backbone, trained.spec, trained.dataset)
+            reads_words = trained.saved.reads_words
+            asked = asked_labels(config, trained.left, trained.graph, words, reads_words=reads_words)
+            if asked.unknown:
+                raise UsageError(
+                    "predict: words that the model cannot score:",
+                    got=", ".join(map(repr, asked.unknown)),
+                    expected="words with a vector, or labels that it learnt"
+                    if reads_words
+                    else "labels that it learnt",
+                )
+            feature_spec(config, trained.left)
             device = resolve_device(config.evaluate.device, "evaluate.device")
             with repeatable(config.evaluate.seed, config.engine.threads, device):
                 predictor = Predictor(
@@ -164,10 +174,7 @@ def load_model(run: str | Path) -> Model:
     saved, space = trained_model(left), read_label_space(left)
     spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
     saved.require(left, tuple(map(spec.map_named, saved.needs)), (len(space), space.vectors.shape[1]))
-    bases = graph["embed"].stage.service
-    assert bases is not None, "vectors may lie on a data set's own server"
-    words = Words(config.embed, left.receipt("embed").facts["vectors_sha256"], bases, config.extract.device)
-    return Model(_Trained(left.dataset, config, saved, spec, space, words))
+    return Model(_Trained(config, graph, left, saved, spec, space))
 
 
 def _config(text: str) -> Config:

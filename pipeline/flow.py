@@ -6,40 +6,21 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dags import dag
-from dags.units import Call, Unit
-from dags.units import units as units_of
-from dags.units import write as write_units
 from pipeline.backbones import BACKBONES
-from pipeline.backbones import search as search_backbones
-from pipeline.commands.check import Checked
-from pipeline.commands.check import check as check_world
-from pipeline.commands.compare import CellPlan, Compared, Looked, plan_cells
-from pipeline.commands.compare import compare as compare_rows
-from pipeline.commands.convert import Conversion, Converted, import_settings
-from pipeline.commands.convert import convert as make_conversion
 from pipeline.commands.failures import Failure, failures
-from pipeline.commands.openmetrics import text as openmetrics
 from pipeline.commands.outcome import Result, Verified, outcome
-from pipeline.commands.predict import Prediction, PredictRequest, predict_images
 from pipeline.commands.reexamine import examine, has_old_decoding, note_old_decoding
-from pipeline.commands.reextract import reextract as reextract_images
 from pipeline.commands.request import Request, budget_s, deadline, shard_range
 from pipeline.commands.retry import failed_statuses, recheck_placeholders, reopen
-from pipeline.commands.runs.clean import Cleaning, World
-from pipeline.commands.runs.clean import clean as clean_work
-from pipeline.commands.runs.difference import RunDifference, differences
 from pipeline.commands.runs.found import all_runs, opened, with_settings_of
 from pipeline.commands.runs.latest import latest, named
-from pipeline.commands.runs.promotion import Promotion
-from pipeline.commands.runs.promotion import promote as promote_run
-from pipeline.commands.runs.told import Runs
 from pipeline.commands.status import WorkStatus
 from pipeline.commands.status import status as status_of
-from pipeline.commands.verify import verify as verify_files
 from pipeline.datasets import DATASETS
 from pipeline.engine.engine import Engine
 from pipeline.engine.events import run_log
@@ -71,6 +52,18 @@ from schemas.section import files_named
 from schemas.status import FAILURES, ImageStatus
 
 if TYPE_CHECKING:
+    from dags.units import Call, Unit
+    from dags.units import write as write_units
+    from pipeline.backbones import search as search_backbones
+    from pipeline.commands.check import Checked
+    from pipeline.commands.compare import CellPlan, Compared, Looked
+    from pipeline.commands.convert import Conversion, Converted, import_settings
+    from pipeline.commands.openmetrics import text as openmetrics
+    from pipeline.commands.predict import Prediction, PredictRequest
+    from pipeline.commands.runs.clean import Cleaning
+    from pipeline.commands.runs.difference import RunDifference
+    from pipeline.commands.runs.promotion import Promotion
+    from pipeline.commands.runs.told import Runs
     from pipeline.viewing.world import World as Viewed
 
 __all__ = [
@@ -123,7 +116,35 @@ __all__ = [
     "write_units",
 ]
 
+# What a command alone wants is loaded when it is asked for: all of them together would take a second.
+_LATER = {
+    "Call": "dags.units:Call",
+    "CellPlan": "pipeline.commands.compare:CellPlan",
+    "Checked": "pipeline.commands.check:Checked",
+    "Cleaning": "pipeline.commands.runs.clean:Cleaning",
+    "Compared": "pipeline.commands.compare:Compared",
+    "Conversion": "pipeline.commands.convert:Conversion",
+    "Converted": "pipeline.commands.convert:Converted",
+    "PredictRequest": "pipeline.commands.predict:PredictRequest",
+    "Prediction": "pipeline.commands.predict:Prediction",
+    "Promotion": "pipeline.commands.runs.promotion:Promotion",
+    "RunDifference": "pipeline.commands.runs.difference:RunDifference",
+    "Runs": "pipeline.commands.runs.told:Runs",
+    "Unit": "dags.units:Unit",
+    "import_settings": "pipeline.commands.convert:import_settings",
+    "openmetrics": "pipeline.commands.openmetrics:text",
+    "search_backbones": "pipeline.backbones:search",
+    "write_units": "dags.units:write",
+}
+
 _log = logging.getLogger("biam_pipe.flow")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, own = _LATER[name].partition(":")
+    return getattr(import_module(module), own)
 
 
 def stages(config: Config, sources: Sources) -> list[Stage]:
@@ -260,12 +281,14 @@ def plan(config: Config, work: Path, request: Request) -> list[StagePlan]:
     return [_with_unlabelled(line, graph, config) for line in lines]
 
 
-def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compared:
+def compare(settings: ComparisonSettings, work: Path, request: Request) -> "Compared":
     """Bring all runs of a comparison up to date, one after the other, and write what they came to.
 
     Raises:
         PipelineError: a run cannot come to an end here, or a stop was asked for. A run that fails otherwise is a row.
     """
+    from pipeline.commands.compare import compare as compare_rows
+
     storage, seen = _storage(settings.config, work), dict[str, Any]()
 
     def tell(line: str) -> None:
@@ -287,15 +310,18 @@ def compare(settings: ComparisonSettings, work: Path, request: Request) -> Compa
         return compare_rows(settings, storage, look, bring_up_to_date, request.deadline, tell)
 
 
-def cells(settings: ComparisonSettings, work: Path, request: Request) -> list[CellPlan]:
+def cells(settings: ComparisonSettings, work: Path, request: Request) -> "list[CellPlan]":
     """What `compare` would do, and why."""
+    from pipeline.commands.compare import plan_cells
+
     return plan_cells(settings, _look(_storage(settings.config, work), request, {}))
 
 
-def _look(storage: Storage, request: Request, seen: dict[str, Any]) -> Callable[[Config], Looked]:
+def _look(storage: Storage, request: Request, seen: dict[str, Any]) -> "Callable[[Config], Looked]":
     """Tells how a run of these settings stands."""
+    from pipeline.commands.compare import Looked
 
-    def look(config: Config) -> Looked:
+    def look(config: Config) -> "Looked":
         graph, _ = _requested(config, storage, request, seen)
         lines = plan_graph(graph)
         try:
@@ -333,33 +359,37 @@ def failed(config: Config, work: Path, statuses: Collection[ImageStatus]) -> Ite
     return failures(graph, statuses)
 
 
-def runs(config: Config, work: Path) -> Runs:
+def runs(config: Config, work: Path) -> "Runs":
     """All runs of a data set, newest first, whatever settings they were made with.
 
     Raises:
         PipelineError: there is no work folder.
     """
-    storage = _standing(config, work)
+    from pipeline.commands.runs.told import Runs
+
+    storage = _standing(config, work, "runs")
     found = sorted(all_runs(_any_graph(config, storage), storage), key=lambda run: run.trained_at, reverse=True)
     pointer = latest(storage)
     return Runs(storage.shown(""), tuple(found), None if pointer is None else pointer.run)
 
 
-def runs_difference(config: Config, work: Path, first: str, second: str) -> RunDifference:
+def runs_difference(config: Config, work: Path, first: str, second: str) -> "RunDifference":
     """In what two runs differ: settings, and figures over the test images of both.
 
     Raises:
         UsageError: there is no such run.
         PipelineError: one was not evaluated.
     """
-    storage = _standing(config, work)
+    from pipeline.commands.runs.difference import differences
+
+    storage = _standing(config, work, "runs")
     graph = _any_graph(config, storage)
     names = [named(storage, name) for name in (first, second)]
     lefts = [opened(graph, storage, name) for name in names]
     return differences(names[0], lefts[0], names[1], lefts[1])
 
 
-def promote(config: Config, work: Path, name: str, figure: str | None = None) -> Promotion:
+def promote(config: Config, work: Path, name: str, figure: str | None = None) -> "Promotion":
     """Make a run the latest one, where it is better than that by more than the luck of the test images.
 
     Args:
@@ -369,12 +399,14 @@ def promote(config: Config, work: Path, name: str, figure: str | None = None) ->
         UsageError: there is no such run, or no such figure.
         PipelineError: it was not evaluated.
     """
-    storage = _standing(config, work)
+    from pipeline.commands.runs.promotion import promote as promote_run
+
+    storage = _standing(config, work, "runs")
     graph = _any_graph(config, storage)
     return promote_run(storage, name, figure, lambda one: opened(graph, storage, one))
 
 
-def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool = False) -> Cleaning:
+def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool = False) -> "Cleaning":
     """What no kept run needs; removed where that is wanted.
 
     Args:
@@ -383,7 +415,10 @@ def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool =
     Raises:
         HeldFolderError: something is to go, and somebody writes in the work folder.
     """
-    storage = _standing(config, work)
+    from pipeline.commands.runs.clean import World
+    from pipeline.commands.runs.clean import clean as clean_work
+
+    storage = _standing(config, work, "clean")
 
     def world() -> World:
         present = _any_graph(config, storage)
@@ -405,7 +440,7 @@ def with_run(config: Config, work: Path, name: str) -> Config:
         UsageError: there is no such run.
         PipelineError: it has not come so far as to leave its settings.
     """
-    storage = _standing(config, work)
+    storage = _standing(config, work, "runs")
     name = named(storage, name)
     left = opened(_any_graph(config, storage), storage, name)
     found = with_settings_of(config, left)
@@ -438,7 +473,7 @@ def world(config: Config, work: Path, given: Command) -> "Viewed":
     from pipeline.viewing.world import Left
     from pipeline.viewing.world import World as Viewed
 
-    storage = _standing(config, work)
+    storage = _standing(config, work, "view")
 
     def left(run: str | None) -> Left:
         made_with = config if run is None else with_run(config, work, run)
@@ -465,6 +500,9 @@ def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verifie
         count: images whose features of these settings are made anew, too, and compared.
         seed: of the draw of those.
     """
+    from pipeline.commands.reextract import reextract as reextract_images
+    from pipeline.commands.verify import verify as verify_files
+
     storage = _storage(config, work)
     files, again = verify_files(storage), None
     if count:
@@ -474,13 +512,14 @@ def verify(config: Config, work: Path, count: int = 0, seed: int = 0) -> Verifie
     return Verified(config.dataset.name, files, again)
 
 
-def check(config: Config, work: Path, images: int | None = None, *, quiet: bool = False) -> Checked:
+def check(config: Config, work: Path, images: int | None = None, *, quiet: bool = False) -> "Checked":
     """Whether all that a run needs can be had; changes nothing in the work folder.
 
     Args:
         images: to run through all stages in a folder of their own, and to remove after; None for none.
         quiet: no progress on stderr.
     """
+    from pipeline.commands.check import check as check_world
 
     def run_in(small: Config, folder: Path) -> tuple[Result, WorkStatus]:
         return run(small, folder, Request("report", quiet=quiet)), status(small, folder)
@@ -488,28 +527,34 @@ def check(config: Config, work: Path, images: int | None = None, *, quiet: bool 
     return check_world(config, _storage(config, work), images, run_in)
 
 
-def predict(config: Config, work: Path, request: PredictRequest) -> Prediction:
+def predict(config: Config, work: Path, request: "PredictRequest") -> "Prediction":
     """What the trained model of these settings says of some images; changes nothing in the work folder."""
+    from pipeline.commands.predict import predict_images
+
     storage = _storage(config, work)
     graph, _ = _graph(config, storage, "evaluate")
     with own_temporaries(), fetching(config.download):
         return predict_images(config, storage, graph, request)
 
 
-def convert(config: Config, work: Path, request: Conversion) -> Converted:
+def convert(config: Config, work: Path, request: "Conversion") -> "Converted":
     """The features in another store, or in a form for other programs."""
+    from pipeline.commands.convert import convert as make_conversion
+
     storage = _storage(config, work)
     return make_conversion(
         request, storage, lambda store, last: _graph(config.model_copy(update={"store": store}), storage, last)[0]
     )
 
 
-def units(kind: str, config: Config, call: Call) -> list[Unit]:
+def units(kind: str, config: Config, call: "Call") -> "list[Unit]":
     """The files with which a scheduler runs a command: `systemd`, `cron`, `slurm` or `kubernetes`.
 
     Raises:
         UsageError: no such kind, options that say nothing, or root as the user.
     """
+    from dags.units import units as units_of
+
     failed_statuses(call.retry_failed)
     return units_of(kind, config, call, budget_s(call.time_budget))
 
@@ -532,12 +577,16 @@ def _storage(config: Config, work: Path) -> Storage:
     return Storage(str(work.resolve() / config.dataset.name))
 
 
-def _standing(config: Config, work: Path) -> Storage:
-    """The same for what looks at it alone: an absent folder is no empty one."""
+def _standing(config: Config, work: Path, reader: str = "status") -> Storage:
+    """The same for what looks at it alone: an absent folder is no empty one.
+
+    Args:
+        reader: the command, for the error text.
+    """
     storage = _storage(config, work)
     if not storage.stands():
         raise PipelineError(
-            f"status: there is no folder {storage.shown('')}, so nothing was run there yet",
+            f"{reader}: there is no folder {storage.shown('')}, so nothing was run there yet",
             hint="Is --work the right one? Else:",
             run=Command("run", dataset=config.dataset.name),
         )
@@ -631,5 +680,6 @@ def _refuse_infeasible(graph: Graph, plan: Collection[StagePlan], scheduler: str
         if line.up_to_date:
             continue
         node.require_free()
+        node.require_beginning()
         if node.stage.require is not None:
             node.stage.require(scheduler)

@@ -251,6 +251,10 @@ class TrainConfig(Section):
     `torch.save` writes them, under the model's own names or, of BiAM, those of the authors' released weights. What
     shapes do not tell, such as `model.heads` and `model.top_k`, is as the settings say. null: the model is trained.
     """
+    init_from: Annotated[Recipe[FolderName | None], Older()] = None
+    """Run whose weights training starts from, by the name of its folder below runs/; or `latest`, the last one that is
+    done. It has to be of the same model and over the same kind of features. null: the first weights are drawn.
+    """
     seed: Recipe[Seed] = 0
     """Seed of the first weights, the order of the images and dropout."""
     device: Steers[Device] = "auto"
@@ -315,6 +319,21 @@ class TrainConfig(Section):
     """Seconds from one checkpoint to the next; what is newer is lost where the process is killed."""
     shuffle_window_blocks: Recipe[Positive] = 64
     """Blocks of 32 neighbouring images whose images are mixed with each other. More mix better and take more memory."""
+
+    @model_validator(mode="after")
+    def _begins_once(self) -> Self:
+        if self.init_from is not None and self.weights is not None:
+            raise UnfitError(
+                "settings train.init_from and train.weights: training cannot start from a run where a file gives the "
+                "weights, expected one of them",
+                {"train.weights": None},
+            )
+        if self.init_from is not None and self.init_from == self.run:
+            raise UnfitError(
+                f"settings train.init_from and train.run: run {self.run} cannot start from itself, expected another",
+                {"train.run": None},
+            )
+        return self
 
     @model_validator(mode="after")
     def _every_process_has_images(self) -> Self:

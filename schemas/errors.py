@@ -96,7 +96,7 @@ class IntegrityError(PipelineError):
 
 
 class HeldFolderError(PipelineError):
-    """Another run holds the work folder."""
+    """Another run holds the work folder, or this one no longer does."""
 
     exit_code = 5
 

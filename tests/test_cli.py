@@ -49,6 +49,38 @@ def test_a_finished_run_is_told_with_its_figures_beside_chance(shell: Shell) -> 
     assert "random:0 weights: the figures show that the pipeline works" in told
 
 
+def test_a_finished_run_leaves_what_happened_and_where_its_seconds_went(finished: Path) -> None:
+    (log,) = (finished / "work/demo/logs").glob("*-report-*.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    done = [event for event in events if event["event"] == "done"]
+    assert {event["stage"] for event in done} == set(cli.STAGES)
+    assert {name for event in done if event["stage"] == "download" for name in event["seconds_by"]} == {
+        "disk",
+        "network",
+    }
+    extracted = [event for event in done if event["stage"] == "extract" and "shard" in event]
+    assert sorted(event["shard"] for event in extracted) == [0, 1]
+    assert all(event["seconds_by"].keys() == {"decoding", "backbone", "disk"} for event in extracted)
+    assert [event["counts"] for event in extracted] == [{"ok": 40}, {"ok": 40}]
+    (run,) = (finished / "work/demo/runs").iterdir()
+    assert (run / "run.jsonl").read_text() == log.read_text()
+    assert (run / "run.log").read_text() == log.with_suffix(".log").read_text()
+
+
+def test_help_completion_and_options_before_the_verb(shell: Shell) -> None:
+    assert "Usage: biam-pipe run" in shell("run -h").stdout
+    assert shell("--dataset demo --json status").stdout == shell("status --dataset demo --json").stdout
+    words = {"_BIAM_PIPE_COMPLETE": "complete_bash", "COMP_WORDS": "biam-pipe stat", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli"], cwd=ROOT, env=os.environ | words, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["status"]
+    for command in ("run", "plan --set train.lr=0.5", "status"):
+        tables = [line for line in shell(command).stdout.splitlines() if line.startswith(tuple(cli.STAGES))]
+        assert tables
+        assert max(map(len, tables)) <= 80
+
+
 def test_a_rerun_of_a_finished_run_touches_nothing_and_loads_nothing_heavy(shell: Shell) -> None:
     before = shell.files()
     program = (

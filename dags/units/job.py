@@ -157,7 +157,8 @@ def job(config: Config, call: Call, budget_s: float) -> Job:
         PipelineError: biam-pipe is not installed where its Python is.
     """
     devices = [config.extract.device, config.train.device, config.evaluate.device]
-    cache = call.environment.get(_CACHE)
+    cache = Path(call.environment[_CACHE]).resolve() if call.environment.get(_CACHE) else None
+    environment = {name: value for name, value in call.environment.items() if name.startswith(_VARIABLES)}
     name = "-".join(("biam-pipe", config.dataset.name, *([] if call.verb == "run" else [call.verb])))
     return Job(
         name=_NOT_IN_NAMES.sub("-", name.lower()),
@@ -170,9 +171,9 @@ def job(config: Config, call: Call, budget_s: float) -> Job:
         may_use_gpu=any(device != "cpu" for device in devices),
         version=version("biam-pipe"),
         asked_user=call.user,
-        cache=Path(cache).resolve() if cache else None,
+        cache=cache,
         config=None if call.config is None else call.config.resolve(),
-        environment={name: value for name, value in call.environment.items() if name.startswith(_VARIABLES)},
+        environment=environment | ({} if cache is None else {_CACHE: str(cache)}),
     )
 
 

@@ -5,16 +5,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.process import explained
 from pipeline.commands.runs.clean import COMPARED
 from pipeline.comparison.cell import Cell, Cost, Row
-from pipeline.comparison.figures.made import Figures, make_figures
-from pipeline.comparison.figures.rows import FigureRow
 from pipeline.comparison.forms import comma_separated, latex, markdown
 from pipeline.comparison.grid import Grid, grid
-from pipeline.comparison.page import page
 from pipeline.comparison.per_label import per_label
 from pipeline.comparison.table import Setting, document
 from pipeline.comparison.tables import published_as
@@ -37,6 +34,10 @@ from schemas.random_weights import is_random
 from schemas.receipts import Receipt
 from schemas.section import recipe
 from schemas.status import LabelRole
+
+if TYPE_CHECKING:
+    from pipeline.comparison.figures.made import Figures
+    from pipeline.comparison.figures.rows import FigureRow
 
 _DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
 _SHARED = ("extract", "embed")  # stages by which all that models read is there
@@ -215,6 +216,8 @@ def compare(
     made = document(_setting(settings.config), rows)
     figures = None
     if settings.config.compare.figures:
+        from pipeline.comparison.figures.made import make_figures
+
         if todo:  # they are drawn as a whole
             stopping.heed(deadline)
         figures = make_figures(_figure_rows(runs, rows), made, settings.config, tell)
@@ -331,8 +334,10 @@ def _parameters(left: Inputs) -> int:
         return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
 
 
-def _figure_rows(runs: Sequence[_Run], rows: Sequence[Row]) -> list[FigureRow]:
+def _figure_rows(runs: Sequence[_Run], rows: Sequence[Row]) -> "list[FigureRow]":
     """The rows that came to an end, each with its first run."""
+    from pipeline.comparison.figures.rows import FigureRow
+
     found = []
     for row in rows:
         for seed, cell in [*row.cells.items()][:1]:
@@ -348,9 +353,11 @@ def _json(value: Any) -> str:
 
 
 def _write(
-    ledger: Ledger, made: Mapping[str, Any], figures: Figures | None, evidence: str, folders: Sequence[str]
+    ledger: Ledger, made: Mapping[str, Any], figures: "Figures | None", evidence: str, folders: Sequence[str]
 ) -> None:
     """All forms of a document, last the document itself, and their receipt, which names the folders of all runs."""
+    from pipeline.comparison.page import page
+
     storage, folder, table, started = ledger.storage, ledger.folder, grid(made), time.time()
     ledger.forget(None)
     texts = {

@@ -22,6 +22,7 @@ from pipeline.engine.plan import plan
 from pipeline.engine.progress import ProgressView
 from pipeline.files.inputs import Inputs
 from pipeline.files.storage import Storage, users_folder
+from pipeline.machine.telling import counted
 from schemas.command import Command
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
@@ -96,7 +97,7 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
     plan(graph)  # the run's folder gets its name by it
     _require_model(config, storage, graph)
     left = inputs_of(graph, "predict", {name: node.kept.values() for name, node in graph.items()})
-    spec = _feature_spec(config, left)
+    spec = feature_spec(config, left)
     saved = trained_model(left)
     labels = asked_labels(config, left, graph, request.labels, reads_words=saved.reads_words)
     maps = tuple(map(spec.map_named, saved.needs))
@@ -112,9 +113,10 @@ def predict_images(config: Config, storage: Storage, graph: Graph, request: Pred
         vectors = torch.from_numpy(labels.vectors).to(device)
         predictor = Predictor(config, spec, maps, saved.model.to(device), vectors, with_maps, labels.columns)
         found = predictor.predict([one.name for one in asked if one.status is None], request.top, pictures=True)
-        for one in asked:
+        progress.began("predict", None, images=False)
+        for number, one in enumerate(asked, start=1):
             made.add(next(found) if one.status is None else ScoredImage(one.name, one.status, one.error))
-            progress.update("predict", len(made.images), len(asked))
+            progress.tell("predict", number, len(asked), counted(number, len(asked), "images"))
         found.close()
     return made.written(
         Prediction(
@@ -225,8 +227,12 @@ def _require_model(config: Config, storage: Storage, graph: Graph) -> None:
     )
 
 
-def _feature_spec(config: Config, left: Inputs) -> FeatureSpec:
-    """The spec of the features that the model learnt from; the weights here have to be those."""
+def feature_spec(config: Config, left: Inputs) -> FeatureSpec:
+    """The spec of the features that a model learnt from.
+
+    Raises:
+        PipelineError: the weights of the backbone here are others than those behind the features, or not here.
+    """
     spec = FeatureSpec.model_validate_json(left.read("extract", "spec"))
     found = weights.sha256(config.backbone, describe(config.backbone).published)
     if found != spec.weights_sha256:

@@ -106,7 +106,7 @@ class Engine:
             self._absorb(self._frontier.start())
             while True:
                 self._heed_signals()
-                if self._under_way.total() and (problem := self._pool.problem()) is not None:
+                if (problem := self._pool.problem()) is not None:
                     raise problem
                 stop = stopping.reason(self.deadline if self.ran else None)
                 if stop is None:

@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from pipeline.engine.beginning import Beginning, Seeker
 from pipeline.engine.fingerprint import FP8, canonical, explain, fingerprint, recipe_document, task_fingerprint
 from pipeline.engine.ledger import Ledger, Record, clear
 from pipeline.engine.task import CHECKPOINT, Stage
@@ -48,6 +50,7 @@ class Node:
         recorded: the stage record on disk is of these settings, and the pages of the stage are there and whole.
         sizes: size of each file on disk, by path.
         fingerprint: of the one task of a stage that is history; None while what it reads is not known.
+        beginning: other work that this task begins with; None where there is none, or it is not known.
         replaces: whether other work in the folder of a stage that is history may go.
         expected: number of tasks, None while the index is not known.
         again: tasks to run although they are up to date, with the reason.
@@ -67,6 +70,7 @@ class Node:
     previous: dict[str, Any] | None = None
     recorded: bool = False
     fingerprint: str | None = None
+    beginning: Beginning | None = None
     replaces: bool = False
     lost: frozenset[Shard] = frozenset()
     valid: dict[Shard, Receipt] = field(default_factory=dict)
@@ -149,6 +153,36 @@ class Node:
             storage, left = self.ledger.storage, {self.name: self.files(self.kept.values())}
             raise self.stage.history.refusal(Inputs(storage, self.name, left))
 
+    def require_beginning(self) -> None:
+        """See early that there is what the work begins with.
+
+        Raises:
+            UsageError: there is not.
+        """
+        if (seeker := self._seeker()) is not None:
+            seeker.require()
+
+    def seek_beginning(self, contents: Sequence[str]) -> list[str]:
+        """The content of what the task begins with, as one more that it reads; nothing where it begins with nothing.
+
+        Args:
+            contents: of all else that it reads.
+
+        Raises:
+            UsageError: there is no such work.
+        """
+        if (seeker := self._seeker()) is None:
+            return []
+        outside = self.stage.outside
+        self.beginning = seeker.seek(lambda content: task_fingerprint(self.digest, outside, [*contents, content]))
+        return [self.beginning.content]
+
+    def _seeker(self) -> Seeker | None:
+        if self.stage.history is None or self.stage.history.start is None:
+            return None
+        recorded = partial(_recorded, self.stage, self.ledger)
+        return Seeker(self.stage.history.start, self.recipe, self.ledger, self.outputs, recorded)
+
     def may_be_refused(self) -> bool:
         """Whether other work may lie in the place of this stage's own; what stages before it leave will tell."""
         unknown = self.stage.history is not None and self.placed and not self.replaces and self.fingerprint is None
@@ -228,7 +262,10 @@ def inputs_of(graph: Graph, reader: str, receipts: Mapping[str, Iterable[Receipt
         receipts: by stage.
     """
     storage = next(iter(graph.values())).ledger.storage
-    return Inputs(storage, reader, {name: graph[name].files(given) for name, given in receipts.items()})
+    left = {name: graph[name].files(given) for name, given in receipts.items()}
+    if reader in left and (beginning := graph[reader].beginning) is not None and beginning.files is not None:
+        left[reader] = beginning.files
+    return Inputs(storage, reader, left)
 
 
 def reader_of(node: Node, graph: Graph) -> Node | None:
@@ -390,6 +427,7 @@ def _pending(
         for name, receipts in inputs.items()
         for receipt in receipts
     ]
+    contents += node.seek_beginning(contents)
     return PendingTask(shard, inputs, task_fingerprint(node.digest, node.stage.outside, contents))
 
 

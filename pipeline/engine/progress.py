@@ -4,10 +4,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from schemas.errors import PipelineError
 from schemas.readable import printable, rough_duration_text
 from schemas.receipts import BOUND, Receipt
 
@@ -61,6 +63,9 @@ class _Pace:
         tasks: that ended.
         rows: of those.
         bound: seconds that they spent, by what on.
+        under_way: tasks that began and did not end yet.
+        idle_s: in which none was under way.
+        idle_since: when the last one ended; None while one is under way.
     """
 
     since: float
@@ -68,6 +73,26 @@ class _Pace:
     tasks: int = 0
     rows: int = 0
     bound: Counter[str] = field(default_factory=Counter)
+    under_way: int = 0
+    idle_s: float = 0.0
+    idle_since: float | None = None
+
+    def begin(self, now: float) -> None:
+        """Count a task that begins."""
+        if self.idle_since is not None:
+            self.idle_s += now - self.idle_since
+        self.idle_since, self.under_way = None, self.under_way + 1
+
+    def end(self, now: float) -> None:
+        """Count a task that ended."""
+        self.tasks, self.under_way = self.tasks + 1, max(0, self.under_way - 1)
+        if not self.under_way:
+            self.idle_since = now
+
+    def waits(self, now: float) -> bool:
+        """Whether most of the time nothing was under way: what comes before is slower."""
+        idle_s = self.idle_s + (0.0 if self.idle_since is None else now - self.idle_since)
+        return self.images and idle_s > (now - self.since) / 2
 
     def rate(self, now: float) -> float | None:
         """Images a second; None of a stage without shards, and before the first one is done."""
@@ -133,7 +158,10 @@ class ProgressView:
     ) -> None:
         if self._bars:
             self._bars.stop()
-        self._line()
+        with (
+            suppress(PipelineError) if kind else nullcontext()
+        ):  # what ended the run is to be told, not the log's fault
+            self._line()
 
     def began(self, stage: str, shard: int | None, *, images: bool) -> None:
         """Say that a task begins.
@@ -141,14 +169,16 @@ class ProgressView:
         Args:
             images: whether the stage has a task a shard, whose rows are images.
         """
-        self._paces.setdefault(stage, _Pace(self._clock(), images))
+        now = self._clock()
+        self._paces.setdefault(stage, _Pace(now, images)).begin(now)
         if self._log:
             self._log.event("began", stage=stage, shard=shard)
 
     def ended(self, stage: str, receipts: Collection[Receipt]) -> None:
         """Say that a task ended, and what it came to."""
-        pace = self._paces.setdefault(stage, _Pace(self._clock(), images=False))
-        pace.tasks += 1
+        now = self._clock()
+        pace = self._paces.setdefault(stage, _Pace(now, images=False))
+        pace.end(now)
         for receipt in receipts:
             pace.rows += receipt.rows if receipt.shard is not None else 0
             pace.bound.update(receipt.facts.get(BOUND, {}))
@@ -168,7 +198,7 @@ class ProgressView:
                 rows=receipt.rows,
                 counts=receipt.counts,
                 size_bytes=receipt.size_bytes,
-                bound=receipt.facts.get(BOUND),
+                **{BOUND: receipt.facts.get(BOUND)},
             )
             self._log.line(text)
         if self._verbose:
@@ -206,8 +236,17 @@ class ProgressView:
         rate, left_s = pace.rate(now), pace.left_s(state, now)
         told = [f"{rate:.{0 if rate >= 9.95 else 2}f} images/s"] if rate is not None else []
         told += [f"{rough_duration_text(left_s)} left"] if left_s is not None and "left" not in state.note else []
-        told += [f"bound by {pace.bound_by}"] if pace.bound_by is not None else []
+        bound_by = self._bound_by(stage, now)
+        told += [f"bound by {bound_by}"] if bound_by is not None else []
         return ", ".join(told)
+
+    def _bound_by(self, stage: str, now: float) -> str | None:
+        """What holds a stage up: what its tasks spend their time on, or what those do that it waits for."""
+        pace = self._paces[stage]
+        busy = [other for name, other in self._paces.items() if name != stage and other.images and other.under_way]
+        if pace.tasks and pace.waits(now):
+            return next((other.bound_by for other in busy if other.bound_by is not None), pace.bound_by)
+        return pace.bound_by
 
     def _line(self) -> None:
         self._next_line = self._clock() + self._every_s
@@ -234,7 +273,7 @@ class ProgressView:
             share=None if state.share is None else round(state.share, 4),
             images_per_s=None if rate is None else round(rate, 3),
             left_s=None if left_s is None else round(left_s, 1),
-            bound_by=None if pace is None else pace.bound_by,
+            bound_by=None if pace is None else self._bound_by(stage, now),
             note=state.note or None,
         )
 

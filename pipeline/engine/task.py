@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage
+from schemas.command import Command
 from schemas.errors import UsageError
 
 CHECKPOINT = "checkpoint"  # name of the output in which a task that was stopped keeps what it needs to go on
+START = "start"  # the fact of a receipt that says which run the work began with, and the content of that
 RECORD = "stage"  # the usual stem of a stage record; where several lie in one folder their stems end with ".stage"
 
 
@@ -100,6 +102,23 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Start:
+    """That work which is history begins with what other work of the same stage left, which counts by its content.
+
+    Attributes:
+        name: of the folder of that work; None for the latest that suits.
+        unfit: why work with one recipe document cannot begin what has another; None where it can.
+        setting: that asks for it, for error texts.
+        without: the command that does without.
+    """
+
+    name: str | None
+    unfit: Callable[[Mapping[str, Any], Mapping[str, Any]], str | None]
+    setting: str
+    without: Command
+
+
+@dataclass(frozen=True)
 class History:
     """Of work that other work does not replace in silence: how one tells what lies in a folder, and refuses it.
 
@@ -107,11 +126,13 @@ class History:
         stopped: of a checkpoint, by its path, the fingerprint of the task that left it; None where nobody can tell.
         refusal: the error about a folder that holds other work, of what is left there.
         earlier: the folder as it was named before; the same work that lies there stays there. May hold `{fp8}`.
+        start: other work that it begins with; None where it begins with nothing.
     """
 
     stopped: Callable[[Storage, str], str | None]
     refusal: Callable[[Inputs], UsageError]
     earlier: str | None = None
+    start: Start | None = None
 
 
 @dataclass(frozen=True)

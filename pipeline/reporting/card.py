@@ -153,6 +153,8 @@ def _made_of(run: RunCard) -> Iterator[str]:
     spec = run.spec
     yield f"- Features: `{run.features}`, {spec.backbone} with the weights {spec.weights}, sha256 {spec.weights_sha256}"
     yield f"- Recipe of the features: {spec.recipe}"
+    if run.training.began_with is not None:
+        yield f"- Training started from the weights of {run.training.began_with}"
     if run.training.given is not None:
         yield f"- Weights of the model: {run.training.given}, sha256 {run.training.given_sha256 or 'unknown'}"
     yield f"- Word vectors: {run.vectors}, sha256 {run.vectors_sha256 or 'unknown'}"

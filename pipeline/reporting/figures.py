@@ -106,6 +106,7 @@ class History:
         images: images used, by split.
         given: name of the file that gave the weights, where nothing was trained.
         given_sha256: hash of that file.
+        began_with: run whose weights training started from, where it did; with their hash.
     """
 
     epochs: tuple[Epoch, ...]
@@ -113,6 +114,7 @@ class History:
     images: Mapping[str, int]
     given: str | None = None
     given_sha256: str | None = None
+    began_with: str | None = None
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -139,7 +141,9 @@ def history(written: Mapping[str, Any]) -> History:
     )
     given = written.get("weights") or {}
     selected, images = written.get("selected_epoch"), written.get("images") or {}
-    return History(epochs, selected, images, given.get("file"), given.get("sha256"))
+    began = written.get("start")
+    told = None if began is None else f"run {began['run']}, sha256 {began['sha256']}"
+    return History(epochs, selected, images, given.get("file"), given.get("sha256"), told)
 
 
 def _finite_values(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -1,8 +1,9 @@
 """Train a zero-shot model on the seen labels of the training images; the validation images pick the epoch.
 
 Writes runs/<run>/: model.safetensors, history.json, config.toml, train.log, TensorBoard events, and
-checkpoint/last.safetensors. An interrupted run goes on in the middle of its epoch and ends with the same bytes. Where
-`train.weights` names a file, its weights are the model, and nothing is trained.
+checkpoint/last.safetensors. An interrupted run goes on in the middle of its epoch and ends with the same bytes. It may
+start from the weights of an earlier run (`train.init_from`). Where `train.weights` names a file, its weights are the
+model, and nothing is trained.
 
 No annotation of an unseen label is read into anything here: the label space is cut to its seen columns first.
 """
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.backbones import describe, settled
 from pipeline.engine.fingerprint import changes
 from pipeline.engine.sources import Sources, require_unchanged
-from pipeline.engine.task import CHECKPOINT, History, Output, Stage, Task
+from pipeline.engine.task import CHECKPOINT, START, History, Output, Stage, Start, Task
 from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.storage import Storage, sha256_once
 from pipeline.machine.device import cores, require_device
@@ -56,6 +57,7 @@ _PRELOAD = (
 )
 
 VERSION = 3
+LATEST = "latest"  # as the run that training starts from
 
 logger = logging.getLogger("biam_pipe.train")
 
@@ -118,6 +120,7 @@ def stage(config: Config, sources: Sources) -> Stage:
             **recipe("train", config.train),
             **schedule.recipe(config.train),
             **({"train.weights": hashes[given]} if given else {}),
+            **({"train.init_from": "a run"} if config.train.init_from else {}),  # which one: by hash, with the data
             **MODELS.recipe(config.model.name),
         },
         settings=Settings(
@@ -140,9 +143,45 @@ def stage(config: Config, sources: Sources) -> Stage:
         preload=_PRELOAD,
         folder=f"runs/{config.train.run}" if config.train.run else f"{named}-{{task8}}",
         record="train.stage",
-        history=History(_stopped, partial(_refusal, config), None if config.train.run else f"{named}-{{fp8}}"),
+        history=History(
+            _stopped, partial(_refusal, config), None if config.train.run else f"{named}-{{fp8}}", _start(config.train)
+        ),
         require=partial(_require, config),
     )
+
+
+def _start(config: TrainConfig) -> Start | None:
+    """The run that training starts from, where it starts from one."""
+    if config.init_from is None:
+        return None
+    name = None if config.init_from == LATEST else config.init_from
+    without = Command("train", sets={"train.init_from": None})
+    return Start(name, _unfit, "train.init_from", without)
+
+
+def _unfit(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """Why weights of one recipe cannot begin a training with another; None where they can."""
+    models = [{key: v for key, v in one["settings"].items() if key.startswith("model.")} for one in (theirs, own)]
+    if told := changes(*models):
+        return f"another model ({'; '.join(told)})"
+    if theirs["upstream"].get("extract") != own["upstream"]["extract"]:
+        return "other features"
+    return None
+
+
+def _require_to_begin(config: Config) -> None:
+    """See that weights of another run can be taken.
+
+    Raises:
+        UsageError: some are of labels, in an order that a model file does not tell.
+    """
+    if config.train.init_from is not None and contract.has_label_weights(MODELS.load(config.model.name)):
+        raise UsageError(
+            f"setting train.init_from: model {config.model.name} has weights for each label, and no run says which",
+            expected="a model that scores labels by their words",
+            hint="Start anew:",
+            run=Command("train", sets={"train.init_from": None}),
+        )
 
 
 def _require(config: Config, scheduler: str | None) -> None:
@@ -152,6 +191,7 @@ def _require(config: Config, scheduler: str | None) -> None:
         UsageError: it does not.
     """
     del scheduler  # training runs here
+    _require_to_begin(config)
     model = MODELS.load(config.model.name)
     contract.require_task(model, config)
     stored = describe(config.backbone).maps
@@ -291,9 +331,36 @@ def _train(task: Task) -> list[Output]:
         if not first:
             return []
         images = {"train": len(material.train), "validation": len(material.validation)}
-        facts = _write(task, learnt, {"fit": dict(fitted)} if fitted else {}, images, sizes)
+        began = _began(task)
+        facts = _write(task, learnt, ({"fit": dict(fitted)} if fitted else {}) | began, images, sizes)
+        facts |= began
         facts |= {"precision_note": slower} if slower else {}
     return _outputs(task, len(material.train), facts)
+
+
+def _began(task: Task) -> dict[str, Any]:
+    """Of the run that training started from, for receipt and history; nothing where it started from none."""
+    if task.settings.train.init_from is None:
+        return {}
+    run = task.inputs.folder("train").rpartition("/")[2]
+    return {START: {"run": run, "sha256": task.inputs.receipt("train").content}}
+
+
+def _begin(task: Task, material: "Material", network: "nn.Module") -> None:
+    """Give a network the weights of the run that training starts from, and what was fitted then.
+
+    Raises:
+        IntegrityError: its model file is damaged.
+        PipelineError: the run is gone, or its word vectors were of another size.
+    """
+    from pipeline.training.given import weights_of_run
+
+    path, settings = task.inputs.path("train", "model"), task.settings
+    weights = weights_of_run(path, settings.model, material.features.maps, material.label_vectors.shape[1])
+    device = material.label_vectors.device
+    contract.put(network, {name: weights[name].to(device) for name, _ in network.named_buffers() if name in weights})
+    network.load_state_dict(weights)
+    logger.info("starting from the weights of %s", task.inputs.folder("train"))
 
 
 def _by_steps(settings: Settings) -> bool:
@@ -414,6 +481,8 @@ def _all_epochs(task: Task, material: "Material", network: "nn.Module", fabric: 
     learning, path = Learning(model, settings.model, config), task.path(CHECKPOINT)
     progress = checkpoint.restore(task.storage, path, task.fingerprint, learner)
     if progress is None:
+        if config.init_from is not None:
+            _begin(task, material, network)
         progress = checkpoint.Progress()
         logger.info(
             "starting: %d epochs on %s, %s, %d process(es)",

@@ -18,7 +18,7 @@ from schemas.features import MapSpec
 
 logger = logging.getLogger("biam_pipe.train")
 
-_SETTING = "train.weights"
+_SETTING, _INIT = "train.weights", "train.init_from"
 _SOME_WORDS = (2, 3)  # sizes of word vectors that differ, and the shapes of what depends on them with them
 
 
@@ -53,6 +53,17 @@ def given_weights(
     return _of_names(file, settings, maps, word_size)
 
 
+def weights_of_run(path: Path, settings: ModelSection, maps: Sequence[MapSpec], word_size: int) -> Mapping[str, Tensor]:
+    """All that the network of these settings holds, out of the model file of a run that training starts from.
+
+    Raises:
+        PipelineError: the file is damaged, or its model is of other sizes.
+        UsageError: it holds a model with other settings.
+    """
+    file = WeightsFile(path, _INIT, "train", f"model {settings.name!r} with these settings")
+    return _of_ours(file, settings, maps, word_size)
+
+
 def _of_ours(
     file: WeightsFile, settings: ModelSection, maps: Sequence[MapSpec], word_size: int | None
 ) -> Mapping[str, Tensor]:
@@ -66,7 +77,7 @@ def _of_ours(
     own, asked = saved.config.model_dump(mode="json"), settings.model_dump(mode="json")
     if other := {f"model.{key}": value for key, value in own.items() if asked.get(key) != value}:
         raise UsageError(
-            f"{_SETTING} = {file.path}: it holds a model with other settings;",
+            f"{file.setting} = {file.path}: it holds a model with other settings;",
             found=", ".join(f"{key} {value!r}" for key, value in other.items()),
             expected=", ".join(repr(asked.get(key.partition(".")[2])) for key in other),
             run=Command("train", sets=other),

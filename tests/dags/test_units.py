@@ -123,6 +123,14 @@ def test_the_service_maps_exit_codes_and_is_hardened(folder: Path) -> None:
     assert "PrivateDevices=yes" in only_cpu[0].text.splitlines()
 
 
+def test_a_cache_of_ones_own_can_be_written_and_is_named_as_a_whole(folder: Path) -> None:
+    service = made("systemd", environment={"BIAM_PIPE_CACHE": "cache"})[0].text.splitlines()
+    cache = f"{folder}/cache".replace("%", "%%")
+    assert f'Environment="BIAM_PIPE_CACHE={cache}"' in service
+    assert next(line for line in service if line.startswith("ReadWritePaths=")).endswith(f' "{cache}"')
+    assert not [line for line in service if line.startswith("CacheDirectory=")]
+
+
 @pytest.mark.parametrize("kind", ["cron", "slurm"])
 def test_shellcheck_has_nothing_to_say_of_the_scripts(folder: Path, tmp_path: Path, kind: str) -> None:
     script = made(kind, ODD)[0]

@@ -68,10 +68,11 @@ class Pool:
         self._pending: dict[str, float] = {}
         self._futures: dict[str, Future] = {}
         self._stranded: set[str] = set()
+        self._gpus = len(visible_gpus())  # at the start of a run: it is not to go on elsewhere where one restarts
         self._capacity: dict[str, int] = {
             "io": settings.io_workers,
             "compute": settings.compute_workers,
-            "GPU": len(visible_gpus()),
+            "GPU": self._gpus,
         }
 
     def __enter__(self) -> Self:
@@ -90,10 +91,9 @@ class Pool:
         """
         if self._scheduler is not None:
             self.open()
-        gpus = self.slots("GPU")
         if place == "gpu":
-            require_gpu(gpus)
-        return resource_of(place, gpus)
+            require_gpu(self._gpus)
+        return resource_of(place, self._gpus)
 
     def slots(self, resource: str) -> int:
         """Tasks that can run at once, on the workers that are there now."""
@@ -108,8 +108,11 @@ class Pool:
         return self._capacity[resource] if self._watch is None else self._watch.capacity.workers.get(resource, 1)
 
     def problem(self) -> PipelineError | None:
-        """Why nothing will come of what is under way; None where something may."""
-        return None if self._watch is None else self._watch.problem()
+        """Why nothing will come of what is under way; None where something may.
+
+        A cluster may be gone while nothing is to be done there: a training takes hours, and is not done there.
+        """
+        return self._watch.problem() if self._watch is not None and self._pending else None
 
     def submit(self, resource: str, name: str, job: Job, ended: Ended) -> None:
         """Start a task; of a user's workers without our resources, any that is fit will do.
@@ -121,6 +124,7 @@ class Pool:
         client = self.open()
         wanted = {resource: 1}
         if self._watch is not None:
+            self._watch.require_connection()
             wanted = {name: 1 for name in (resource,) if name in self._watch.capacity.declared}
             wanted[self._watch.resource] = 1
         key = f"{name}-{uuid.uuid4().hex}"
@@ -140,7 +144,7 @@ class Pool:
             cluster.loop.add_callback(cluster.scale_down, names)  # nobody waits for it
 
     def _resources(self) -> set[str]:
-        return {resource_of(place, self._capacity["GPU"]) for place in self._places}
+        return {resource_of(place, self._gpus) for place in self._places}
 
     def open(self) -> "Client":
         """The client of the cluster, which is started, or connected to and probed, if it is not yet.
@@ -165,7 +169,7 @@ class Pool:
                     self._pending,
                 )
                 self._stack.enter_context(watch.watching())
-                self._watch = watch
+                self._watch, self._gpus = watch, watch.capacity.slots["GPU"]
             self._client = client
         return self._client
 

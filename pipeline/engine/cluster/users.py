@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _CONNECT_S = 5.0
-_EVERY_S = 1.0
+_EVERY_S = 0.5
+_EVERY_WORKER_S = 0.01  # more than that, for each that is there: the scheduler tells of all of them
 _ANSWER_S = 10.0  # of the scheduler
 _SILENT_S = 45.0  # Dask gives up a host that does not answer after 30
 _OTHERS_S = 5.0  # for a fit worker to come where all others are not: they start at about the same time
@@ -146,7 +147,7 @@ class Capacity:
 
 @dataclass
 class Watch:
-    """Looks at a user's cluster every second.
+    """Looks at a user's cluster once or twice a second.
 
     Attributes:
         address: of the scheduler.
@@ -196,14 +197,20 @@ class Watch:
         """Why a run cannot go on; None where it can."""
         now = time.monotonic()
         if self.client.status == "closed" or now - self._heard > _SILENT_S:
-            return PipelineError(
-                f"the Dask scheduler at {self.address} is gone, or has not answered for {now - self._heard:.0f} s",
-                hint="What was committed stays. Once it is there again, run the same command:",
-                run=AGAIN,
-            )
-        if now - self._fit > self.wait_s or (self._all_unfit() and now - self._fit > _OTHERS_S):
+            return self._gone()
+        without_s = now - max([self._fit, *list(self.pending.values())[:1]])  # since there is something to do
+        if without_s > self.wait_s or (self._all_unfit() and without_s > _OTHERS_S):
             return self._none_fit()
         return None
+
+    def require_connection(self) -> None:
+        """See that the scheduler has not gone for good.
+
+        Raises:
+            PipelineError: it has.
+        """
+        if self.client.status == "closed":
+            raise self._gone()
 
     def stop(self) -> None:
         """Have workers stop what they do for this client, and wait a moment for that."""
@@ -232,6 +239,14 @@ class Watch:
     def _all_unfit(self) -> bool:
         return bool(self._workers) and not self._probing and all(map(self._verdicts.get, self._workers))
 
+    def _gone(self) -> PipelineError:
+        return PipelineError(
+            f"the Dask scheduler at {self.address} is gone, or has not answered for "
+            f"{time.monotonic() - self._heard:.0f} s",
+            hint="What was committed stays. Once it is there again, run the same command:",
+            run=AGAIN,
+        )
+
     def _none_fit(self) -> PipelineError:
         if not self._verdicts:
             return PipelineError(
@@ -251,7 +266,7 @@ class Watch:
         while True:
             with suppress(OSError, TimeoutError):  # `problem` tells where that lasts
                 await asyncio.wait_for(self._look(), _ANSWER_S)
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_EVERY_S + _EVERY_WORKER_S * len(self._workers))
 
     async def _look(self) -> None:
         if self.client.scheduler is None:

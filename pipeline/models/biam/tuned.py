@@ -2,7 +2,7 @@
 
 Each part compares what it makes of an image with words, in the space of the words themselves, so that nothing is learnt
 about a label that an unseen one would lack. The trained parts have losses of their own; their sum is better than any.
-Ours, not the paper's; what was tried is in the docstring of `pipeline.models.biam`.
+Ours, not the paper's; what was tried says the docstring of `pipeline.models.biam`.
 """
 
 from collections.abc import Mapping

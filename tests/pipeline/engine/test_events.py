@@ -52,7 +52,7 @@ def test_a_run_leaves_an_event_for_each_task_that_began_and_ended(tmp_path: Path
     began, _, done, progress_event, ended = found
     assert (began["command"], began["todo"]) == ("say", {"say": 1})
     assert (done["stage"], done["rows"], done["counts"]) == ("say", 3, {"ok": 2, "empty": 1})
-    assert (done["bound"], done["size_bytes"]) == ({"network": 2.0, "disk": 1.0}, 3)
+    assert (done[BOUND], done["size_bytes"]) == ({"network": 2.0, "disk": 1.0}, 3)
     assert (progress_event["done"], progress_event["total"], progress_event["bound_by"]) == (1, 1, "network")
     assert ended["exit_code"] == 0
     assert all(event["time"].endswith("+00:00") for event in found)

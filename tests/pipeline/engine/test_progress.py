@@ -130,6 +130,29 @@ def test_a_line_tells_the_rate_the_time_left_and_what_holds_a_stage_up(capsys: p
         assert capsys.readouterr().err == "noon extract 10/10, 1.25 images/s, bound by decoding\n"
 
 
+def test_a_stage_that_waits_for_another_is_held_up_by_what_holds_up_that_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now_s = 0.0
+    with ProgressView(clock=lambda: now_s, now=lambda: "noon") as view:
+        for shard in (0, 1, 2):
+            view.began("download", shard, images=True)
+        view.ended("download", [receipt(0, 100, network=30.0, disk=1.0)])
+        view.began("extract", 0, images=True)
+        now_s = 5.0
+        view.ended("extract", [receipt(0, 100, decoding=1.0, backbone=4.0)])
+        view.update("extract", 1, 3)
+        now_s = 60.0
+        view.update("extract", 1, 3)
+        assert "noon extract 1/3, 1.67 images/s, 2 min left, bound by network\n" in capsys.readouterr().err
+        for shard in (1, 2):
+            view.ended("download", [receipt(shard, 100, network=30.0, disk=1.0)])
+            view.began("extract", shard, images=True)
+        now_s = 150.0
+        view.update("extract", 2, 3)
+        assert "bound by backbone\n" in capsys.readouterr().err
+
+
 def test_who_wants_to_know_more_gets_a_line_for_each_task(capsys: pytest.CaptureFixture[str]) -> None:
     now_s = 0.0
     with ProgressView(verbose=True, clock=lambda: now_s, now=lambda: "noon") as view:

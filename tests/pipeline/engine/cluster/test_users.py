@@ -1,6 +1,7 @@
 """A user's cluster: which workers get work, when, and what becomes of it when the run ends."""
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -112,3 +113,38 @@ def test_what_is_under_way_when_a_run_ends_is_stopped_and_commits_nothing(
         with pytest.raises(PipelineError, match="the run ends"):
             ended.run()
     assert not (tmp_path / "copies").exists() or list((tmp_path / "copies").glob("[!.]*")) == []
+
+
+def first_goes_on_for_long(task: Task) -> list[Output]:
+    """The first attempt commits when all is over; the second at once."""
+    begun, over = (task.storage.scratch("") / name for name in ("begun", "over"))
+    if not begun.exists():
+        begun.touch()
+        while not over.exists():
+            time.sleep(0.01)
+    return copy(task)
+
+
+def test_what_a_worker_that_was_given_up_had_is_done_by_one_that_comes_later_and_by_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "_STRANDED_S", 0.2)
+    with LocalCluster(n_workers=1, threads_per_worker=1, **THREADS) as theirs:
+        (first,) = theirs.scheduler.workers
+
+        def replace_worker() -> None:
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.01)
+            theirs.scale(2)
+            theirs.wait_for_workers(2)
+            theirs.sync(theirs.scheduler.remove_worker, first, stimulus_id="test", close=False)
+
+        replacing = threading.Thread(target=replace_worker)
+        replacing.start()
+        made = engine(tmp_path, theirs.scheduler_address, run=first_goes_on_for_long)
+        made.run()
+        replacing.join()
+        written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "copies").iterdir()}
+        (tmp_path / "over").touch()
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "copies").iterdir()} == written
+    assert all(node.complete for node in made.graph.values())
