@@ -473,7 +473,7 @@ def world(config: Config, work: Path, given: Command) -> "Viewed":
     from pipeline.viewing.world import Left
     from pipeline.viewing.world import World as Viewed
 
-    storage = _standing(config, work)
+    storage = _standing(config, work, "view")
 
     def left(run: str | None) -> Left:
         made_with = config if run is None else with_run(config, work, run)

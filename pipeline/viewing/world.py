@@ -77,12 +77,15 @@ class Recent:
         return self._recent(("left", run), lambda: self._unless_same(run))
 
     def usual_run(self) -> str | None:
-        """The run to look at where nobody names one: the promoted one, else the newest evaluated one, else any."""
+        """The run to look at where nobody names one: the promoted one, else the newest evaluated, else any trained one.
+
+        None while the first one is still trained: settings as they are count then.
+        """
         found = self.runs()
         if found.latest is not None:
             return found.latest
-        whole = [run for run in found.runs if run.problem is None]
-        return next((run.name for run in [*filter(_evaluated, whole), *whole]), None)
+        trained = [run for run in found.runs if run.settings]
+        return next((run.name for run in [*filter(_evaluated, trained), *trained]), None)
 
     def _unless_same(self, run: str | None) -> Left:
         found = self.world.left(run)
