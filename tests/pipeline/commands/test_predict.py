@@ -33,7 +33,7 @@ def test_weights_other_than_those_behind_the_features_are_refused(tmp_path: Path
     work = make(tmp_path)
     config = configuration("demo", None, {}, ["backbone.name=tiny", "backbone.weights=random:5"], tmp_path)
     with pytest.raises(PipelineError, match=r"weights have sha256 .*features were made with 0{16}.*biam-pipe train"):
-        predict._feature_spec(config, work.left())
+        predict.feature_spec(config, work.left())
 
 
 @pytest.mark.parametrize(
