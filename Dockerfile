@@ -1,19 +1,19 @@
 # biam-pipe without build tools, as a user without rights.
 #   docker build --tag biam-pipe .                                     for GPUs and CPUs, with the libraries of CUDA (5 GB)
-#   docker build --tag biam-pipe --build-arg TORCH_INDEX=ADDRESS .     for CPUs: where PyTorch says that its wheels for CPUs lie
+#   docker build --tag biam-pipe --build-arg TORCH_OPTIONS=OPTIONS .   for CPUs: the options of pip by which PyTorch gives wheels for these
 #   docker run --rm --volume "$PWD/work:/work" biam-pipe run --dataset demo --work /work
 # The work folder has to be writable for user 10001. Extras: --build-arg EXTRAS='[real,timm]'.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS build
-ARG TORCH_INDEX=
+ARG TORCH_OPTIONS=
 ARG EXTRAS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PATH=/opt/biam-pipe/bin:$PATH
 WORKDIR /source
 RUN python -m venv /opt/biam-pipe
 COPY constraints.txt ./
 # First the largest part, which seldom changes.
-RUN pip install --constraint constraints.txt ${TORCH_INDEX:+--no-deps --index-url "$TORCH_INDEX"} torch torchvision
+RUN pip install --constraint constraints.txt ${TORCH_OPTIONS} torch torchvision
 COPY . ./
 RUN pip install --constraint constraints.txt ".${EXTRAS}"
 

@@ -16,10 +16,9 @@ from torch.nn import functional
 from pipeline.models.biam.dropout import Dropout
 from pipeline.models.biam.network import BiAM, among_words
 from pipeline.models.biam.settings import BiamConfig
-from pipeline.models.biam.tuned_fit import CLOSED_FORM, KERNEL
+from pipeline.models.biam.tuned_fit import closed_forms
 from pipeline.models.ridge.network import Ridge
 from pipeline.models.ridge.network import build as ridge
-from pipeline.models.ridge.settings import RidgeConfig
 from pipeline.models.shared.precision import long, wide
 from pipeline.models.shared.processes import summed
 from pipeline.models.shared.softmax import softmax_loss
@@ -219,19 +218,10 @@ class TunedBiAM(nn.Module):
 
 def build(config: BiamConfig, sizes: FeatureSizes) -> TunedBiAM:
     """One with fresh weights, drawn from torch's global random state; closed forms have nothing fitted yet."""
-    taught = bool(config.scene_weight and config.teacher_weight)
+    regions = among_words(config, sizes)
     scene = Scene(config, sizes.maps["global"], sizes.word_size) if config.scene_weight else None
-
-    def closed_form(settings: RidgeConfig, wanted: bool) -> Ridge | None:
-        return ridge(settings, sizes) if wanted else None
-
-    return TunedBiAM(
-        config,
-        among_words(config, sizes),
-        scene,
-        closed_form(CLOSED_FORM, bool(config.closed_form_weight) or taught),
-        closed_form(KERNEL, bool(config.kernel_weight)),
-    )
+    forms = {name: ridge(settings, sizes) for name, settings in closed_forms(config).items()}
+    return TunedBiAM(config, regions, scene, forms.get("closed_form"), forms.get("kernel"))
 
 
 def loss(config: BiamConfig, parts: Parts, codes: Int8[Tensor, "image label"], batch_images: int) -> Float[Tensor, ""]:

@@ -55,7 +55,7 @@ def fit(settings: BiamConfig, fitting: Fitting) -> Fitted:
         buffers |= _named("scene", global_feature)
     facts: dict[str, Any] = {}
     weighs = {"closed_form": settings.closed_form_weight, "kernel": settings.kernel_weight}
-    for name, config in _closed_forms(settings).items():
+    for name, config in closed_forms(settings).items():
         fitted = choice.fit(config, of_global)
         buffers |= {f"{name}.{key}": value for key, value in fitted.buffers.items()}
         if weighs[name]:
@@ -64,8 +64,8 @@ def fit(settings: BiamConfig, fitting: Fitting) -> Fitted:
     return Fitted(buffers, facts)
 
 
-def _closed_forms(settings: BiamConfig) -> dict[str, RidgeConfig]:
-    """Those that weigh something, or teach."""
+def closed_forms(settings: BiamConfig) -> dict[str, RidgeConfig]:
+    """Those of a network that weigh something, or teach: settings of each by its name there."""
     taught = bool(settings.scene_weight and settings.teacher_weight)
     wanted = {"closed_form": bool(settings.closed_form_weight) or taught, "kernel": bool(settings.kernel_weight)}
     return {name: config for name, config in {"closed_form": CLOSED_FORM, "kernel": KERNEL}.items() if wanted[name]}

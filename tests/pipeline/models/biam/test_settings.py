@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from tuned_settings import TUNED_OTHERS
 
 from pipeline.models.biam.network import build
 from pipeline.models.biam.settings import BiamConfig
@@ -25,18 +26,7 @@ OTHERS: dict[str, Any] = {
     "region_norm": "layer",
     "scene_weighting": "softmax",
     "grid_side": 2,
-    "similarity": "product",
-    "temperature": 0.5,
-    "words": "plain",
-    "label_weights": "equal",
-    "region_weight": 2.0,
-    "scene_weight": 0.5,
-    "scene_units": 9,
-    "scene_dropout": 0.6,
-    "hidden_dropout": 0.6,
-    "teacher_weight": 7.0,
-    "closed_form_weight": 0.0,
-    "kernel_weight": 0.0,
+    **TUNED_OTHERS,
 }
 BASE: dict[str, Any] = {"channels": 8, "heads": 2, "joint_size": 4, "top_k": 2}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from tuned_settings import TUNED_OTHERS
 
 from pipeline.models import MODELS
 from pipeline.models.biam.blocks import StandardisedConv
@@ -157,18 +158,7 @@ def test_blocks_stand_before_the_words():
 
 
 OTHERS = {
-    "similarity": "product",
-    "temperature": 0.5,
-    "words": "plain",
-    "label_weights": "equal",
-    "region_weight": 2.0,
-    "scene_weight": 0.5,
-    "scene_units": 9,
-    "scene_dropout": 0.6,
-    "hidden_dropout": 0.6,
-    "teacher_weight": 7.0,
-    "closed_form_weight": 0.0,
-    "kernel_weight": 0.0,
+    **TUNED_OTHERS,
     "joint_size": 9,
     "channels": 8,
     "heads": 4,
