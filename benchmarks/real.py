@@ -130,17 +130,16 @@ def settings(photographs: Path, table: Path, vectors: str) -> list[str]:
     ]
 
 
-def by_seen_labels(settings: ComparisonSettings, rows: Sequence[Mapping[str, Any]], work: Path) -> str:
+def by_seen_labels(settings: ComparisonSettings, document: Mapping[str, Any], work: Path) -> str:
     """What the row with the best F1@5 of seen labels on validation images comes to on unseen ones, seed by seed."""
-    found: dict[int, dict[str, tuple[float, float]]] = {}
+    zsl = document["tasks"]["zsl"]
+    found: dict[int, dict[str, float]] = {}
     for row in settings.rows:
-        zsl = next(one for one in rows if one["title"] == row.variant.title)["zsl"]
         for seed, config in row.cells.items():
-            found.setdefault(seed, {})[row.variant.title] = (_seen_f1(config, work), zsl[str(seed)])
-    chosen = {seed: max(of_seed.items(), key=lambda item: item[1][0]) for seed, of_seed in found.items()}
-    mean = np.mean([value for _, (_, value) in chosen.values()])
-    titles = Counter(title for title, _ in chosen.values())
-    told = ", ".join(f"{title} {times} times" for title, times in titles.most_common())
+            found.setdefault(seed, {})[row.variant.title] = _seen_f1(config, work)
+    chosen = {seed: max(of_seed, key=of_seed.__getitem__) for seed, of_seed in found.items()}
+    mean = np.mean([zsl["rows"][title]["by_seed"][str(seed)][zsl["headline"]] for seed, title in chosen.items()])
+    told = ", ".join(f"{title} {times} times" for title, times in Counter(chosen.values()).most_common())
     return f"By F1@5 of seen labels on validation images one would take {told}; chosen so, ZSL comes to {mean:.1%}."
 
 
@@ -188,12 +187,7 @@ def main() -> None:
     print(f"{cpu()}; {found.ran} runs in {time.perf_counter() - started:.0f} s")
     print(markdown(found.table))
     if arguments.choose:
-        zsl = found.document["tasks"]["zsl"]
-        worth = [
-            {"title": title, "zsl": {seed: one[zsl["headline"]] for seed, one in row["by_seed"].items()}}
-            for title, row in zsl["rows"].items()
-        ]
-        print(by_seen_labels(asked, worth, work))
+        print(by_seen_labels(asked, found.document, work))
 
 
 if __name__ == "__main__":
