@@ -187,19 +187,32 @@ def test_the_container_ends_as_its_command_does(folder: Path, stubs: Stubs, code
     assert stubs.run(Unit("biam-pipe.sh", f"set -- {program()} run\n{script}"), [code]) == ends
 
 
-def test_the_container_hands_a_stop_on(folder: Path) -> None:
+def container() -> list[str]:
+    """The command of the container up to the program that it starts."""
     (unit,) = made("kubernetes")
     _, job = yaml.safe_load_all(unit.text)
-    command = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"][:-1]
+    command: list[str] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    return command[:-1]
+
+
+def test_the_container_hands_a_stop_on(folder: Path) -> None:
     child = (
         "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); print('ready', flush=True); "
         "signal.sigwait({signal.SIGTERM}); sys.exit(130)"
     )
-    with subprocess.Popen([*command, sys.executable, "-c", child], stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen([*container(), sys.executable, "-c", child], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.terminate()
         assert running.wait(20) == 130
+
+
+def test_the_container_hands_a_stop_on_that_comes_before_its_command(folder: Path) -> None:
+    *shell, script, name = container()
+    early = script.replace('"$@" &', 'kill -TERM $$\n"$@" &')
+    assert early != script
+    # 143: the command was stopped, and the shell ended by itself.
+    assert subprocess.run([*shell, early, name, "sleep", "60"], timeout=20, check=False).returncode == 143
 
 
 @pytest.mark.parametrize("kind", ["systemd", "cron"])
