@@ -35,6 +35,7 @@ _TITLES = (
     "plain",
     "semi;colon 'single'",
 )
+_AUTHORS = ("Michael Beat", "摄影师", "<b>Somebody</b>", "")
 _ROTATIONS = ("0.0", "0.0", "0.0", "90.0", "", "180.0", "270.0")
 _ENDINGS = ("\n", "\n", "\r\n")
 _VERIFICATIONS_OF_AN_IMAGE = 5
@@ -142,7 +143,7 @@ def _image_lines(split: str, numbers: NDArray[np.uint64]) -> pa.Array:
         landing,
         "https://creativecommons.org/licenses/by/2.0/",
         author,
-        "Michael Beat",
+        _cycled(_AUTHORS, numbers),
         _cycled(_TITLES, numbers),
         pa.array(noise % np.uint64(5_000_000)).cast(pa.string()),
         _md5(noise),

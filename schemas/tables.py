@@ -14,6 +14,9 @@ LOCAL_SOURCE = "local"
 # Of an image of which only features are there: the address is the name of the file that holds them.
 FEATURES_SOURCE = "features"
 
+# Who made an image, under which terms, and the page that shows it; each null where the data set does not say.
+CREDIT = pa.struct([("author", pa.string()), ("licence", pa.string()), ("landing_page", pa.string())])
+
 # One row an image; `locations` best first.
 INDEX = pa.schema(
     [
@@ -34,6 +37,7 @@ RECORDS = pa.schema(
         pa.field("positive", pa.list_(pa.string())),  # null: nobody labelled this image
         pa.field("negative", pa.list_(pa.string())),  # null: every label that is not positive is absent
         pa.field("label_source", pa.string()),  # human | tags | tags+human (seen labels are tags) | machine
+        pa.field("credit", CREDIT),
     ]
 )
 
@@ -45,6 +49,9 @@ ANNOTATIONS = pa.schema(
         pa.field("source", pa.string()),
     ]
 )
+
+# Row by row as in the index, of data sets that say such things.
+CREDITS = pa.schema([pa.field("image_id", pa.string(), nullable=False), *CREDIT])
 
 LABELS = pa.schema(
     [

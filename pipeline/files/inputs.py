@@ -178,6 +178,11 @@ class Inputs:
             )
         return file
 
+    def names(self, stage: str, name: str, shard: int | None = None) -> bool:
+        """Whether a stage left a file that it does not always leave."""
+        path = self._stages[stage].outputs[name].at(shard)
+        return any(file.path == path for file in self.receipt(stage, shard).files)
+
     def pruned(self, stage: str, name: str, shard: int | None = None) -> bool:
         """Whether a file was dropped on purpose."""
         path = self._stages[stage].outputs[name].at(shard)

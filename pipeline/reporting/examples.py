@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.reporting.credits import Credit
 from pipeline.reporting.labels import LabelNames
 from pipeline.reporting.pictures import data_uri, overlay, shrink
 
@@ -54,6 +55,7 @@ class Example:
         predictions: best first.
         maps: the first response maps.
         more_maps: how many are left out of `maps`.
+        credit: whose the picture is, where that is known.
     """
 
     image_id: str
@@ -66,9 +68,12 @@ class Example:
     predictions: tuple[Prediction, ...]
     maps: tuple[ResponseMap, ...]
     more_maps: int
+    credit: Credit | None
 
 
-def example(row: Mapping[str, Any], picture: Image.Image | str, space: LabelNames, side_px: int) -> Example:
+def example(
+    row: Mapping[str, Any], picture: Image.Image | str, space: LabelNames, side_px: int, credit: Credit | None = None
+) -> Example:
     """A row of examples.parquet as it is shown.
 
     Args:
@@ -76,6 +81,7 @@ def example(row: Mapping[str, Any], picture: Image.Image | str, space: LabelName
         picture: upright RGB, or the reason why there is none.
         space: names and roles of the labels.
         side_px: the longer side of every picture.
+        credit: whose the picture is.
     """
     image = None if isinstance(picture, str) else shrink(picture, side_px)
     positive, maps = row["positive"] or [], row["maps"] or []
@@ -90,6 +96,7 @@ def example(row: Mapping[str, Any], picture: Image.Image | str, space: LabelName
         predictions=_predictions(row, set(positive), space),
         maps=() if image is None else _maps(image, maps[:_MAPS], space),
         more_maps=0 if image is None else max(0, len(maps) - _MAPS),
+        credit=credit,
     )
 
 

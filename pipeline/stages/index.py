@@ -2,7 +2,8 @@
 
 Growth: a row keeps its shard and position for ever. New images go to new shards, changed rows are changed in place, and
 an image that is gone leaves a tombstone, which comes back to life with the image. `labels.parquet` only ever grows at
-its end. A shard that stays as it was keeps its file.
+its end. A shard that stays as it was keeps its file. What is said of authors and licences lies beside it, and dirties
+nothing.
 """
 
 import logging
@@ -38,7 +39,7 @@ from schemas.config import Config, DownloadConfig
 from schemas.datasets import DatasetSection
 from schemas.errors import PipelineError
 from schemas.section import content, recipe
-from schemas.tables import ANNOTATIONS, INDEX, LABELS, LOCAL_SOURCE, LOCATION, RECORDS
+from schemas.tables import ANNOTATIONS, CREDITS, INDEX, LABELS, LOCAL_SOURCE, LOCATION, RECORDS
 
 VERSION = 2
 
@@ -47,6 +48,7 @@ FOLDER = "index"
 OUTPUTS = {
     "index": OutputFile(f"{FOLDER}/{{shard}}.parquet", INDEX),
     "annotations": OutputFile("annotations/{shard}.parquet", ANNOTATIONS),
+    "credits": OutputFile("credits/{shard}.parquet", CREDITS),  # of data sets that say whose their images are
     "labels": OutputFile("labels.parquet", LABELS),
 }
 _SHARD_FILE = re.compile(r"shard-(\d{5,})\.parquet")
@@ -189,16 +191,20 @@ class _Shard:
         """
         standing = _standing(self.task, "index", self.number) if self.known else None
         annotated = _standing(self.task, "annotations", self.number) if self.known else None
+        credited = _standing(self.task, "credits", self.number) if self.known else None
         listed = records.rows(self.places[self.places != _TOMBSTONE])
-        index, annotations = _index_rows(listed), _annotation_rows(listed, labels)
+        index, annotations, whose = _index_rows(listed), _annotation_rows(listed, labels), _credit_rows(listed)
         borne += np.bincount(annotations["positive"].combine_chunks().flatten(), minlength=len(borne))
         if standing is not None and (self.places == _TOMBSTONE).any():
             gone = standing.filter(pa.array(self.places == _TOMBSTONE))
             index = self._in_order(index, _tombstones(gone))
-            annotations = self._in_order(annotations, _no_annotations(gone))
+            annotations = self._in_order(annotations, _nothing_said(gone, ANNOTATIONS))
+            whose = self._in_order(whose, _nothing_said(gone, CREDITS))
         changed = {} if standing is not None and index.equals(standing) else {"index": index}
         if annotated is None or annotations != annotated:
             changed["annotations"] = annotations
+        if whose != credited and (credited is not None or _says(whose)):
+            changed["credits"] = whose
         contents = said = self._said()
         if changed or not said:
             contents = _contents(index, annotations)
@@ -211,7 +217,7 @@ class _Shard:
         for name, table in changed.items():
             write_table(self.task.storage, self.task.path(name, self.number), table)
         return Output(
-            files=("index", "annotations"),
+            files=("index", "annotations", *(("credits",) if credited is not None or "credits" in changed else ())),
             rows=index.num_rows,
             shard=self.number,
             counts=_counts(index, annotations),
@@ -289,7 +295,7 @@ def _standing(task: Task, name: str, shard: int | None) -> pa.Table | None:
     if not task.storage.exists(task.outputs[name].at(shard)):
         return None
     if task.inputs.has("index", shard):
-        return task.inputs.table("index", name, shard)
+        return task.inputs.table("index", name, shard) if task.inputs.names("index", name, shard) else None
     return task.inputs.unproven_table(task.outputs[name], shard)
 
 
@@ -383,10 +389,19 @@ def _annotation_rows(records: pa.Table, labels: pa.Array) -> pa.Table:
     return pa.table(columns, schema=ANNOTATIONS).combine_chunks()
 
 
-def _no_annotations(rows: pa.Table) -> pa.Table:
+def _credit_rows(records: pa.Table) -> pa.Table:
+    whose = records["credit"].combine_chunks()
+    return pa.table([records["image_id"], *whose.flatten()], schema=CREDITS).combine_chunks()
+
+
+def _says(whose: pa.Table) -> bool:
+    return any(column.null_count < len(column) for column in whose.drop_columns("image_id").columns)
+
+
+def _nothing_said(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """What stands beside tombstones."""
-    nulls = [pa.nulls(len(rows), field.type) for field in ANNOTATIONS if field.name != "image_id"]
-    return pa.table([rows["image_id"], *nulls], schema=ANNOTATIONS)
+    nulls = [pa.nulls(len(rows), field.type) for field in schema if field.name != "image_id"]
+    return pa.table([rows["image_id"], *nulls], schema=schema)
 
 
 def _label_indices(names: pa.Array, labels: pa.Array) -> pa.Array:

@@ -19,6 +19,7 @@ from pipeline.images.picture import picture
 from pipeline.models import MODELS
 from pipeline.models.contract import in_vain, presets
 from pipeline.reporting.card import Choice, RunCard, card
+from pipeline.reporting.credits import Credit, credits_of
 from pipeline.reporting.described import described
 from pipeline.reporting.figures import History, history, sections
 from pipeline.reporting.images import images
@@ -124,7 +125,8 @@ def run(task: Task) -> list[Output]:
     page = _page(task)
     settings: Settings = task.settings
     pictures = [picture(task.inputs, example, settings.orientation, settings.max_pixels) for example in examples]
-    html = _rendered(page, examples, pictures)
+    whose = credits_of(task.inputs, [(row["shard"], row["row"]) for row in examples])
+    html = _rendered(page, examples, pictures, [whose.get((row["shard"], row["row"])) for row in examples])
     task.storage.write(task.path("report"), html)
     told = _card(task, page)
     task.storage.write(task.path("card"), card(told).encode())
@@ -157,12 +159,18 @@ def _card(task: Task, page: Page) -> RunCard:
     )
 
 
-def _rendered(page: Page, rows: Sequence[dict[str, Any]], pictures: Sequence["Image.Image | str"]) -> bytes:
+def _rendered(
+    page: Page,
+    rows: Sequence[dict[str, Any]],
+    pictures: Sequence["Image.Image | str"],
+    whose: Sequence[Credit | None],
+) -> bytes:
     """The page with pictures as large as its limit allows."""
     from pipeline.reporting.examples import example
 
     def of_size(side_px: int) -> str:
-        examples = [example(row, picture, page.space, side_px) for row, picture in zip(rows, pictures, strict=True)]
+        shown = zip(rows, pictures, whose, strict=True)
+        examples = [example(row, picture, page.space, side_px, credit) for row, picture, credit in shown]
         return render(replace(page, examples=examples))
 
     if len(html := fitting(of_size).encode()) > MAX_BYTES:

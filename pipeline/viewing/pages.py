@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.commands.runs.found import differing
 from pipeline.files.inputs import Inputs
 from pipeline.inference.calibration import Calibration
+from pipeline.reporting.credits import Credit, credits_of
 from pipeline.reporting.page import environment
 from pipeline.viewing.gallery import Filter, Found, Gallery, Shown
 from pipeline.viewing.label_table import LabelRow, label_rows
@@ -113,7 +114,11 @@ class Site:
                 found = self.gallery.page(left.inputs, wanted, scores, first, _IMAGES_A_PAGE)
             except PipelineError as problem:  # of the scores: every page that does not need them is as it was
                 notes.append(str(problem))
-        cards = [self._card(image, labels, scores, notes) for image in found.images]
+        whose = self._credits(left, found.images, notes)
+        cards = [
+            self._card(image, labels, scores, notes) | {"credit": whose.get((image.shard, image.row))}
+            for image in found.images
+        ]
         return self._page(
             "images.html",
             "images",
@@ -138,6 +143,7 @@ class Site:
         labels, scores = Labels.of(left.inputs), self._readable_scores(left, notes)
         scored = self._scored(image, scores, notes)
         best, truths = self._labels_of(left, image, labels, scores, scored, notes)
+        credit = self._credits(left, [image], notes).get((shard, row))
         photo = self.pictures.photo(left, image, SIDES_PX[1])
         response = None if query.map is None else self.pictures.response(left, image, query.map)
         size = next(iter(self._sizes(left, shard)), 0)
@@ -149,6 +155,7 @@ class Site:
             problems=list(dict.fromkeys(notes)),
             photo=photo if isinstance(photo, str) else None,
             response=response if isinstance(response, str) else None,
+            credit=credit,
             mapped=None if query.map is None else Label(query.map, labels.names.get(query.map, "?")),
             best=best,
             truths=truths,
@@ -259,6 +266,13 @@ class Site:
         if scored is not None and scores is not None:
             card |= {"best": scores.names[int(scored.scores.argmax())], "outcome": scored.outcome}
         return card
+
+    def _credits(self, left: Left, images: Sequence[Shown], notes: list[str]) -> Mapping[tuple[int, int], Credit]:
+        try:
+            return credits_of(left.inputs, [(image.shard, image.row) for image in images])
+        except PipelineError as problem:
+            notes.append(str(problem))
+            return {}
 
     def _labels_of(
         self,

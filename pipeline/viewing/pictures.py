@@ -93,7 +93,8 @@ class Pictures:
 
 def _stands(left: Left, image: Shown) -> tuple[Hashable, ...]:
     """What tells an image from one that takes its place later."""
-    receipts = (left.inputs.receipt(stage, image.shard) for stage in ("index", "download"))
+    held = (stage for stage in ("index", "download") if left.inputs.has(stage, image.shard))
+    receipts = (left.inputs.receipt(stage, image.shard) for stage in held)
     return (image.row, *(file.sha256 for receipt in receipts for file in receipt.files))
 
 

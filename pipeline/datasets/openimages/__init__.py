@@ -29,7 +29,7 @@ from pipeline.net.look import OutsideFile
 from schemas.command import Command
 from schemas.errors import PipelineError
 from schemas.status import LabelRole
-from schemas.tables import LOCATION, RECORDS
+from schemas.tables import CREDIT, LOCATION, RECORDS
 from schemas.values import OfficialSplit
 
 SETTINGS = OpenImagesDataset
@@ -43,6 +43,8 @@ _COLUMNS = {
     "Thumbnail300KURL": pa.string(),
     "Rotation": pa.float64(),
 }
+# Of whom and under which terms an image is, by its name in CREDIT; files that were made by others may lack them.
+_CREDITS = {"Author": "author", "License": "licence", "OriginalLandingURL": "landing_page"}
 _LISTS = ("class_descriptions", "seen_labels", "unseen_labels", "unseen_chosen")
 _BUCKET, _TAR = "bucket", "tar"
 # How the files begin; unseen_chosen is numbers alone. Labels are MIDs, /m/ or /g/ and more.
@@ -163,7 +165,9 @@ def _file(config: OpenImagesDataset, key: str, address: str) -> Path:
 def _images(config: OpenImagesDataset, split: OfficialSplit) -> Iterator[pa.RecordBatch]:
     """The rows of a split, up to the limit."""
     left = config.limit
-    for batch in read_columns(_file(config, *_images_file(config, split)), _COLUMNS):
+    for batch in read_columns(
+        _file(config, *_images_file(config, split)), _COLUMNS, dict.fromkeys(_CREDITS, pa.string())
+    ):
         rows = batch.filter(pc.equal(batch["Subset"], split)).slice(0, left)
         if left is not None:
             left -= rows.num_rows
@@ -196,6 +200,7 @@ def _records(
         "positive": positive,
         "negative": negative,
         "label_source": pc.if_else(positive.is_valid(), pa.scalar("human"), pa.scalar(None, pa.string())),
+        "credit": _credits(batch),
     }
     missing = pa.nulls(len(batch), pa.int64())
     return pa.table([columns.get(field.name, missing) for field in RECORDS], schema=RECORDS)
@@ -209,6 +214,14 @@ def _locations(config: OpenImagesDataset, split: OfficialSplit, batch: pa.Record
     offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
     chosen = pa.concat_arrays(rungs).take(pa.array(by_image[there]))
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), chosen)
+
+
+def _credits(batch: pa.RecordBatch) -> pa.StructArray:
+    """What the release says of each image's author, licence and page; what it leaves empty is null."""
+    there = {name: batch[column] for column, name in _CREDITS.items() if column in batch.schema.names}
+    told = {name: pc.if_else(pc.equal(texts, ""), None, texts) for name, texts in there.items()}
+    columns = [told.get(part.name, pa.nulls(len(batch), part.type)) for part in CREDIT]
+    return pa.StructArray.from_arrays(columns, fields=list(CREDIT))
 
 
 def _rung(source: str, split: str, batch: pa.RecordBatch) -> pa.StructArray:

@@ -18,16 +18,24 @@ _HEAD_BYTES = 1 << 16  # 200 rows of images
 _HEAD_S = 20.0
 
 
-def read_columns(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+def read_columns(
+    path: Path, columns: Mapping[str, pa.DataType], optional: Mapping[str, pa.DataType] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Batches of these columns, in the order of the file. An empty field is null where the type is no text.
 
     A byte order mark, CRLF, LF and line breaks within quotes are fine.
+
+    Args:
+        optional: columns that come last in a batch, where the file has them.
 
     Raises:
         PipelineError: a column is missing, or a row is malformed.
     """
     with opened(path) as file:
-        yield from _batches(file, str(path), columns)
+        header = next(text_csv.reader([file.readline().decode("utf-8-sig", "replace")]), [])
+        file.seek(0)
+        there = {name: kind for name, kind in (optional or {}).items() if name in header}
+        yield from _batches(file, str(path), {**columns, **there})
 
 
 def first_rows(file: OutsideFile, columns: Mapping[str, pa.DataType], rows: int) -> pa.RecordBatch:

@@ -69,6 +69,8 @@ def test_rows_and_labels_are_those_of_a_slow_loop(split: str, task: str, setting
             )
             assert (None if row[kind] is None else set(row[kind])) == expected
         assert row["rotation"] == (int(float(line["Rotation"])) if line["Rotation"] else None)
+        names = {"author": "Author", "licence": "License", "landing_page": "OriginalLandingURL"}
+        assert row["credit"] == {key: line[column] or None for key, column in names.items()}
         places = {place["source"]: place for place in row["locations"]}
         assert list(places) == ["bucket", "flickr", "thumbnail"][: 3 if line["Thumbnail300KURL"] else 2]
         assert places["bucket"]["address"] == f"{split}/{line['ImageID']}.jpg"
@@ -99,6 +101,20 @@ def test_an_image_lies_in_the_archive_of_its_split_and_first_digit(split: str, s
     config = OpenImagesDataset(bucket="http://bucket")
     with openimages.base_addresses(config) as bases:
         assert bases == {"bucket": "http://bucket", "tar": "http://bucket"}
+
+
+def test_a_file_of_images_may_say_nothing_of_authors(settings: dict[str, Any]) -> None:
+    path = Path(settings["images"]["validation"])
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        listed = list(csv.DictReader(file))
+    kept = [name for name in HEADER.split(",") if name not in ("Author", "License", "OriginalLandingURL")]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, kept, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(listed)
+    found, _ = rows(settings, splits=("validation",))
+    assert len(found) == 25
+    assert {tuple(row["credit"].values()) for row in found} == {(None, None, None)}
 
 
 def test_a_limit_counts_for_each_split_and_keeps_the_first_rows(settings: dict[str, Any]) -> None:

@@ -12,9 +12,11 @@ import pytest
 from stage_tasks import inputs, sealed
 from stage_tasks import task as task_of
 
+from benchmarks.openimages_files import Size, write_files
 from pipeline import flow
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.datasets.folder.settings import FolderDataset
+from pipeline.datasets.openimages.settings import OpenImagesDataset
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
@@ -345,6 +347,51 @@ def test_files_that_a_killed_run_did_not_write_are_written_as_they_would_have_be
 
     assert work.index(images) == outputs
     assert {name: data for name, (data, _) in work.files().items()} == {name: data for name, (data, _) in files.items()}
+
+
+def test_credits_lie_beside_the_rows_and_come_to_an_older_index_without_dirtying_anything(tmp_path: Path) -> None:
+    files = write_files(tmp_path / "lists", {"validation": Size(5, 20, 3, 2)})
+    listed = Path(files["images"]["validation"])  # type: ignore[index]
+    whole = listed.read_text("utf-8-sig")
+    config = OpenImagesDataset.model_validate({**files, "shard_images": 2})
+    root = tmp_path / "work"
+    root.mkdir()
+
+    def indexed() -> dict[int | None, Output]:
+        task = task_of("index", root, index.Settings(config))
+        outputs = index.run(task)
+        sealed(task, outputs)
+        return {output.shard: output for output in outputs}
+
+    def told_credits() -> list[dict[str, Any]]:
+        return [row for path in sorted((root / "credits").iterdir()) for row in pq.read_table(path).to_pylist()]
+
+    listed.write_text(whole.replace("Author", "Somebody").replace("License", "Terms").replace("LandingURL", "Page"))
+    older = indexed()
+    assert older[0].files == ("index", "annotations")
+    assert not (root / "credits").exists()
+
+    listed.write_text(whole)
+    newer = indexed()
+    assert newer[0].files == ("index", "annotations", "credits")
+    assert {shard: (out.content, out.parts) for shard, out in newer.items()} == {
+        shard: (out.content, out.parts) for shard, out in older.items()
+    }
+    told = told_credits()
+    ids = [row["image_id"] for name in ("00000", "00001", "00002") for row in _table(root, name)]
+    assert [row["image_id"] for row in told] == ids
+    assert [row["author"] for row in told] == ["Michael Beat", "摄影师", "<b>Somebody</b>", None, "Michael Beat"]
+
+    lines = whole.splitlines(keepends=True)
+    listed.write_text("".join([*lines[:2], *lines[3:]]))
+    indexed()
+    assert [row["image_id"] for row in told_credits()] == ids
+    assert [row["author"] for row in told_credits()][:2] == ["Michael Beat", None]
+
+
+def _table(root: Path, number: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(root / f"index/shard-{number}.parquet").to_pylist()
+    return rows
 
 
 def test_a_damaged_shard_is_an_integrity_error_that_names_it(work: Work) -> None:

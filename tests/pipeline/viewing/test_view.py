@@ -17,6 +17,7 @@ from shell import Shell
 from viewed import Viewed, viewed
 
 from benchmarks.flips.warm import Runner
+from benchmarks.openimages_files import Size, write_files, write_toml
 from pipeline import flow
 from pipeline.settings.layers import configuration
 from schemas.command import Command
@@ -95,6 +96,25 @@ def test_pages_show_a_finished_run_and_change_nothing(pages: Viewed, run_folder:
     assert pages("/photo/240/0/0").body.startswith(b"\xff\xd8")
     assert pages("/style.css").headers["content-type"].startswith("text/css")
     assert _state(run_folder / "work") == before
+
+
+def test_whose_an_image_is_stands_under_it_and_links_to_pages_alone(tmp_path: Path, warm: Runner) -> None:
+    settings = write_files(tmp_path, {"validation": Size(30, 60, 3, 2)})
+    listed = tmp_path / "validation-images.csv"
+    hostile = listed.read_text("utf-8-sig").replace("https://www.flickr.com/photos/someone/4", "javascript:alert(4)")
+    listed.write_text(hostile, encoding="utf-8")
+    write_toml(tmp_path / "biam-pipe.toml", {"name": "openimages", **settings})
+    Shell(tmp_path, warm)("index")
+    config = configuration(None, tmp_path / "biam-pipe.toml", {}, (), tmp_path / "work")
+    with viewed(config, tmp_path / "work") as pages:
+        grid, one, of_hostile = pages("/images").text, pages("/images/0/1").text, pages("/images/0/4").text
+    licence = '<a href="https://creativecommons.org/licenses/by/2.0/" rel="noopener noreferrer">CC BY 2.0</a>'
+    assert f"photo by 摄影师 · {licence}" in one
+    assert f"photo by 摄影师 · {licence}" in grid
+    assert "photo by &lt;b&gt;Somebody&lt;/b&gt;" in grid
+    assert '<a href="https://www.flickr.com/photos/someone/1" rel="noopener noreferrer">its page</a>' in one
+    assert "CC BY 2.0" in of_hostile
+    assert "javascript:" not in grid + of_hostile
 
 
 def test_filters_share_out_the_test_images(pages: Viewed) -> None:
