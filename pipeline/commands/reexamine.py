@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from pipeline.engine.graph import Graph, Node, Shard, inputs_of
 from pipeline.images.decode import has_deep_pixels
+from pipeline.images.local import VanishedFileError
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow
 from pipeline.images.rows import image_rows
@@ -71,7 +72,7 @@ def examine(graph: Graph, max_pixels: int) -> None:
 def _is_deep(row: ImageRow, max_pixels: int) -> bool:
     try:
         return row.status == ImageStatus.OK and has_deep_pixels(row.source.read(), max_pixels)
-    except ImageProblem:  # gone or changed since: the features are what is left of it
+    except (ImageProblem, VanishedFileError):  # gone or changed since: the features are what is left of it
         return False
 
 

@@ -1,11 +1,25 @@
-"""Bytes of an image file on a local disk, of which nothing is known yet."""
+"""Bytes of an image file on a local disk, of which nothing is known yet; and what it means that one is not there."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
 from pipeline.images.problem import ImageProblem
+from schemas.command import AGAIN
+from schemas.errors import PipelineError
 from schemas.status import ImageStatus
+
+# A file that is removed, and one on a disk or a share that is away.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV}
+
+
+class VanishedFileError(PipelineError):
+    """A file is not there any more, though a stage before has seen it.
+
+    No outcome of an image: it would count as up to date once its disk is back. Where the file was removed on purpose,
+    the next run's index leaves it out.
+    """
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,23 @@ def read_local(path: str, max_bytes: int) -> bytes:
         if seen.st_size > max_bytes:
             raise ImageProblem(ImageStatus.TOO_LARGE, f"more bytes than download.max_bytes = {max_bytes}")
         return Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageProblem(ImageStatus.MISSING_FILE, "no such file") from error
     except OSError as error:
+        if is_away(error):
+            raise ImageProblem(ImageStatus.MISSING_FILE, "no such file") from error
         raise ImageProblem(ImageStatus.UNREADABLE_FILE, (error.strerror or "input/output error").lower()) from error
     except ValueError as error:
         raise ImageProblem(ImageStatus.BAD_ADDRESS, "not a path: it holds a zero byte") from error
+
+
+def is_away(error: OSError) -> bool:
+    """Whether a file is not there, or the disk that holds it: then it may come back as it was."""
+    return error.errno in _NOT_THERE
+
+
+def vanished(path: str) -> VanishedFileError:
+    """The error about one."""
+    return VanishedFileError(
+        f"{path} is gone: it was there when this data set was looked at",
+        hint="If its disk or share is away, bring it back. Then, or if it was removed on purpose, run the same again:",
+        run=AGAIN,
+    )

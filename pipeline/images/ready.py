@@ -66,7 +66,12 @@ class PixelOptions:
 
 
 def ready(row: ImageRow, options: PixelOptions) -> ReadyImage:
-    """The image, read, decoded and resized. A failure is its status, never an exception."""
+    """The image, read, decoded and resized. A failure of the image is its status, never an exception.
+
+    Raises:
+        VanishedFileError: its file was checked and is gone.
+        IntegrityError: its bytes are not those that were checked.
+    """
     return finish([begin(row, options)], options)[0]
 
 

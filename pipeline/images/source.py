@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.images.local import is_away, vanished
 from pipeline.images.problem import ImageProblem
 from schemas.command import Command
 from schemas.errors import IntegrityError
@@ -35,7 +36,8 @@ class ImageSource:
         """The bytes.
 
         Raises:
-            ImageProblem: the file is a `missing_file` or an `unreadable_file`, such as one that has changed.
+            ImageProblem: the file is an `unreadable_file`, such as one that has changed.
+            VanishedFileError: the file is gone.
             IntegrityError: bytes from a shard are not those that were checked.
         """
         if self.data is not None:
@@ -53,9 +55,9 @@ class ImageSource:
             if found != self.size_bytes:  # before reading: it may have grown beyond all memory
                 raise _changed(f"{found} bytes, was {self.size_bytes}")
             data = Path(self.path).read_bytes()
-        except FileNotFoundError as error:
-            raise ImageProblem(ImageStatus.MISSING_FILE, "no such file") from error
         except OSError as error:
+            if is_away(error):
+                raise vanished(self.path) from error
             raise ImageProblem(ImageStatus.UNREADABLE_FILE, (error.strerror or "input/output error").lower()) from error
         digest = hashlib.sha256(data).hexdigest()
         if digest != self.sha256:

@@ -25,7 +25,7 @@ from pipeline.files.inputs import shard_name
 from pipeline.files.tables import write_table
 from pipeline.images.children import inspecting_children
 from pipeline.images.header import Header, inspect
-from pipeline.images.local import read_local
+from pipeline.images.local import read_local, vanished
 from pipeline.images.problem import ImageProblem
 from pipeline.images.rows import download_outputs
 from pipeline.net.answer import is_placeholder
@@ -115,6 +115,7 @@ def run(task: Task) -> list[Output]:
 
     Raises:
         PipelineError: the base address of a source is not known.
+        VanishedFileError: a file that the index has seen is gone.
         InterruptedRunError: asked to stop; nothing of the shard stays.
         TimeBudgetError: the time budget is used up; nothing of the shard stays.
     """
@@ -273,6 +274,9 @@ class Fetcher:
         """The outcome of a row, and its bytes where they have to be kept.
 
         The deadline is shared out among the locations that are left, so that a dead first one leaves time for the next.
+
+        Raises:
+            VanishedFileError: a file that the index has seen is gone.
         """
         if row["removed"]:
             return Outcome(ImageStatus.REMOVED), b""
@@ -283,6 +287,8 @@ class Fetcher:
         for tried, location in enumerate(locations):
             budget_s = (deadline - loop.time()) / (len(locations) - tried)
             outcome, data = await self.location(location, budget_s)
+            if outcome.status is ImageStatus.MISSING_FILE and row["size_bytes"] is not None:
+                raise vanished(location["address"])
             if outcome.status is ImageStatus.OK:
                 return outcome, data
         if len(locations) > 1:

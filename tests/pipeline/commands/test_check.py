@@ -275,6 +275,7 @@ def test_some_images_go_through_all_stages_and_leave_nothing(
     assert list(temporary.iterdir()) == []
     assert {path.name for path in (tmp_path / "work/openimages").iterdir()} == {
         "annotations",
+        "credits",
         "index",
         "labels.parquet",
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.images.local import VanishedFileError
 from pipeline.images.ready import ImageRow, PixelOptions, ready
 from pipeline.images.source import ImageSource
 from schemas.errors import IntegrityError
@@ -71,19 +72,25 @@ def test_a_file_of_equal_size_with_other_bytes_is_unreadable(tmp_path: Path) -> 
     assert "sha256" in str(found.error)
 
 
-def test_a_file_that_is_gone_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["", "/b.jpg"])
+def test_a_file_that_was_checked_and_is_gone_is_an_error_and_no_status(below: str, tmp_path: Path) -> None:
+    there = on_disk(tmp_path / "a.jpg", jpeg())
+    source = ImageSource(None, f"{there.path}{below}", there.size_bytes, there.sha256)
+    if not below:
+        (tmp_path / "a.jpg").unlink()
+
+    with pytest.raises(VanishedFileError, match=r"a\.jpg.* is gone: it was there when .* bring it back"):
+        ready(row(source), OPTIONS)
+
+
+def test_a_disk_that_fails_at_a_file_makes_it_unreadable(tmp_path: Path) -> None:
     source = on_disk(tmp_path / "a.jpg", jpeg())
     (tmp_path / "a.jpg").unlink()
+    (tmp_path / "a.jpg").symlink_to("a.jpg")
 
-    assert ready(row(source), OPTIONS).status == ImageStatus.MISSING_FILE
+    found = ready(row(source), OPTIONS)
 
-
-def test_a_path_that_cannot_be_read_is_unreadable(tmp_path: Path) -> None:
-    source = on_disk(tmp_path / "a.jpg", jpeg())
-
-    below_a_file = ImageSource(None, f"{source.path}/b.jpg", source.size_bytes, source.sha256)
-
-    assert ready(row(below_a_file), OPTIONS).error == "not a directory"
+    assert (found.status, found.error) == (ImageStatus.UNREADABLE_FILE, "too many levels of symbolic links")
 
 
 def test_broken_pixels_are_a_decode_error() -> None:

@@ -26,6 +26,7 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
 from pipeline.files.tables import write_table
+from pipeline.images.local import VanishedFileError
 from pipeline.stages.download import HASHES, Settings, run, stage
 from schemas.config import Config, DownloadConfig
 from schemas.datasets import DatasetSection
@@ -274,6 +275,27 @@ def test_local_images_are_checked_and_referenced_not_copied(tmp_path: Path) -> N
     assert (good["source"], good["width"], good["height"]) == ("local", 8, 6)
     assert (good["size_bytes"], good["sha256"]) == (len(picture(5)), hashlib.sha256(picture(5)).hexdigest())
     assert output.facts["bytes"] == 0
+
+
+def test_a_file_that_the_index_saw_and_that_is_gone_is_an_error_of_its_shard(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "photos/a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(picture(5))
+    seen = row("a", ("local", str(path)), ("demo", "ok/1")) | {"size_bytes": len(picture(5)), "modified_ns": 1}
+    task = task_for(tmp_path / "work", [seen, row("b", ("demo", "ok/2"))], base=server.base)
+    path.parent.rename(tmp_path / "away")
+    with pytest.raises(
+        VanishedFileError, match=r"photos/a\.jpg is gone: .* bring it back\. Then, .* run the same again"
+    ):
+        run(task)
+    assert server.requests["/ok/1"] == 0
+    assert not list((tmp_path / "work").rglob("downloads/*.parquet"))
+    (tmp_path / "away").rename(path.parent)
+    output, rows, _ = downloaded(task)
+    assert output.counts == {"ok": 2}
+    assert rows[0]["source"] == "local"
 
 
 def test_a_file_without_permission_is_unreadable(tmp_path: Path) -> None:

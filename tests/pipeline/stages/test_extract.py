@@ -31,6 +31,7 @@ from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.storage import Storage, sha256_file
 from pipeline.files.tables import write_table
 from pipeline.images.decode import decode, resize
+from pipeline.images.local import VanishedFileError
 from pipeline.stages import extract
 from pipeline.stages.index import LABELLED, PLACES
 from pipeline.stores import STORES
@@ -318,13 +319,16 @@ def test_local_files_are_read_where_they_lie_and_must_not_have_changed(tmp_path:
         item.local.write_bytes(item.data)
     task = task_of(tmp_path / "work", items, settings())
     (folder / "1.jpg").write_bytes(jpeg(1)[:-1] + b"!")
-    (folder / "2.jpg").unlink()
 
     found = shard(task, run(task))
 
-    assert found.statuses == ["ok", "unreadable_file", "missing_file", "ok"]
+    assert found.statuses == ["ok", "unreadable_file", "ok", "ok"]
     assert "the file has changed since it was checked: sha256" in str(found.errors[1])
     assert "Run: biam-pipe run" in str(found.errors[1])
+
+    (folder / "2.jpg").unlink()
+    with pytest.raises(VanishedFileError, match=r"photos/2\.jpg is gone"):
+        run(task)
 
 
 def test_images_without_labels_are_left_out_where_the_settings_say_so(tmp_path: Path) -> None:
