@@ -125,6 +125,10 @@ ChooseOption = Annotated[str | None, typer.Option("--choose", metavar="BY", help
 FiguresOption = Annotated[bool, typer.Option("--figures", help="Show what models say of test images, too: minutes.")]
 PlanOption = Annotated[bool, typer.Option("--plan", help="Tell what each run waits for, and run nothing.")]
 
+# Of `compare`, by the setting that each says, and outranks.
+_OPTIONS = {f"compare.{name}": f"--{name}" for name in ("models", "tasks", "seeds", "vary", "choose")}
+_OPTIONS |= {"compare.tables": "--table"}
+
 STAGES = {
     "index": "List the images, their annotations and the label space.",
     "download": "Fetch and check the images.",
@@ -682,7 +686,7 @@ def _fail(error: PipelineError, as_json: bool) -> None:
 def _problem_json(problem: PipelineError | None) -> dict[str, str | int | None]:
     """What JSON says of a problem, its next command with the options that the user gave; else it meant others."""
     if problem is not None and problem.run is not None:
-        problem.run = problem.run.with_options(_given())
+        problem.run = problem.run.with_options(_given().without(_OPTIONS.get(key, "") for key in problem.run.sets))
     return problem_json(problem)
 
 

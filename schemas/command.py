@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +60,17 @@ class Command:
             options={**given.options, **self.options},
             sets={**{key: value for key, value in given.sets.items() if key not in self.sets}, **self.sets},
         )
+
+    def without(self, options: Iterable[str]) -> "Command":
+        """The same without some options of the verb's own, each with the value behind it."""
+        left, rest, gone = list[str](), iter(self.words), set(options)
+        for word in rest:
+            option, equals, _ = word.partition("=")
+            if option not in gone:
+                left.append(word)
+            elif not equals:
+                next(rest, None)
+        return replace(self, words=tuple(left))
 
     def __str__(self) -> str:
         return shlex.join(self._typed())

@@ -24,6 +24,7 @@ from schemas.values import (
     Positive,
     Prompts,
     Rate,
+    RowName,
     Seconds,
     Seed,
     SomeWorkers,
@@ -403,7 +404,7 @@ class Variant(BaseModel):
 
     model: str
     preset: str | None = None
-    name: str | None = None
+    name: RowName | None = None
     set: dict[str, Any] = {}
 
     @property

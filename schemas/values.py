@@ -49,6 +49,13 @@ FolderName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a folder's name of letters, digits, '.', '_' and '-'"),
 ]
+RowName = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\s\p{Cc}]([^\p{Cc}\x{2028}\x{2029}]*[^\s\p{Cc}])?$",
+        description="a name on one line, with nothing blank at its ends",
+    ),
+]
 Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="one of: auto, cpu, mps, cuda, cuda:N")
 ]

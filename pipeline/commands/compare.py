@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
     from pipeline.comparison.figures.rows import FigureRow
 
 _DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
+_OF_LABELS = ["label_id", "name", "role", "average_precision"]
 _SHARED = ("extract", "embed")  # stages by which all that models read is there
 _STOPS = (HeldFolderError, InterruptedRunError, TimeBudgetError)  # of the whole comparison
-_VERSION = 1  # of what stands in the document
+_VERSION = 2  # of what stands in the document
 
 
 @dataclass(frozen=True)
@@ -200,8 +202,8 @@ def compare(
     todo = [run for run in runs if not run.up_to_date and run.failure is None]
     if not todo and (standing := _standing(ledger, _evidence(runs))) is not None:
         return Compared(storage.shown(ledger.folder), standing, 0)
-    for stage in _SHARED if todo else ():  # what fails there would fail in every run
-        bring_up_to_date(todo[0].config, stage)
+    for run, stage in _first_stages(todo):
+        bring_up_to_date(run.config, stage)
     for number, run in enumerate(todo):
         if number:  # so that the shortest budget gets on
             stopping.heed(deadline)
@@ -226,8 +228,14 @@ def compare(
     return Compared(storage.shown(ledger.folder), made, len(todo))
 
 
+def _first_stages(todo: Sequence[_Run]) -> Iterator[tuple[_Run, str]]:
+    """Stages of which a failure would be one of every run, or of every run without a fold: before hours of training."""
+    yield from ((run, stage) for run in todo[:1] for stage in _SHARED)
+    yield from ((run, _SHARED[-1]) for run in [run for run in todo if run.fold is not None][:1])
+
+
 def _first_line(error: PipelineError) -> str:
-    return str(error).partition("\n")[0]
+    return next(iter(str(error).splitlines()), "")
 
 
 def _digits(settings: ComparisonSettings, runs: Sequence[_Run]) -> str:
@@ -311,7 +319,7 @@ def _cell(graph: Graph) -> Cell:
     """What a run left."""
     left = inputs_of(graph, "compare", {name: graph[name].receipts() for name in ("train", "evaluate")})
     metrics = left.json("evaluate", "metrics")
-    labels = left.table("evaluate", "per_label", columns=["name", "role", "average_precision"]).to_pylist()
+    labels = _told_apart(left.table("evaluate", "per_label", columns=_OF_LABELS).to_pylist())
     return Cell(
         run=left.folder("train"),
         metrics=metrics,
@@ -324,6 +332,15 @@ def _cell(graph: Graph) -> Cell:
             scoring_ms=1000 * left.receipt("evaluate").facts["seconds_scoring"] / metrics["images"],
         ),
     )
+
+
+def _told_apart(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The labels, with their ids behind names that several have, as some of Open Images do."""
+    borne = Counter(label["name"] for label in labels)
+    return [
+        label | {"name": f"{label['name']} ({label['label_id']})"} if borne[label["name"]] > 1 else label
+        for label in labels
+    ]
 
 
 def _parameters(left: Inputs) -> int:

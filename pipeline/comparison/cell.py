@@ -49,7 +49,7 @@ class Row:
 
     Attributes:
         title: what it is called.
-        published_as: row of the paper's tables that it repeats.
+        published_as: row of the paper's tables that it repeats; None where it repeats none.
         model: its name.
         preset: of the model.
         cells: by seed; empty where the model cannot do the task, or a run failed.
@@ -59,7 +59,7 @@ class Row:
     """
 
     title: str
-    published_as: str
+    published_as: str | None
     model: str
     preset: str
     cells: Mapping[int, Cell]

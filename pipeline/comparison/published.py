@@ -191,7 +191,7 @@ _TABLES: Sequence[_Rows] = (
 )
 
 
-def published(dataset: str, protocol: str, backbone: str, task: SectionName, row: str) -> Published | None:
+def published(dataset: str, protocol: str, backbone: str, task: SectionName, row: str | None) -> Published | None:
     """What a paper prints for a row; None where it has none of this data set, protocol and task.
 
     Of another backbone than the one here it is given, too, with a remark.
@@ -201,7 +201,7 @@ def published(dataset: str, protocol: str, backbone: str, task: SectionName, row
         for table in _TABLES
         if (table.dataset, table.protocol, table.task) == (dataset, protocol, task) and row in table.rows
     ]
-    if not found:
+    if row is None or not found:
         return None
     table = next((table for table in found if table.backbone == backbone), found[0])
     figures = zip(_FIGURES[protocol], map(float, table.rows[row].split()), strict=False)
@@ -218,7 +218,8 @@ def warnings(dataset: str, tasks: Sequence[str]) -> list[str]:
     if dataset == "openimages":
         return [
             "The published column mixes two ways of counting: BiAM's rows are counted by the protocol openimages-biam, "
-            "the others seem to be counted label by label; figures of both are not on one scale."
+            "the others seem to be counted label by label; figures of both are not on one scale. The paper says of its "
+            "table 2 that it is evaluated as SDL is."
         ]
     if dataset != "nuswide":
         return []

@@ -21,6 +21,7 @@ from schemas.figures import SectionName, figure_order, ks
 _MOST_MISSING = 0.01  # of the test images, for a published figure to stand beside one without a remark
 _FEWEST_SETS = 5  # of which an interval is told
 _DRAWS = 10_000  # of sets, anew
+_UPPER = 0.975  # below the upper end of an interval of 95 %
 _SCALES = ("", "standardised")
 
 
@@ -227,9 +228,18 @@ def _paired(pairs: Sequence[tuple[Cell, Cell]], figure: str) -> Float64[np.ndarr
 
 
 def over_sets(gaps: Float64[np.ndarray, " set"]) -> Interval:
-    """The interval of a mean over sets, of sets drawn anew."""
-    drawn = np.random.default_rng(0).integers(len(gaps), size=(_DRAWS, len(gaps)))
-    return interval(gaps[drawn].mean(axis=1))
+    """The interval of a mean over sets, of sets drawn anew.
+
+    Means of few sets drawn anew are too near each other: of 5 sets their middle 95 % hold the true mean in 85 cases of
+    100, of 20 in 93. So they are stretched as Student's distribution is, which knows that the deviation is an estimate:
+    by 1.58 for 5 sets, by 1.10 for 20.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    sets, mean = len(gaps), gaps.mean()
+    drawn = np.random.default_rng(0).integers(sets, size=(_DRAWS, sets))
+    stretch = stdtrit(sets - 1, _UPPER) / ndtri(_UPPER) * np.sqrt(sets / (sets - 1))
+    return interval(mean + stretch * (gaps[drawn].mean(axis=1) - mean))
 
 
 def _label_gains(task: SectionName, best: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -95,11 +95,13 @@ def ready_table(name: str) -> ReadyTable:
     return _TABLES[name]
 
 
-def published_as(variant: Variant, preset: str) -> str:
-    """The row of the paper's tables that a row here repeats; its own title where there is none.
+def published_as(variant: Variant, preset: str) -> str | None:
+    """The row of the paper's tables that a row here repeats; None where it repeats none, whatever it is called.
 
     Args:
         preset: that the row has.
     """
+    if any(variant in table.rows for table in _TABLES.values()):
+        return variant.title
     bare = not variant.set and variant.name is None and preset not in _NO_REPRODUCTION
-    return TITLES.get(variant.model, variant.title) if bare else variant.title
+    return TITLES.get(variant.model) if bare else None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
-from pipeline.comparison.tables import CLOSED_FORMS, ready_table
+from pipeline.comparison.tables import CLOSED_FORMS, ReadyTable, ready_table
 from pipeline.models import MODELS
 from pipeline.models.contract import TASKS, has_label_features, in_vain, learns_by_steps
 from pipeline.settings.layers import Layer, Layers, checked, merged, nested
@@ -32,6 +32,7 @@ def comparison(layers: Layers) -> ComparisonSettings:
     shared = _without_models(layers)
     wanted = checked(shared).compare
     tables = [ready_table(name) for name in wanted.tables]
+    _require_one_task(wanted.tables, tables)
     between = merged(*(table.sets for table in tables), _task(wanted))
     layers, shared = layers.below_typed(between), shared.below_typed(between)
     config = checked(shared)
@@ -76,6 +77,20 @@ def _task(config: CompareConfig) -> Layer:
             expected="zsl and gzsl, or standard: they are trained on other labels",
         )
     return {"dataset": {"task": asked[0]}} if asked else {}
+
+
+def _require_one_task(names: Sequence[str], tables: Sequence[ReadyTable]) -> None:
+    """See that all tables are zero-shot ones, or all standard ones.
+
+    Raises:
+        UsageError: there are some of both.
+    """
+    if len({str(table.sets.get("dataset")) for table in tables}) > 1:
+        raise UsageError(
+            "setting compare.tables:",
+            got=", ".join(names),
+            expected="zero-shot tables (1, 2, 3, 4, 8), or standard ones (6, 7): they are trained on other labels",
+        )
 
 
 def _require_pair(config: Config, titles: Sequence[str]) -> None:

@@ -61,7 +61,8 @@ def explain(error: ValidationError, shape: type[Config]) -> UsageError:
         return UsageError(f"setting {key}: {told}")
     schema, default = _allowed(place, shape)
     what, got, expected = f"setting {key}:", repr(first["input"]), _expected(schema)
-    if default is None and "anyOf" not in schema:  # a key that the user made up
+    in_list = any(isinstance(part, int) for part in place[:-1])  # where no key leads to
+    if in_list or (default is None and "anyOf" not in schema):  # a key that the user made up
         return UsageError(what, got=got, expected=expected)
     return UsageError(what, got=got, expected=expected, hint="Use:", run=Command(sets={key: default}))
 
@@ -130,6 +131,8 @@ def _expected(schema: Schema) -> str:
         return str(schema["description"])
     if "enum" in schema:
         return f"one of: {', '.join(schema['enum'])}"
+    if "const" in schema:
+        return repr(schema["const"])
     if schema["type"] == "array":
         fixed = schema.get("prefixItems")
         items = f"a list of {len(fixed)} items" if fixed else "a list"

@@ -52,3 +52,8 @@ def test_a_command_without_verb_is_the_one_that_the_user_gave() -> None:
     )
     assert str(AGAIN) == ""
     assert AGAIN.with_options(GIVEN) == GIVEN
+
+
+def test_options_of_the_verb_can_be_left_out() -> None:
+    given = Command("compare", ("--seeds", "-1", "--models=lesa", "--vary", "split"))
+    assert given.without(["--seeds", "--models", ""]).words == ("--vary", "split")

@@ -153,6 +153,8 @@ def _of_row(
 ) -> Iterator[tuple[tuple[int, int], Response]]:
     """Each label of the chosen images, by position and column, with what the row says of it."""
     positions = list(chosen)
+    if not positions:
+        return
     scorer = replace(run.scorer, batch_images=1)
     with closing(scorer.stream(run.images.take(np.array(positions)))) as stream:
         for batch, scores in stream:

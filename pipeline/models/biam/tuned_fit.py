@@ -56,12 +56,29 @@ def fit(settings: BiamConfig, fitting: Fitting) -> Fitted:
     facts: dict[str, Any] = {}
     weighs = {"closed_form": settings.closed_form_weight, "kernel": settings.kernel_weight}
     for name, config in closed_forms(settings).items():
-        fitted = choice.fit(config, of_global)
+        fitted = _fitted(name, config, of_global)
         buffers |= {f"{name}.{key}": value for key, value in fitted.buffers.items()}
         if weighs[name]:
             buffers[f"scales.{name}.deviation"] = _deviation(config, fitted.buffers, of_global)
         facts[name] = dict(fitted.facts)
     return Fitted(buffers, facts)
+
+
+def _fitted(name: str, config: RidgeConfig, of_global: Fitting) -> Fitted:
+    """A closed form.
+
+    Raises:
+        UsageError: there is nothing to choose its settings by. This model has none of them, and can do without it.
+    """
+    try:
+        return choice.fit(config, of_global)
+    except choice.UndecidedError as error:
+        raise UsageError(
+            f"setting model.{name}_weight: a closed form chooses its own settings, and {error.why} to choose by;",
+            expected="0, and the same of model.teacher_weight",
+            hint="Use:",
+            run=Command(sets={f"model.{name}_weight": 0, "model.teacher_weight": 0}),
+        ) from error
 
 
 def closed_forms(settings: BiamConfig) -> dict[str, RidgeConfig]:

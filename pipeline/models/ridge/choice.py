@@ -30,11 +30,21 @@ class _Sample:
     mean_ap: Callable[[Tensor, Tensor], float] | None
 
 
+class UndecidedError(UsageError):
+    """Settings are left open, and there is nothing to choose them by.
+
+    Attributes:
+        why: a clause.
+    """
+
+    why: str
+
+
 def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:
     """The buffers of the network, and how they were found.
 
     Raises:
-        UsageError: settings are left open, and there is nothing to choose them by.
+        UndecidedError: settings are left open, and there is nothing to choose them by.
     """
     ways, words = settings.ways(), fitting.words.double()
     if len(ways) > 1 and fitting.validation is None:
@@ -96,27 +106,32 @@ def _folds(settings: RidgeConfig, words: Tensor) -> Int64[Tensor, "label"]:
     """The fold of each label.
 
     Raises:
-        UsageError: there are more folds than labels.
+        UndecidedError: there are more folds than labels.
     """
     if len(words) < settings.held_out_folds:
-        raise UsageError(
+        why = "there is 1 seen label" if len(words) == 1 else f"there are {len(words)} seen labels"
+        error = UndecidedError(
             "setting model.held_out_folds:",
-            got=f"{settings.held_out_folds}, and there are {len(words)} seen labels",
+            got=f"{settings.held_out_folds}, and {why}",
             expected="a label in each fold at least",
             hint="Choose by seen labels:",
             run=Command(sets={"model.choose_by": "seen_labels"}),
         )
+        error.why = why
+        raise error
     return torch.tensor(fold_of_labels(len(words), settings.held_out_folds), device=words.device)
 
 
-def _nothing_to_choose_by(settings: RidgeConfig, why: str) -> UsageError:
+def _nothing_to_choose_by(settings: RidgeConfig, why: str) -> UndecidedError:
     usual = {f"model.{key}": value for key, value in settings.open_settings().items()}
-    return UsageError(
+    error = UndecidedError(
         f"setting {', '.join(usual)}: got null, and {why} to choose by",
         expected="one value each",
         hint="Use:",
         run=Command(sets=usual),
     )
+    error.why = why
+    return error
 
 
 def _sample(fitting: Fitting, train_images: int) -> _Sample:
@@ -143,7 +158,7 @@ def _worth(
     """What each way is worth: the mAP of hidden labels, as a mean over folds, or that of seen ones.
 
     Raises:
-        UsageError: no image tells.
+        UndecidedError: no image tells.
     """
     assert sample.mean_ap is not None, "of validation images"
     every = torch.arange(len(words), device=words.device)

@@ -1,5 +1,6 @@
 """What the models of a comparison show of test images, against slow readings of the same files."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,23 @@ def test_rows_show_where_they_see_the_same_unseen_label(seen: Responses, works: 
             np.testing.assert_allclose(found.values, model.response_maps(*given, word)[0, 0].numpy(), rtol=1e-4)
             assert found.score == pytest.approx(float(model(*given, word)), rel=1e-4)
     assert seen.table().num_rows == 2 * len(seen.labels)
+
+
+def test_where_no_test_image_bears_an_unseen_label_there_is_nothing_to_see(tmp_path: Path) -> None:
+    bare = Recipe(shards=3, splits=RECIPE.splits, annotations={number: ([0], [1]) for number in range(60)})
+    work = make(tmp_path, bare)
+    task = work.task(
+        "train",
+        train.Settings(
+            MODELS.load("biam").SETTINGS(**MODELS_OF["region"][1]),
+            TrainConfig(epochs=1, batch_images=8, device="cpu"),
+            threads=1,
+        ),
+    )
+    found = [FigureRow("bare", "biam", "p", work.with_receipts(task, train.run(task)).left())]
+    assert responses(found, LOOKING) == Responses((), ())
+    assert points(found, LOOKING) is None
+    assert [len(shown.drawn) for shown in side_by_side([*found, *found], ["zsl", "gzsl"], LOOKING)] == [0, 6]
 
 
 @torch.no_grad()

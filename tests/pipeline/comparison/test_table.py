@@ -103,8 +103,14 @@ def test_seeds_of_other_labels_are_compared_set_by_set() -> None:
 def test_an_interval_over_sets_is_that_of_their_mean() -> None:
     gaps = np.random.default_rng(0).normal(0.1, 0.2, 40)
     found = over_sets(gaps)
-    error = 1.96 * gaps.std() / np.sqrt(40)
+    error = 2.023 * gaps.std(ddof=1) / np.sqrt(40)
     assert [found.low, found.high] == pytest.approx([gaps.mean() - error, gaps.mean() + error], abs=0.01)
+
+
+def test_an_interval_over_few_sets_is_wide_enough() -> None:
+    drawn = np.random.default_rng(0).normal(0.02, 0.03, (200, 5))
+    found = [over_sets(gaps) for gaps in drawn]
+    assert 0.91 <= np.mean([one.low <= 0.02 <= one.high for one in found]) <= 0.99
 
 
 def test_without_an_unseen_label_the_standard_figures_are_shown() -> None:
@@ -185,8 +191,8 @@ def test_all_forms_hold_the_same_texts() -> None:
     rows = list(csv.reader(StringIO(comma_separated(table))))
     assert tuple(rows[0]) == table.header
     assert tuple(rows[1]) == table.lines[0]
-    assert r"a\_b \& c|d" in latex(table)
-    assert "a_b & c&#124;d" in markdown(table)
+    assert r"a\_b \& c\textbar{}d" in latex(table)
+    assert "| a_b &amp; c&#124;d |" in markdown(table)
     assert all(
         len(text.split(" & ")) >= len(table.header) for text in latex(table).splitlines() if text.endswith(r"\\")
     )
@@ -194,3 +200,11 @@ def test_all_forms_hold_the_same_texts() -> None:
     assert "a_b &amp; c|d" in html
     assert "http" not in html.replace("http-equiv", "")
     assert html == page(told, table)
+
+
+def test_a_name_is_no_markup_of_any_form() -> None:
+    table = grid(made([row("[1] <b>*x*</b> `y`", [cell(0.3)]), row("*best", [cell(0.2)])]))
+    assert r"| \[1\] &lt;b>\*x\*&lt;/b> \`y\` |" in markdown(table)
+    lines = [text for text in latex(table).splitlines() if text.endswith(r"\\")]
+    assert lines[1].startswith(r"{}[1] \textless{}b\textgreater{}*x*")
+    assert not any(text.startswith(("[", "*")) for text in lines)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.comparison.tables import published_as
 from pipeline.settings.comparison import comparison
 from pipeline.settings.layers import user_layers
 from schemas.comparison import ComparisonSettings, RowSettings
@@ -96,7 +97,11 @@ def test_folds_of_seen_labels_are_hidden_from_further_runs_where_a_row_is_to_be_
         (['compare.models=["lesa"]', "train.epocs=3"], "unknown setting 'train.epocs'. Did you mean 'train.epochs'"),
         (['compare.models=["ridge"]', "train.epochs=3"], "no row reads the setting train.epochs"),
         (['compare.models=["lesa"]', 'compare.tasks=["zsl","standard"]'], "compare.tasks"),
-        (['compare.tables=["1","6"]', "dataset.task=zero-shot"], "table 6"),
+        (['compare.tables=["6"]', "dataset.task=zero-shot"], "table 6"),
+        (['compare.tables=["1","6"]'], "zero-shot tables"),
+        (['compare.variants=[{name="a\\nb",model="biam"}]'], "compare.variants.name: .* a name on one line.*null$"),
+        (['compare.variants=[{name=" ",model="biam"}]'], "a name on one line"),
+        (['compare.models=["lesa"]', "compare.choose=held_out"], "expected 'held_out_labels', or null"),
         (['compare.models=["lesa"]', "compare.choose=held_out_labels", "compare.choose_folds=5"], "choose_folds"),
         (
             ['compare.variants=[{name="x",model="biam"},{name="x",model="lesa"}]'],
@@ -125,3 +130,23 @@ def test_figures_that_need_a_library_which_is_not_here_are_refused_before_anythi
     assert rows('compare.models=["lesa"]', "compare.figures=true")
     with pytest.raises(UsageError, match=r"pip install 'biam-pipe\[figures\]'"):
         rows('compare.models=["biam"]', "compare.figures=true")
+
+
+def test_what_is_published_stands_beside_rows_that_repeat_it_whatever_others_are_called() -> None:
+    titles = {
+        row.variant.title: published_as(row.variant, row.cells[0].model.preset)
+        for row in rows(
+            'compare.tables=["3"]',
+            'compare.models=["lesa","biam:tuned"]',
+            'compare.variants=[{name="LESA",model="ridge",preset="devise"},{name="RCB only",model="biam"}]',
+            dataset="nuswide",
+        ).rows
+        if row.cells
+    }
+    assert {title: known for title, known in titles.items() if known is not None} == {
+        "lesa": "LESA",
+        "standard features": "standard features",
+        "RCB alone": "RCB alone",
+        "SCB alone": "SCB alone",
+        "BiAM": "BiAM",
+    }

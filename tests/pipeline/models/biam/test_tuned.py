@@ -1,6 +1,7 @@
 """Preset `tuned`: what its sum is made of, by formulas written out."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,6 +195,17 @@ def test_a_setting_changes_the_sum_or_is_in_vain(blocks, scene_weight):
 def test_there_have_to_be_validation_images():
     with pytest.raises(UsageError, match=r"there are no validation images.*split.validation_fraction"):
         fit(BIAM, settings(), DATA.fitting(validated=False))
+
+
+def test_what_its_closed_form_cannot_choose_by_is_told_in_settings_of_its_own():
+    fitting = DATA.fitting()
+    alone = replace(
+        fitting,
+        words=fitting.words[:1],
+        reading=lambda names: replace(DATA.fitting(tuple(names)), words=fitting.words[:1]),
+    )
+    with pytest.raises(UsageError, match=r"there is 1 seen label to choose by.*closed_form_weight=0.*teacher_weight=0"):
+        fit(BIAM, settings(), alone)
 
 
 def test_a_standardised_convolution_is_one_of_the_standardised_map():
