@@ -108,8 +108,13 @@ class Lease:
     file: FileIO
 
     def end(self) -> None:
-        """From here on nothing is committed, by whatever is still under way anywhere."""
-        with suppress(OSError):  # the next writer sees to it; what ended this one is to be told
+        """From here on nothing is committed, by whatever is still under way anywhere.
+
+        Where the folder is another's by now, its lease stays as it is: that one would commit nothing any more, either.
+        """
+        with suppress(OSError, PipelineError):  # the next writer sees to it; what ended this one is to be told
+            for guard in self.storage.guards:
+                guard.require(self.storage.root)
             self.file.truncate(0)
 
 
@@ -140,15 +145,12 @@ def writing(storage: Storage) -> Iterator[Lease]:
         with refusals_named(path):
             file.truncate(0)
             file.write(json.dumps(told).encode())
-        guard = Guard(LEASE, run)
-        lease = Lease(replace(storage, guards=(guard,)), file)
+        lease = Lease(replace(storage, guards=(Guard(LEASE, run),)), file)
         with _renewing(file):
             try:
                 yield lease
             finally:
-                with suppress(PipelineError):  # it is another's by now
-                    guard.require(storage.root)
-                    lease.end()
+                lease.end()
 
 
 @contextmanager

@@ -268,12 +268,22 @@ class Storage:
             self.local(path).unlink(missing_ok=True)
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder with all that is in it, if it is there. Only for the holder of the lock."""
+        """Remove a folder with all that is in it, if it is there. Only for the holder of the lock.
+
+        Raises:
+            HeldFolderError: the guards say that nobody may.
+        """
+        self._require_guards()
         with refusals_named(self.local(folder), "remove"), suppress(FileNotFoundError):
             shutil.rmtree(self.local(folder))
 
     def sweep(self) -> None:
-        """Remove what killed writers left. Only for the holder of the lock."""
+        """Remove what killed writers left. Only for the holder of the lock.
+
+        Raises:
+            HeldFolderError: the guards say that nobody may.
+        """
+        self._require_guards()
         for folder, _, names in self._walk():
             for left in (Path(folder, name) for name in names if _TEMPORARY.fullmatch(name)):
                 with refusals_named(left, "remove"):

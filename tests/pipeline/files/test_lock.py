@@ -60,6 +60,25 @@ def test_a_writer_that_ends_with_an_error_lets_go(tmp_path: Path) -> None:
     assert writer(Storage(str(tmp_path))) is None
 
 
+def test_a_run_that_was_taken_for_dead_leaves_the_folder_to_the_other(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    with writing(storage) as lease:
+        lease.storage.write("mine/shard", b"1")
+        taken = json.dumps({"pid": 1, "host": "elsewhere", "since": "2026-01-01T00:00:00+00:00", "run": "f" * 32})
+        storage.local(".lock").write_text(taken)  # by a host that the lock of this one does not reach
+        for change in (
+            lambda: lease.storage.write("mine/shard", b"2"),
+            lambda: lease.storage.remove("mine/shard"),
+            lambda: lease.storage.remove_folder("mine"),
+            lease.storage.sweep,
+        ):
+            with pytest.raises(HeldFolderError, match="is no longer held by this run"):
+                change()
+        lease.end()  # as a run does when it meets such an error
+    assert storage.local(".lock").read_text() == taken
+    assert storage.read("mine/shard") == b"1"
+
+
 def test_a_process_that_began_after_the_writer_is_another_and_one_elsewhere_cannot_be_seen(tmp_path: Path) -> None:
     told = {"pid": os.getpid(), "host": socket.gethostname(), "since": "2001-01-01T00:00:00+00:00"}
     (tmp_path / ".lock").write_text(json.dumps(told))
