@@ -15,10 +15,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from pipeline.datasets import DATASETS
+from pipeline.engine.cluster.users import loopback_of
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Estimate, Output, Stage, Task
 from pipeline.files.inputs import shard_name
@@ -30,12 +32,12 @@ from pipeline.images.problem import ImageProblem
 from pipeline.images.rows import download_outputs
 from pipeline.net.answer import is_placeholder
 from pipeline.net.image_shard import ImageShard, open_shard
-from schemas.command import Command
+from schemas.command import AGAIN, Command
 from schemas.config import Config, DownloadConfig
 from schemas.errors import IntegrityError, PipelineError
 from schemas.receipts import BOUND
 from schemas.section import recipe
-from schemas.status import ImageStatus
+from schemas.status import PASSING, ImageStatus
 from schemas.tables import DOWNLOADS, LOCAL_SOURCE
 
 if TYPE_CHECKING:
@@ -277,6 +279,7 @@ class Fetcher:
 
         Raises:
             VanishedFileError: a file that the index has seen is gone.
+            PipelineError: the server of this host is gone where it lies.
         """
         if row["removed"]:
             return Outcome(ImageStatus.REMOVED), b""
@@ -289,11 +292,38 @@ class Fetcher:
             outcome, data = await self.location(location, budget_s)
             if outcome.status is ImageStatus.MISSING_FILE and row["size_bytes"] is not None:
                 raise vanished(location["address"])
+            if outcome.status in PASSING:
+                await self._require_own_server(location, outcome)
             if outcome.status is ImageStatus.OK:
                 return outcome, data
         if len(locations) > 1:
             outcome = replace(outcome, error=f"{outcome.error} (last of {len(locations)} locations)")
         return outcome, b""
+
+    async def _require_own_server(self, location: Row, outcome: Outcome) -> None:
+        """See that the server of a location is there, where it is one of this host.
+
+        A run whose process was killed takes its server with it, and pieces of its work may go on elsewhere. That is no
+        outcome of an image: it would count as failed for good.
+
+        Raises:
+            PipelineError: nobody listens there.
+        """
+        base = None if _whole(location) else loopback_of([self.bases[location["source"]]])
+        if base is None:
+            return
+        place = urlsplit(base)
+        try:
+            _, opened = await asyncio.open_connection(place.hostname, place.port or 80)
+        except ConnectionRefusedError as error:
+            raise PipelineError(
+                f"the server at {base}, where these images lie, is gone ({outcome.error})",
+                hint="It ends with the run that started it. Run the same command again:",
+                run=AGAIN,
+            ) from error
+        except OSError:  # this process cannot ask, such as without a free file handle
+            return
+        opened.close()
 
     async def location(self, location: Row, budget_s: float) -> tuple[Outcome, bytes]:
         """What one location comes to."""

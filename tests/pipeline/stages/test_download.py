@@ -461,3 +461,13 @@ def test_an_image_out_of_an_archive_lies_below_the_address_of_its_source(server:
     _, found, _ = downloaded(task)
     assert [(one["status"], one["source"], one["error"]) for one in found] == [("not_found", "tar", "HTTP 404")] * 2
     assert server.requests == {"/code/404/train_0.tar.gz": 1}
+
+
+def test_that_the_server_of_this_host_is_gone_is_no_outcome_of_its_images(tmp_path: Path) -> None:
+    with socket.socket() as free:  # bound and not listening: nobody else can have the port
+        free.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{free.getsockname()[1]}"
+        task = task_for(tmp_path, [row("a", ("demo", "ok/1"))], base=base)
+        with pytest.raises(PipelineError, match=rf"the server at {base}, where these images lie, is gone"):
+            run(task)
+    assert task.storage.sizes("images") == task.storage.sizes("downloads") == {}
