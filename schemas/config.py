@@ -254,7 +254,8 @@ class TrainConfig(Section):
     """
     init_from: Annotated[Recipe[FolderName | None], Older()] = None
     """Run whose weights training starts from, by the name of its folder below runs/; or `latest`, the last one that is
-    done. It has to be of the same model and over the same kind of features. null: the first weights are drawn.
+    done. It has to be of the same model, over the same kind of features and the same split, and must have learnt no
+    label that is unseen now. null: the first weights are drawn.
     """
     seed: Recipe[Seed] = 0
     """Seed of the first weights, the order of the images and dropout."""

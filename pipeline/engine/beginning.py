@@ -90,7 +90,7 @@ class Seeker:
         raise UsageError(
             f"setting {self.start.setting}: {self.own.stage} has no run to start from;",
             found="; ".join(reasons[:3]) if reasons else f"no {self.start.name or 'run'} that is done",
-            expected="one of the same model and over the same kind of features",
+            expected="one of the same model, over the same kind of features and the same split",
             hint="Start anew:",
             run=self.start.without,
         )

@@ -11,7 +11,7 @@ No annotation of an unseen label is read into anything here: the label space is 
 import json
 import logging
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,7 +57,9 @@ _PRELOAD = (
 )
 
 VERSION = 3
+_DEALING = ("split", "unseen")  # stages that say which images and labels may be learnt from
 LATEST = "latest"  # as the run that training starts from
+_LEARNT = "seen_labels"  # in history.json: ids of labels whose annotations the weights come from
 
 logger = logging.getLogger("biam_pipe.train")
 
@@ -164,8 +166,10 @@ def _unfit(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
     models = [{key: v for key, v in one["settings"].items() if key.startswith("model.")} for one in (theirs, own)]
     if told := changes(*models):
         return f"another model ({'; '.join(told)})"
-    if theirs["upstream"].get("extract") != own["upstream"]["extract"]:
+    if theirs["upstream"].get("extract") != own["upstream"].get("extract"):
         return "other features"
+    if any(theirs["upstream"].get(name) != own["upstream"].get(name) for name in _DEALING):
+        return "another split, so that it may have learnt from images that are for testing now"
     return None
 
 
@@ -303,7 +307,7 @@ def _take(task: Task, path: Path) -> list[Output]:
         weights = given_weights(path, settings.model, maps, sizes.word_size)
         require_unchanged(settings.sources)
         logger.info("the weights are those of %s, sha256 %s", path, told["sha256"])
-    facts = _write(task, _Learnt(weights), {"weights": told}, {}, sizes)
+    facts = _write(task, _Learnt(weights), {"weights": told} | _labels_learnt(task), {}, sizes)
     return _outputs(task, 0, facts)
 
 
@@ -326,13 +330,15 @@ def _train(task: Task) -> list[Output]:
     writing = log_file(task.storage.scratch(task.folder)) if first else nullcontext()
     with writing, repeatable(settings.train.seed, _threads(settings), device):
         material, sizes = _material(task, settings, device)
+        labels = _labels_learnt(task)  # before the hours in which the run that it starts from may go
         network, fitted = _network(task, material, sizes, device)
         learnt = _all_epochs(task, material, network, fabric) if _by_steps(settings) else _Learnt(network.state_dict())
         if not first:
             return []
         images = {"train": len(material.train), "validation": len(material.validation)}
         began = _began(task)
-        facts = _write(task, learnt, ({"fit": dict(fitted)} if fitted else {}) | began, images, sizes)
+        more = ({"fit": dict(fitted)} if fitted else {}) | began | labels
+        facts = _write(task, learnt, more, images, sizes)
         facts |= began
         facts |= {"precision_note": slower} if slower else {}
     return _outputs(task, len(material.train), facts)
@@ -346,15 +352,66 @@ def _began(task: Task) -> dict[str, Any]:
     return {START: {"run": run, "sha256": task.inputs.receipt("train").content}}
 
 
+def _labels_learnt(task: Task) -> dict[str, Any]:
+    """For history: ids of the labels whose annotations the weights come from, with those of the run before them.
+
+    Of weights that a file gives nobody knows them: whoever gives it says that they are those of these settings.
+    """
+    from pipeline.batches.label_space import read_label_space
+
+    began = () if task.settings.train.init_from is None else _earlier_labels(task)
+    return {_LEARNT: sorted({*read_label_space(task.inputs).seen_only().label_id, *began})}
+
+
+def _earlier_labels(task: Task) -> Collection[str]:
+    """The same of the run that training starts from.
+
+    Raises:
+        PipelineError: it is of a version that did not tell them.
+    """
+    learnt: Collection[str] | None = task.inputs.json("train", "history").get(_LEARNT)
+    if learnt is None:
+        raise PipelineError(
+            f"setting train.init_from: {task.inputs.folder('train')} does not tell from which labels it has learnt",
+            expected="a run of this version",
+            hint="Start anew:",
+            run=Command("train", dataset=task.inputs.dataset, sets={"train.init_from": None}),
+        )
+    return learnt
+
+
+def _require_unseen(task: Task) -> None:
+    """See that the weights that training starts from come from no annotation of a label that is unseen now.
+
+    Raises:
+        UsageError: they do.
+    """
+    from pipeline.batches.label_space import read_label_space
+
+    space = read_label_space(task.inputs)
+    unseen = dict(zip(space.label_id[space.num_seen :], space.name[space.num_seen :], strict=True))
+    if known := [unseen[label] for label in sorted(unseen.keys() & set(_earlier_labels(task)))]:
+        told = ", ".join(map(repr, known[:3])) + (f" and {len(known) - 3} more" if known[3:] else "")
+        raise UsageError(
+            f"setting train.init_from: {task.inputs.folder('train')} has learnt labels that are unseen now;",
+            found=told,
+            expected="a run that never saw them",
+            hint="Name another run, or start anew:",
+            run=Command("train", dataset=task.inputs.dataset, sets={"train.init_from": None}),
+        )
+
+
 def _begin(task: Task, material: "Material", network: "nn.Module") -> None:
     """Give a network the weights of the run that training starts from, and what was fitted then.
 
     Raises:
         IntegrityError: its model file is damaged.
         PipelineError: the run is gone, or its word vectors were of another size.
+        UsageError: it has learnt labels that are unseen now.
     """
     from pipeline.training.given import weights_of_run
 
+    _require_unseen(task)
     path, settings = task.inputs.path("train", "model"), task.settings
     weights = weights_of_run(path, settings.model, material.features.maps, material.label_vectors.shape[1])
     device = material.label_vectors.device

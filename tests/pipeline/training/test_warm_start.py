@@ -11,14 +11,15 @@ from safetensors.torch import load_file
 from small_work import SmallWork, make
 from stage_tasks import outputs
 
+from pipeline.batches.label_space import read_label_space
 from pipeline.engine.sources import Sources
-from pipeline.engine.task import Task
+from pipeline.engine.task import Output, Task
 from pipeline.files.storage import Storage
 from pipeline.models.biam.settings import BiamConfig
 from pipeline.settings.layers import configuration
 from pipeline.stages import train
 from schemas.config import TrainConfig
-from schemas.errors import IntegrityError, TimeBudgetError, UsageError
+from schemas.errors import IntegrityError, PipelineError, TimeBudgetError, UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,6 +88,41 @@ def test_a_damaged_model_is_told(tmp_path: Path) -> None:
         train.run(warm(work))
 
 
+def history(work: SmallWork, folder: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(Path(work.root, folder, "history.json").read_text())
+    return told
+
+
+def with_history(work: SmallWork, **changes: Any) -> SmallWork:
+    """The same after a run that tells something else of itself."""
+    written = {key: value for key, value in (history(work, "runs/small") | changes).items() if value is not None}
+    task = work.task("train", settings())
+    work.path("train", "history.json").write_text(json.dumps(written))
+    return work.with_receipts(task, [Output(("model", "history", "config"), rows=1)])
+
+
+def test_what_it_has_learnt_from_is_told_with_what_the_run_before_had(tmp_path: Path) -> None:
+    work = make(tmp_path)
+    task = work.task("train", settings(epochs=1))
+    work = work.with_receipts(task, train.run(task))
+    space = read_label_space(work.left())
+    assert history(work, "runs/small")["seen_labels"] == sorted(space.label_id[: space.num_seen])
+    train.run(warm(with_history(work, seen_labels=["a label that is gone"]), epochs=1))
+    assert history(work, WARM)["seen_labels"] == sorted([*space.label_id[: space.num_seen], "a label that is gone"])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_run_that_may_have_learnt_an_unseen_label_is_refused(tmp_path: Path, known: bool) -> None:
+    work = make(tmp_path)
+    task = work.task("train", settings(epochs=1))
+    work = work.with_receipts(task, train.run(task))
+    space = read_label_space(work.left())
+    work = with_history(work, seen_labels=[space.label_id[-1]] if known else None)
+    told = f"has learnt labels that are unseen now; found '{space.name[-1]}', expected" if known else "does not tell"
+    with pytest.raises(PipelineError, match=rf"setting train.init_from: runs/small {told}"):
+        train.run(warm(work))
+
+
 def described(*sets: str) -> Any:
     given = ["embed.vectors=http://h/e.txt", "backbone.name=tiny", *sets]
     return train.stage(configuration("demo", None, {}, given, Path("nowhere")), Sources(Storage("nowhere")))
@@ -99,6 +135,8 @@ def test_the_name_of_the_run_is_no_recipe_and_other_models_and_features_are_unfi
     own = {"settings": dict(latest.recipe), "upstream": {"extract": "a" * 64}}
     assert unfit({"settings": dict(described().recipe), "upstream": {"extract": "a" * 64}}, own) is None
     assert unfit({**own, "upstream": {"extract": "b" * 64}}, own) == "other features"
+    for stage in ("split", "unseen"):
+        assert "another split" in unfit({**own, "upstream": {**own["upstream"], stage: "c" * 64}}, own)
     other = dict(described("model.channels=8").recipe)
     assert (
         unfit({"settings": other, "upstream": {"extract": "a" * 64}}, own) == "another model (model.channels 8 -> 64)"
