@@ -594,7 +594,7 @@ def show_units_command(
         _print_json({"files": paths}) if as_json else _print(paths)
         return
     _print_json({"files": [asdict(unit) for unit in made]}) if as_json else _print(
-        line for unit in made for line in unit.text.splitlines()
+        line for unit in made for line in unit.text.removesuffix("\n").split("\n")
     )
 
 

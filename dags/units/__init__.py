@@ -6,11 +6,21 @@ and 3 are a success, 75 means "go on", 5 that another run is at work there, all 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dags.units.job import Call, Job, job
-from dags.units.quoting import in_comment, kubernetes_argument, shell, systemd, systemd_argument, systemd_line, yaml
+from dags.units.quoting import (
+    in_comment,
+    kubernetes_argument,
+    require_text,
+    shell,
+    systemd,
+    systemd_argument,
+    systemd_line,
+    yaml,
+)
 from pipeline.files.storage import users_folder
 from schemas.config import Config
 from schemas.errors import unknown_name
@@ -65,12 +75,13 @@ def units(kind: str, config: Config, call: Call, budget_s: float) -> list[Unit]:
         budget_s: seconds of its time budget.
 
     Raises:
-        UsageError: no such kind, or the user is root where a unit names one.
+        UsageError: no such kind, a name that it cannot hold, or the user is root where a unit names one.
         PipelineError: biam-pipe is not installed.
     """
     if kind not in KINDS:
         raise unknown_name("kind of units", kind, KINDS)
     found, templates = job(config, call, budget_s), _environment()
+    require_text((*found.command, *found.places, *chain.from_iterable(found.environment.items())))
     return [
         Unit(found.name + template.ending, templates.get_template(template.file).render(job=found), template.executable)
         for template in KINDS[kind]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schemas.config import Config
 from schemas.errors import PipelineError, UsageError
+from schemas.section import files_named
 
 _SPARE_S = 600  # from the end of the budget to that of the scheduler: what is under way may end, and is committed
 _VARIABLES = "BIAM_PIPE_"
@@ -80,6 +81,7 @@ class Job:
         asked_user: who shall run it; None for whoever asks.
         cache: where fetched files are kept for all work folders; None: where the scheduler has a place for that.
         config: the TOML file; None where there is none.
+        outside: files and folders that settings name.
         environment: variables that carry settings.
     """
 
@@ -95,6 +97,7 @@ class Job:
     asked_user: str | None = None
     cache: Path | None = None
     config: Path | None = None
+    outside: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -130,16 +133,23 @@ class Job:
         return (self.work, *([self.cache] if self.cache is not None else []))
 
     @property
-    def folders(self) -> tuple[Path, ...]:
-        """Folders that have to be where it runs, without those that lie in another of them."""
-        every = {self.folder, *self.writable}
-        return tuple(sorted(folder for folder in every if every.isdisjoint(folder.parents)))
+    def places(self) -> tuple[Path, ...]:
+        """All that it reads or writes but its own code."""
+        return (self.folder, *self.writable, *([self.config] if self.config is not None else []), *self.outside)
+
+    @property
+    def mounts(self) -> tuple[Path, ...]:
+        """Folders and files that have to be where it runs, without those that lie in another of them.
+
+        The TOML file travels by itself.
+        """
+        every = {self.folder, *self.writable, *self.outside}
+        return tuple(sorted(place for place in every if every.isdisjoint(place.parents)))
 
     @property
     def private_tmp(self) -> bool:
         """Whether it can do without the machine's folders for temporary files: nothing that it needs lies there."""
-        files = (self.folder, *self.writable, *([self.config] if self.config is not None else []))
-        return not any(file.is_relative_to(folder) for file in files for folder in ("/tmp", "/var/tmp"))  # noqa: S108
+        return not any(file.is_relative_to(folder) for file in self.places for folder in ("/tmp", "/var/tmp"))  # noqa: S108
 
     @property
     def limit_minutes(self) -> int:
@@ -173,8 +183,17 @@ def job(config: Config, call: Call, budget_s: float) -> Job:
         asked_user=call.user,
         cache=cache,
         config=None if call.config is None else call.config.resolve(),
+        outside=tuple(_outside(config)),
         environment=environment | ({} if cache is None else {_CACHE: str(cache)}),
     )
+
+
+def _outside(config: Config) -> Iterator[Path]:
+    """Files and folders of this machine that settings name: what is a path there, and not the name of something."""
+    for text in files_named(config):
+        place = Path(text).expanduser()
+        if text and place.exists():
+            yield Path(os.path.abspath(place))  # noqa: PTH100 - links stay: the command goes by the name that it has
 
 
 def _program() -> str:

@@ -6,7 +6,11 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from schemas.errors import UsageError
+
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
+# Signs that end a line somewhere, or that YAML refuses. JSON escapes those below 0x20 itself.
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "%": "%%"}
 
 
@@ -27,13 +31,24 @@ def systemd_argument(value: str) -> str:
 
 
 def systemd_line(value: str | Path) -> str:
-    """A value that takes the rest of its line."""
-    return str(value).replace("%", "%%")
+    """A value that takes the rest of its line, where nothing can be quoted.
+
+    Raises:
+        UsageError: it would not end where its line ends.
+    """
+    text = str(value)
+    if text != text.strip() or text.endswith("\\") or _UNPRINTED.search(text):
+        raise UsageError(
+            "systemd takes no folder whose name begins or ends with a space, ends with a backslash or has a line break",
+            got=repr(text),
+            hint="Start it from another folder",
+        )
+    return text.replace("%", "%%")
 
 
 def yaml(value: str | Path) -> str:
-    """A text in YAML, of which JSON is a part."""
-    return json.dumps(str(value), ensure_ascii=False)
+    """A text in YAML, of which JSON is a part, but for signs that YAML takes for line breaks or refuses."""
+    return _UNPRINTED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(str(value), ensure_ascii=False))
 
 
 def kubernetes_argument(value: str) -> str:
@@ -43,4 +58,19 @@ def kubernetes_argument(value: str) -> str:
 
 def in_comment(value: str | Path) -> str:
     """A text that ends no line, for people to read."""
-    return " ".join(str(value).split())
+    return _UNPRINTED.sub("?", str(value))
+
+
+def require_text(values: Iterable[str | Path]) -> None:
+    """See that texts can stand in a file: a name on a disk can hold bytes that are no text.
+
+    Raises:
+        UsageError: one cannot.
+    """
+    for value in map(str, values):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                "units are text files in UTF-8, and take no names with other bytes;", got=repr(value)
+            ) from error

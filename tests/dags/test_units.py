@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import cli
-from dags.units import KINDS, Call, Unit, units
+from dags.units import KINDS, Call, Job, Unit, units
 from pipeline import flow
 from pipeline.settings.layers import configuration
 from schemas.errors import UsageError
@@ -67,7 +67,7 @@ class Stubs:
         (self.folder / "biam-pipe.codes").write_text("".join(f"{code}\n" for code in codes))
         script = self.folder / unit.name.replace("biam-pipe", "script")
         script.write_text(unit.text.replace(program(), shlex.quote(str(self.folder / "biam-pipe"))))
-        path = {"PATH": f"{self.folder}:/usr/bin:/bin"}
+        path = {"PATH": f"{self.folder}:/usr/bin:/bin", "BIAM_PIPE_AGAIN_S": "0"}
         return subprocess.run(["bash", script], env=path | environment, timeout=20).returncode
 
     def calls(self, name: str) -> list[list[str]]:
@@ -213,6 +213,73 @@ def test_the_container_hands_a_stop_on_that_comes_before_its_command(folder: Pat
     assert early != script
     # 143: the command was stopped, and the shell ended by itself.
     assert subprocess.run([*shell, early, name, "sleep", "60"], timeout=20, check=False).returncode == 143
+
+
+LINE_ENDS = "a\x85b\u2028c\x7fd\x9be\ufefff"  # YAML folds or refuses them
+
+
+def test_signs_that_end_lines_elsewhere_stay_what_they_are(folder: Path, stubs: Stubs) -> None:
+    sets = f"download.user_agent={LINE_ENDS}\n$(x)"
+    _, job = yaml.safe_load_all(made("kubernetes", sets)[0].text)
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert sets in [word.replace("$$(", "$(") for word in container["args"]]
+    script = made("slurm", sets.replace("\n", " "))[0]
+    assert stubs.run(script, [0], SLURM_ARRAY_JOB_ID="17") == 0
+    assert LINE_ENDS in (stubs.folder / "srun.calls").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["line\nbreak", "end ", "back\\", "bell\x07", "next\x85line"], ids=["line", "end", "back", "bell", "next"]
+)
+def test_folders_with_odd_names_are_kept_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    config = configuration("demo", None, {}, [], Path("work"))
+    call = Call("run", Path("work"), None, [], "50m", user="biam")
+    with pytest.raises(UsageError, match="systemd takes no folder whose name"):
+        units("systemd", config, call, 3000.0)
+    (job,) = yaml.safe_load_all(units("kubernetes", config, call, 3000.0)[0].text)
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["workingDir"] == f"{tmp_path}/{name}"
+    # A work folder of such a name alone is quoted everywhere.
+    monkeypatch.chdir(tmp_path)
+    odd, plain = (
+        [
+            [line.partition("=")[0] for line in unit.text.split("\n") if not line.startswith("#")]
+            for unit in units("systemd", config, replace(call, work=Path(work)), 3000.0)
+        ]
+        for work in (name, "work")
+    )
+    assert odd == plain
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = configuration("demo", None, {}, [], Path("work"))
+    with pytest.raises(UsageError, match=r"units are text files in UTF-8, .* got '.*\\udc80"):
+        units(kind, config, Call("run", Path("work\udc80"), None, [], "50m", user="biam"), 3000.0)
+
+
+def test_what_settings_name_is_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("project/photos", "elsewhere/photos"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("project/labels.csv", "elsewhere/words.txt"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path / "project")
+    folders = f'dataset.folders=["photos", "{tmp_path}/elsewhere/photos"]'
+    sets = [folders, "dataset.labels=labels.csv", "embed.vectors=../elsewhere/words.txt"]
+    config = configuration("folder", None, {}, sets, Path("work"))
+    call = Call("run", Path("work"), None, sets, "50m", user="biam")
+    (job,) = yaml.safe_load_all(units("kubernetes", config, call, 3000.0)[0].text)
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "files"]
+    elsewhere = [f"{tmp_path}/elsewhere/photos", f"{tmp_path}/elsewhere/words.txt"]
+    assert mounts == [*elsewhere, f"{tmp_path}/project", "/var/cache/biam-pipe"]
+    # Below /tmp the service has none of its own.
+    apart = Job("n", "p", (), Path("/srv"), Path("/srv/work"), 1.0, False, False, "1")
+    assert apart.private_tmp
+    assert not replace(apart, outside=(Path("/tmp/photos"),)).private_tmp
 
 
 @pytest.mark.parametrize("kind", ["systemd", "cron"])
