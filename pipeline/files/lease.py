@@ -14,6 +14,7 @@ from schemas.command import AGAIN
 from schemas.errors import HeldFolderError
 
 LEASE = ".lock"  # file of a work folder: see `lock`
+SLICES = ".slices"  # folder with one for each range of shards that somebody holds by a lease of its own: see `slices`
 _TEXT_BYTES = 4096  # many times what is written
 
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from typing import Any
 
-from pipeline.files.lease import LEASE, Guard
+from pipeline.files.lease import LEASE, SLICES, Guard
 from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import Storage
 from schemas.errors import HeldFolderError, PipelineError
@@ -193,12 +193,18 @@ def _renewed_ns(storage: Storage) -> int:
 
 
 def _held(storage: Storage) -> HeldFolderError:
-    """The error that names who holds a folder."""
-    holder = writer(storage)
+    """The error that names who holds a folder, or the first who holds some of its shards."""
+    holder = writer(storage) or next(_slice_writers(storage), None)
     named = f"process {holder.pid} on {holder.host} since {holder.since}" if holder else "another process"
     return HeldFolderError(
         f"{storage.root} is being written by {named}", hint="Wait for it, stop it, or use another --work"
     )
+
+
+def _slice_writers(storage: Storage) -> Iterator[Writer]:
+    for folder in sorted(storage.local(SLICES).glob("*/")):
+        if (holder := writer(Storage(str(folder)))) is not None and holder.alive is not False:
+            yield holder
 
 
 def _now() -> str:

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from pipeline.files.lease import LEASE
+from pipeline.files.lease import LEASE, SLICES
 from pipeline.files.lock import Lease, Writer, writer, writing
 from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import Storage
 from schemas.errors import HeldFolderError
 
-_FOLDER = ".slices"
 _NAME = re.compile(r"(\d+)-(\d+)")
 
 
@@ -58,7 +57,7 @@ def writing_shards(storage: Storage, shards: range) -> Iterator[Lease]:
             if other != shards and range(max(other.start, shards.start), min(other.stop, shards.stop)):
                 with _holding(storage, other, shards):
                     pass
-        own = (replace(guard, path=f"{_FOLDER}/{_name(shards)}/{guard.path}") for guard in lease.storage.guards)
+        own = (replace(guard, path=f"{SLICES}/{_name(shards)}/{guard.path}") for guard in lease.storage.guards)
         yield replace(lease, storage=replace(storage, guards=tuple(own)))
 
 
@@ -70,7 +69,7 @@ def slices(storage: Storage) -> list[Slice]:
 
 def forget_slices(storage: Storage) -> None:
     """Remove what those who died left. Only for the holder of the whole folder, beside whom there are none."""
-    folder = storage.local(_FOLDER)
+    folder = storage.local(SLICES)
     with refusals_named(folder, "remove"):
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -118,7 +117,7 @@ def _holding(storage: Storage, held: range, wanted: range) -> Iterator[Lease]:
 
 def _ranges(storage: Storage) -> list[range]:
     """The ranges that somebody held since the whole folder was held last, in order."""
-    folder = storage.local(_FOLDER)
+    folder = storage.local(SLICES)
     with refusals_named(folder, "read"):
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     found = [range(int(match[1]), int(match[2])) for match in map(_NAME.fullmatch, names) if match]
@@ -126,7 +125,7 @@ def _ranges(storage: Storage) -> list[range]:
 
 
 def _place(storage: Storage, shards: range) -> Storage:
-    return Storage(storage.shown(f"{_FOLDER}/{_name(shards)}"))
+    return Storage(storage.shown(f"{SLICES}/{_name(shards)}"))
 
 
 def _name(shards: range) -> str:
