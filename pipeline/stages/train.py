@@ -367,14 +367,14 @@ def _earlier_labels(task: Task) -> Collection[str]:
     """The same of the run that training starts from.
 
     Raises:
-        PipelineError: it is of a version that did not tell them.
+        UsageError: it is of a version that did not tell them.
     """
     learnt: Collection[str] | None = task.inputs.json("train", "history").get(_LEARNT)
     if learnt is None:
-        raise PipelineError(
+        raise UsageError(
             f"setting train.init_from: {task.inputs.folder('train')} does not tell from which labels it has learnt",
             expected="a run of this version",
-            hint="Start anew:",
+            hint="Name another run, or start anew:",
             run=Command("train", dataset=task.inputs.dataset, sets={"train.init_from": None}),
         )
     return learnt

@@ -103,6 +103,15 @@ def _require_tls(address: str) -> None:
             expected=" and ".join(f"DASK_DISTRIBUTED__COMM__TLS__{keys[name]}" for name in missing),
             hint="Set them, and the key, or put them into ~/.config/dask: see docs/operations.md",
         )
+    try:
+        Security().get_connection_args("client")
+    except (OSError, ValueError) as error:  # such as that of the ssl module
+        raise UsageError(
+            f"--scheduler {address}: Dask's TLS settings for a client cannot be used ({' '.join(str(error).split())})",
+            got=", ".join(f"{name} = {tls[name]}" for name in ("ca_file", "cert", "key") if tls[name]),
+            expected="files in PEM, of a key and of its certificate",
+            hint="See docs/operations.md",
+        ) from error
 
 
 @contextmanager
@@ -118,16 +127,28 @@ def connected(address: str) -> Iterator["Client"]:
     from distributed import Client
 
     try:
+        if not address.startswith("inproc"):
+            asyncio.run(_reach(address))
         client = Client(address, set_as_default=False, timeout=_CONNECT_S)
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise PipelineError(
-            f"no Dask scheduler answers at {address} ({' '.join(str(error).split())})", hint=_START
+            f"no Dask scheduler answers at {address} ({' '.join(str(error).split()) or type(error).__name__})",
+            hint=_START,
         ) from error
     try:
         yield client
     finally:
         with suppress(OSError, TimeoutError, RuntimeError):  # it is gone: nothing waits for it
             client.close(timeout=_CONNECT_S)
+
+
+async def _reach(address: str) -> None:
+    """Connect once without a client: one that cannot be made is in the way for 10 s when this process ends."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    opened = await connect(address, timeout=_CONNECT_S, **Security().get_connection_args("client"))
+    await opened.close()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.models.biam.settings import BiamConfig
 from pipeline.settings.layers import configuration
 from pipeline.stages import train
 from schemas.config import TrainConfig
-from schemas.errors import IntegrityError, PipelineError, TimeBudgetError, UsageError
+from schemas.errors import IntegrityError, TimeBudgetError, UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -119,7 +119,7 @@ def test_a_run_that_may_have_learnt_an_unseen_label_is_refused(tmp_path: Path, k
     space = read_label_space(work.left())
     work = with_history(work, seen_labels=[space.label_id[-1]] if known else None)
     told = f"has learnt labels that are unseen now; found '{space.name[-1]}', expected" if known else "does not tell"
-    with pytest.raises(PipelineError, match=rf"setting train.init_from: runs/small {told}"):
+    with pytest.raises(UsageError, match=rf"setting train.init_from: runs/small {told}"):
         train.run(warm(work))
 
 

@@ -6,8 +6,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from numbers_stage import listing
 
 from pipeline.engine.cluster import users
@@ -65,6 +66,22 @@ def engine(root: Path, scheduler: str, wait_s: float = 30.0, **stage: object) ->
 def test_what_is_no_address_is_told_before_anything_is_asked(address: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         users.require_address(address)
+
+
+def test_tls_settings_that_are_no_keys_are_told(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("no key")
+    for file, told in (("cert.pem", "cannot be used"), ("none.pem", "No such file")):
+        tls = dict.fromkeys(("distributed.comm.tls.ca-file", "distributed.comm.tls.client.cert"), str(tmp_path / file))
+        with dask.config.set(tls), pytest.raises(UsageError, match=rf"TLS settings .*{told}.*cert = \S+{file}"):
+            users.require_address("tls://127.0.0.1:8786")
+
+
+def test_a_cluster_that_cannot_be_connected_to_leaves_no_client_that_the_end_of_the_process_waits_for() -> None:
+    before = set(Client._instances)
+    told = pytest.raises(PipelineError, match=r"no Dask scheduler answers at .* \(encryption required by Dask")
+    with dask.config.set({"distributed.comm.require-encryption": True}), told, users.connected("tcp://127.0.0.1:1"):
+        pass
+    assert set(Client._instances) == before
 
 
 def test_words_that_travel_in_the_open_beyond_this_host_are_told(caplog: pytest.LogCaptureFixture) -> None:
