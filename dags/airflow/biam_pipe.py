@@ -64,7 +64,10 @@ class Stage(BaseOperator):
         """
         del context
         words = [self.stage, "--json", "--dataset", self.dataset, "--work", WORK, "--time-budget", self.budget]
-        words += shlex.split(self.options)
+        try:
+            words += shlex.split(self.options)
+        except ValueError as error:
+            raise AirflowFailException(f"options: {error}, in {self.options!r}") from error
         self.log.info("%s", shlex.join([COMMAND, *words]))
         self._process = subprocess.Popen([COMMAND, *words], stdout=subprocess.PIPE, text=True)  # noqa: S603 - no shell
         try:
@@ -101,9 +104,10 @@ class Stage(BaseOperator):
 def _value(text: str) -> dict[str, Any]:
     """The JSON object that a command prints; an empty one where it printed none, such as when it was killed."""
     try:
-        return dict(json.loads(text))
+        found = json.loads(text)
     except ValueError:
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 with DAG(

@@ -50,7 +50,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return found
 
 
-def executed(module: ModuleType, folder: Path, code: int, patch: pytest.MonkeyPatch) -> Any:
+def executed(module: ModuleType, folder: Path, code: int, patch: pytest.MonkeyPatch, *, quoted: bool = True) -> Any:
     """What a task comes to whose command ends with an exit code."""
     told = {"error": "what went wrong" if code else None, "stages": [{"name": "extract", "ran": 3}], "report": None}
     program = folder / "biam-pipe"
@@ -61,7 +61,7 @@ def executed(module: ModuleType, folder: Path, code: int, patch: pytest.MonkeyPa
     program.chmod(0o755)
     patch.setenv("PATH", str(folder), prepend=":")
     task = module.Stage(stage="extract")
-    task.dataset, task.budget, task.options = "demo", "50m", "--set 'download.user_agent=a b'"
+    task.dataset, task.budget, task.options = "demo", "50m", "--set 'download.user_agent=a b'" if quoted else "it's"
     return task.execute({})
 
 
@@ -93,6 +93,14 @@ def test_an_error_is_tried_again_but_where_that_meets_the_same(
     with pytest.raises(module.AirflowException, match=f"exit code {code}: what went wrong") as failed:
         executed(module, tmp_path, code, monkeypatch)
     assert isinstance(failed.value, module.AirflowFailException) is final
+
+
+def test_options_that_no_shell_takes_fail_at_once(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(module.AirflowFailException, match='options: No closing quotation, in "it\'s"'):
+        executed(module, tmp_path, 0, monkeypatch, quoted=False)
+    assert not (tmp_path / "called").exists()
 
 
 def test_all_stages_follow_each_other_in_the_pool_of_the_folder(module: ModuleType) -> None:
