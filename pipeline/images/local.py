@@ -18,7 +18,7 @@ class VanishedFileError(PipelineError):
     """A file is not there any more, though a stage before has seen it.
 
     No outcome of an image: it would count as up to date once its disk is back. Where the file was removed on purpose,
-    the next run's index leaves it out.
+    the next run's index leaves it out, or knows that it is missing where a list of the user's names it.
     """
 
 
