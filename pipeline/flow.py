@@ -403,7 +403,7 @@ def promote(config: Config, work: Path, name: str, figure: str | None = None) ->
 
     storage = _standing(config, work, "runs")
     graph = _any_graph(config, storage)
-    return promote_run(storage, name, figure, lambda one: opened(graph, storage, one))
+    return promote_run(storage, named(storage, name), figure, lambda one: opened(graph, storage, one))
 
 
 def clean(config: Config, work: Path, keep: int | None = None, *, remove: bool = False) -> "Cleaning":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.commands.runs.found import FOLDER, Run
-from pipeline.commands.runs.latest import latest
+from pipeline.commands.runs.latest import whole_latest
 from pipeline.engine.events import FOLDER as LOGS
 from pipeline.engine.fingerprint import FP8
 from pipeline.engine.graph import Graph
@@ -105,6 +105,7 @@ def clean(world: Callable[[], World], keep: int | None, *, remove: bool) -> Clea
 
     Raises:
         HeldFolderError: something is to go, and somebody writes in the work folder.
+        IntegrityError: the pointer `latest` is damaged, so that nobody knows which run it keeps.
     """
     found = _look(world(), keep)
     if not remove or not found.found:
@@ -139,7 +140,7 @@ def _kept(world: World, keep: int | None) -> dict[str, str]:
     train = world.present.get("train")
     if train is not None and train.placed:
         kept[train.folder.rpartition("/")[2]] = "the run of the present settings"
-    if (pointer := latest(world.storage)) is not None:
+    if (pointer := whole_latest(world.storage)) is not None:
         kept[pointer.run] = "latest"
     for folder, runs in _compared(world).items():
         kept |= dict.fromkeys(runs, f"in {folder}")
@@ -166,8 +167,9 @@ def _needed(world: World, kept: Collection[str]) -> tuple[set[tuple[str, str]], 
     """Folder and stem of the records of all stages that the present settings and the kept runs read."""
     graphs, notes = [world.present], []
     for name in kept:
-        if _is_stopped(world, name):
-            notes.append(f"{name} was stopped, so nobody can tell what it needs: features, vectors and splits stay")
+        if _has_no_settings(world, name):
+            state = next(run.state for run in world.runs if run.name == name)
+            notes.append(f"{name} is {state}, so nobody can tell what it needs: features, vectors and splits stay")
             continue
         try:
             graphs.append(world.graph_of(name))
@@ -177,7 +179,7 @@ def _needed(world: World, kept: Collection[str]) -> tuple[set[tuple[str, str]], 
     return places, notes
 
 
-def _is_stopped(world: World, name: str) -> bool:
+def _has_no_settings(world: World, name: str) -> bool:
     return any(run.name == name and not run.settings for run in world.runs)
 
 

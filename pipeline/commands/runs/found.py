@@ -32,13 +32,14 @@ class Run:
 
     Attributes:
         name: of its folder below runs/.
-        state: `finished`, `evaluated`, `trained`, `stopped` in the middle of its training, or `damaged`.
+        state: `finished`, `evaluated`, `trained`, `stopped` in the middle of its training, `empty`, `damaged`, or
+            `unknown` where this version cannot read its settings.
         trained_at: when its training ended, ISO 8601; where it has not, when a file of it was written last.
         size_bytes: of all its files.
         images: that took part, by split.
         settings: those that decide its numbers or its data, by dotted key.
         metrics: its sections of metrics.json, by name; empty where it was not evaluated.
-        problem: what is wrong with a damaged one.
+        problem: what is wrong with one that is damaged or unknown.
     """
 
     name: str
@@ -93,6 +94,8 @@ def all_runs(graph: Graph, storage: Storage) -> Iterator[Run]:
             yield _run(name, left, size_bytes, storage)
         except IntegrityError as error:
             yield Run(name, "damaged", _written_at(storage, name), size_bytes, problem=str(error))
+        except PipelineError as error:  # settings of another version, or of a package that is not here any more
+            yield Run(name, "unknown", _written_at(storage, name), size_bytes, problem=str(error))
 
 
 def _run(name: str, left: Inputs, size_bytes: int, storage: Storage) -> Run:

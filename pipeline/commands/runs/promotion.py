@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.commands.runs.difference import FigureDifference, RunDifference, differences
 from pipeline.commands.runs.found import SECTIONS, run_names
-from pipeline.commands.runs.latest import Latest, latest, write_latest
+from pipeline.commands.runs.latest import Latest, whole_latest, write_latest
 from pipeline.files.inputs import Inputs
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
@@ -54,27 +54,35 @@ def promote(storage: Storage, name: str, figure: str | None, left_of: Callable[[
         left_of: what a run left, by its name.
 
     Raises:
-        PipelineError: the run was not evaluated, or somebody else writes in the work folder.
+        PipelineError: the run was not evaluated, or somebody else writes in the work folder, or moved the pointer.
         UsageError: it has no such figure.
+        IntegrityError: a file of a run is damaged, or the pointer: nobody knows what there is to be better than.
     """
     left = left_of(name)
     wanted, value = _figure(name, left, figure)
-    before = latest(storage)
+    before = whole_latest(storage)
     if before is not None and before.run == name:
         return Promotion(name, moved=False, latest=before)
     since = datetime.now(UTC).isoformat(timespec="seconds")
     if before is None or before.run not in run_names(storage):
-        return _moved(storage, Latest(name, since, wanted, value))
+        return _moved(storage, before, Latest(name, since, wanted, value))
     found = differences(before.run, left_of(before.run), name, left_of(name))
     told = found.figure(wanted)
     if (problem := _refusal(found, told, wanted, storage.name)) is not None:
         return Promotion(name, moved=False, latest=before, compared=found, problem=problem)
     assert told is not None, "what is not told is refused"
-    return _moved(storage, Latest(name, since, wanted, told.second, before.run, told.gain, told.interval), found)
+    pointer = Latest(name, since, wanted, told.second, before.run, told.gain, told.interval)
+    return _moved(storage, before, pointer, found)
 
 
-def _moved(storage: Storage, pointer: Latest, compared: RunDifference | None = None) -> Promotion:
+def _moved(
+    storage: Storage, before: Latest | None, pointer: Latest, compared: RunDifference | None = None
+) -> Promotion:
     with writing(storage):
+        if whole_latest(storage) != before:  # another promotion came between the comparison and this
+            raise PipelineError(
+                f"runs promote: another run became latest while {pointer.run} was compared", hint="Do it once more"
+            )
         write_latest(storage, pointer)
     return Promotion(pointer.run, moved=True, latest=pointer, compared=compared)
 

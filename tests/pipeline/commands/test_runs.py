@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ import pytest
 from run_folders import config_of, write_run
 
 from pipeline import flow
-from pipeline.commands.runs.found import Run, differing
-from pipeline.commands.runs.latest import PATH, latest, named
+from pipeline.commands.runs.found import Run, differing, opened
+from pipeline.commands.runs.latest import PATH, latest, named, write_latest
+from pipeline.commands.runs.promotion import promote as promote_run
 from pipeline.commands.runs.told import cleaning_lines, difference_lines, promotion_lines, runs_lines
+from pipeline.engine.graph import resolve
 from pipeline.engine.ledger import Ledger, file_receipt
+from pipeline.engine.sources import Sources
+from pipeline.files.inputs import Inputs
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
-from schemas.errors import HeldFolderError, PipelineError, UsageError
+from schemas.errors import HeldFolderError, IntegrityError, PipelineError, UsageError
 from schemas.receipts import Receipt
 
 IMAGES, LABELS = 60, 5
@@ -174,13 +179,71 @@ def test_a_figure_or_an_evaluation_that_is_not_there_is_told(
         promote("good")
 
 
-def test_a_pointer_that_was_changed_by_hand_counts_for_nothing(
+def test_a_pointer_that_was_changed_by_hand_counts_for_nothing_and_is_moved_over_by_nobody(
     root: Path, promote: Callable[..., flow.Promotion]
 ) -> None:
-    promote("poor")
+    promote("good")
     told = json.loads((root / PATH).read_text())
-    (root / PATH).write_text(json.dumps(told | {"run": "good"}))
+    (root / PATH).write_text(json.dumps(told | {"run": "same"}))
+    config = config_of(root.parent)
     assert latest(Storage(str(root))) is None
+    assert flow.runs(config, root.parent).latest is None
+    doings: list[Callable[[], object]] = [
+        lambda: promote("poor"),  # which is worse than what was latest
+        lambda: flow.with_run(config, root.parent, "latest"),
+        lambda: flow.clean(config, root.parent, keep=0),
+    ]
+    for doing in doings:
+        with pytest.raises(IntegrityError, match=r"latest\.json is not as it was written.*runs promote RUN"):
+            doing()
+
+
+def test_a_pointer_that_moved_during_the_comparison_stays_where_it_is(root: Path) -> None:
+    config, storage = config_of(root.parent), Storage(str(root))
+    flow.promote(config, root.parent, "poor")
+    pointer = latest(storage)
+    assert pointer is not None
+
+    def left_of(name: str) -> Inputs:
+        if name == "poor":  # looked at for the comparison
+            with writing(storage):
+                write_latest(storage, replace(pointer, run="same"))
+        graph = resolve(flow.stages(config, Sources(storage, needed=False)), storage)
+        return opened(graph, storage, name)
+
+    with pytest.raises(PipelineError, match="another run became latest while good was compared"):
+        promote_run(storage, "good", None, left_of)
+    assert named(storage, "latest") == "same"
+
+
+def test_a_name_that_leads_to_no_run_says_how_to_get_one(root: Path) -> None:
+    config = config_of(root.parent)
+    with pytest.raises(UsageError, match=r"no run is latest yet.*One is made so by: biam-pipe runs promote RUN"):
+        flow.with_run(config, root.parent, "latest")
+    for doing in (
+        lambda: flow.runs_difference(config, root.parent, "", "good"),
+        lambda: flow.promote(config, root.parent, ""),
+        lambda: flow.with_run(config, root.parent, ""),
+    ):
+        with pytest.raises(UsageError, match="no run is named, expected its name, or latest"):
+            doing()
+
+
+def test_a_run_of_a_model_that_is_not_here_any_more_costs_no_other(root: Path) -> None:
+    storage, folder = Storage(str(root)), "runs/good"
+    text = storage.read(f"{folder}/config.toml").replace(b'name = "biam"', b'name = "gone"')
+    storage.write(f"{folder}/config.toml", text)
+    ledger = Ledger(storage, "train", folder, "train.stage")
+    told = ledger.read(None)
+    assert told is not None
+    files = [file_receipt(storage, file.path) for file in told.files]
+    ledger.write(told.model_copy(update={"files": tuple(files)}))
+    config = config_of(root.parent)
+    found = {run.name: run for run in flow.runs(config, root.parent).runs}
+    assert (found["good"].state, found["same"].state) == ("unknown", "evaluated")
+    assert "unknown model 'gone'" in (found["good"].problem or "")
+    cleaned = flow.clean(config, root.parent)
+    assert "good is unknown, so nobody can tell what it needs" in cleaned.notes[0]
 
 
 def test_a_run_is_looked_at_with_its_own_settings(root: Path, promote: Callable[..., flow.Promotion]) -> None:
@@ -236,7 +299,7 @@ def test_features_stay_where_nobody_can_tell_what_a_kept_run_needs(root: Path) -
     (root / "runs/stopped/checkpoint/last.safetensors").write_bytes(b"half")
     found = flow.clean(config_of(root.parent), root.parent)
     assert found.found == ()
-    assert "stopped was stopped, so nobody can tell what it needs" in found.notes[0]
+    assert "stopped is stopped, so nobody can tell what it needs" in found.notes[0]
 
 
 def test_logs_of_all_but_the_last_commands_can_go(root: Path) -> None:
