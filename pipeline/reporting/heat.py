@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.reporting.pictures import stretched
+from schemas.readable import printable
 
 COLOURS = "inferno"  # perceptually uniform, and rising in lightness, so it also reads without colour
 _SIDE_PX = 480  # the longer side of either picture
@@ -65,7 +66,8 @@ def heat_picture(
 
     Args:
         picture: upright.
-        caption: lines, such as the label with its score; what is too long for a line is cut.
+        caption: lines, such as the label with its score; what is too long for a line is cut, and what no font has, such
+            as line ends in names of files, is written as an escape.
     """
     photo = shrunk(picture, _SIDE_PX)
     width = 4 * _EDGE_PX + 2 * photo.width + _SCALE_PX + _NUMBERS_PX
@@ -77,7 +79,7 @@ def heat_picture(
     _draw_scale(sheet, draw, font, 3 * _EDGE_PX + 2 * photo.width, max(photo.height, 3 * _LINE_PX), response)
     for number, line in enumerate(caption):
         at = (_EDGE_PX, height - _EDGE_PX // 2 - _LINE_PX * (len(caption) - number))
-        draw.text(at, _cut(line, font, width - 2 * _EDGE_PX), fill=_INK, font=font)
+        draw.text(at, _cut(printable(line), font, width - 2 * _EDGE_PX), fill=_INK, font=font)  # no font has a line end
     return sheet
 
 

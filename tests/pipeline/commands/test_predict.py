@@ -1,7 +1,8 @@
 """What prediction takes, leaves and refuses; that it agrees with the evaluation is tested at the command line."""
 
 import csv
-from io import BytesIO, StringIO
+import os
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -70,6 +71,44 @@ def test_images_are_named_by_files_folders_patterns_addresses_and_a_list(tmp_pat
         ("z*.jpg", "no image file matches this pattern"),
         ("gone.jpg", None),
     ]
+
+
+def test_links_are_followed_unless_they_lead_back(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.jpg", "elsewhere/b.jpg"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).touch()
+    Path("in/link").symlink_to("../elsewhere")
+    Path("in/loop").symlink_to("../in")
+    Path("elsewhere/above").symlink_to("..")
+    every = ["in/a.jpg", "in/link/b.jpg"]
+    for asked in ("in", "in/**/*.jpg", "in/**", "i*/**/**/?.jpg", f"{tmp_path}/in/**/*.jpg"):
+        assert [image.name.removeprefix(f"{tmp_path}/") for image in asked_images([asked])] == every
+    assert [image.name for image in asked_images(["**/link/*.jpg"])] == every[1:]
+    assert [image.error for image in asked_images(["in/**/*.png"])] == ["no image file matches this pattern"]
+
+
+def test_a_name_that_is_not_utf8_is_an_image_that_cannot_be_used(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for name in (b"in/bad\xff.jpg", b"in/good.jpg"):
+        Path(os.fsdecode(name)).touch()
+    bad = ("in/bad\\udcff.jpg", "unreadable_file", "its name is not UTF-8: rename it")
+    for asked in ("in", "in/*.jpg"):
+        found = asked_images([asked])
+        assert [(image.name, image.status, image.error) for image in found] == [bad, ("in/good.jpg", None, None)]
+    page(prediction([ImagePrediction(*bad)]), {}, "predictions.csv").encode()
+    lines = BytesIO(b"\xef\xbb\xbfin/good.jpg\r\nin/bad\xff.jpg\n")
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(lines))
+    assert [image.name for image in asked_images(["-"])] == ["in/good.jpg", bad[0]]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path):
+    (tmp_path / "in/shut").mkdir(parents=True)
+    (tmp_path / "in/shut").chmod(0)
+    (found,) = asked_images([str(tmp_path / "in")])
+    assert (found.name, found.status) == (str(tmp_path / "in/shut"), "unreadable_file")
 
 
 def test_the_table_has_a_row_for_each_label_told_and_for_each_image_that_failed():

@@ -198,3 +198,4 @@ def test_a_heat_picture_has_the_photo_the_map_its_scale_and_a_caption() -> None:
     assert changed[-30:].any()
     assert not changed[: photo.height].any()
     assert max(shrunk(Image.new("RGB", (3000, 1000)), 200).size) == 200
+    assert heat_picture(photo, np.eye(2), ["a\nb\r\0.jpg"]).size == plain.size
