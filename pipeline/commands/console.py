@@ -165,6 +165,8 @@ def status_lines(status: "WorkStatus") -> Iterator[str]:
         yield f"what is up to date cannot be told: {status.unknown}"
     if status.writer is not None:
         yield _writer_line(status.writer)
+    for one in status.under_way:
+        yield f"  {one.stage}: {one.told}"
     for some in status.slices:
         yield f"shards {some.text}: {_writer_line(some.writer)}"
 

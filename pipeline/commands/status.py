@@ -1,8 +1,12 @@
-"""What is in a work folder, from receipts alone: while a run is going on, after it, or after it died."""
+"""What is in a work folder, from receipts: while a run is going on, after it, or after it died.
+
+Of a run that goes on its log tells how far it is with what has no receipt yet.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.engine.events import UnderWay, under_way
 from pipeline.engine.graph import Graph, Shard
 from pipeline.files.lock import Writer, writer
 from pipeline.files.slices import Slice, slices
@@ -75,6 +79,7 @@ class WorkStatus:
         totals: None where there are no stages.
         unknown: why nobody can tell what is up to date; None where that is known.
         slices: who writes which shards beside each other, or died over them.
+        under_way: how far the run is that goes on, a stage each.
     """
 
     stages: tuple[StageStatus, ...]
@@ -83,6 +88,7 @@ class WorkStatus:
     totals: Totals | None = None
     unknown: str | None = None
     slices: tuple[Slice, ...] = ()
+    under_way: tuple[UnderWay, ...] = ()
 
 
 def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkStatus:
@@ -100,7 +106,9 @@ def status(graph: Graph, storage: Storage, unknown: str | None = None) -> WorkSt
     totals = _totals(graph, stages, shards)
     if unknown is not None:
         totals = replace(totals, outdated=None)
-    return WorkStatus(stages, writer(storage), run, totals, unknown, tuple(slices(storage)))
+    who = writer(storage)
+    told = under_way(storage, who.pid) if who is not None and who.alive is not False else ()
+    return WorkStatus(stages, who, run, totals, unknown, tuple(slices(storage)), told)
 
 
 def _totals(graph: Graph, stages: Sequence[StageStatus], expected: Mapping[str, int]) -> Totals:

@@ -2,7 +2,7 @@
 
 Both lie in logs/, two files for each command that had something to do, named after the time it began. Once it is known
 in which folder training writes, what happened is also appended to `run.jsonl` and `run.log` there. No hash covers them,
-and nothing here reads them again.
+and no stage reads them again; `status` asks the log of a run that goes on how far it is.
 """
 
 import json
@@ -20,11 +20,12 @@ from typing import IO, Any
 from pipeline.files.refusals import refusals_named
 from pipeline.files.storage import Storage
 from schemas.errors import PipelineError
-from schemas.readable import printable
+from schemas.readable import printable, rough_duration_text
 
 FOLDER = "logs"
 EVENTS, LOG = "run.jsonl", "run.log"  # in the folder of a run
 _LOGGER = "biam_pipe"
+_TAIL_BYTES = 2**18  # of the events: a thousand lines, and each stage under way has one in half a minute
 
 
 @dataclass
@@ -150,3 +151,61 @@ def _heard(log: RunLog) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A stage under way.
+
+    Attributes:
+        stage: its name.
+        told: how far it is, its rate and the time left, as far as it says.
+        at: when it said so, ISO 8601.
+    """
+
+    stage: str
+    told: str
+    at: str
+
+
+def under_way(storage: Storage, pid: int) -> tuple[UnderWay, ...]:
+    """What the process that writes in a work folder last said of the stages that it has not done.
+
+    Raises:
+        PipelineError: the system refuses to read its log.
+    """
+    path = storage.newest(f"{FOLDER}/*-{pid}.jsonl")
+    if path is None:
+        return ()
+    last: dict[str, dict[str, Any]] = {}
+    for event in _events(storage.read_end(path, _TAIL_BYTES)):
+        if event.get("event") == "progress":
+            last[str(event.get("stage"))] = event
+    unfinished = {stage: event for stage, event in last.items() if event.get("done") != event.get("total")}
+    return tuple(
+        UnderWay(stage, printable(_told(event)), str(event.get("time"))) for stage, event in unfinished.items()
+    )
+
+
+def _events(tail: bytes) -> Iterator[dict[str, Any]]:
+    """Those of the last lines; the first may be cut, and one that is written just now is not whole."""
+    for line in tail.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _told(event: dict[str, Any]) -> str:
+    note, total = str(event.get("note", "")), event.get("total")
+    count = "" if total is None or (total == 1 and note) else f"{event.get('done')}/{total}"
+    told = [" ".join(filter(None, (count, note)))]
+    if isinstance(rate := event.get("images_per_s"), int | float):
+        told.append(f"{rate:.{0 if rate >= 9.95 else 2}f} images/s")
+    if isinstance(left_s := event.get("left_s"), int | float) and "left" not in note:
+        told.append(f"{rough_duration_text(left_s)} left")
+    if bound_by := event.get("bound_by"):
+        told.append(f"bound by {bound_by}")
+    return ", ".join(filter(None, told))

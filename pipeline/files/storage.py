@@ -146,6 +146,17 @@ class Storage:
         with _reading(self.local(path)) as file:
             return file.read_bytes()
 
+    def read_end(self, path: str, size_bytes: int) -> bytes:
+        """The last bytes of a file, all of one that is shorter.
+
+        Raises:
+            OSError: there is none.
+            PipelineError: the system refuses to read it.
+        """
+        with _reading(self.local(path)) as local, local.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size_bytes))
+            return file.read(size_bytes)
+
     def size_bytes(self, path: str) -> int:
         """Size of a file.
 
