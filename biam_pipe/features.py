@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -131,6 +132,7 @@ class Features(Sequence[Row]):
         Raises:
             IndexError: there are fewer rows.
             KeyError: no image has that id.
+            TypeError: neither a whole number, nor an id, nor a slice.
             IntegrityError: the shard is not as it was written.
         """
         if isinstance(image, slice):
@@ -139,6 +141,7 @@ class Features(Sequence[Row]):
             if image not in self._number_of:
                 raise KeyError(f"no image {image!r} among the {len(self)} of {self.path}")
             return self._row(self._number_of[image])
+        image = index(image)  # of numpy's numbers a plain one, and of 1.5 an error
         number = image + len(self) if image < 0 else image
         if not 0 <= number < len(self):
             raise IndexError(f"row {image} of {len(self)} in {self.path}")

@@ -1,6 +1,7 @@
 """The options that lead from a command line to a configuration: those that all commands have."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -30,6 +31,7 @@ QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress an
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="A line for each task that ends, on stderr.")]
 
 _VALUES = ("--dataset", "--work", "--config", "--set")  # options that all commands have, with a value behind them
+_SHORT = re.compile("-[qv]+")  # several in one
 _FLAGS = ("--json", "--debug", "-q", "--quiet", "-v", "--verbose")
 
 
@@ -100,7 +102,7 @@ def rearranged(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
         if option in _VALUES:
             moved += [word] if equals else [word, *rest[:1]]
             del rest[: 0 if equals else 1]
-        elif word in _FLAGS:
+        elif word in _FLAGS or _SHORT.fullmatch(word):
             moved.append(word)
         else:
             kept.append(word)

@@ -78,6 +78,9 @@ def test_what_is_not_there_is_named(features: Features, tmp_path: Path) -> None:
         features.numpy("region", [0, 60])
     with pytest.raises(KeyError, match=r"no image 'x.jpg' among the 60"):
         features["x.jpg"]
+    for wrong in (1.5, [0, 1], None):
+        with pytest.raises(TypeError):
+            features[wrong]  # type: ignore[call-overload]
     assert ("x.jpg" in features, image_id(0) in features) == (False, True)
     with pytest.raises(PipelineError, match=r"no map 'pool5' \(found last \(region\), whole \(global\)\)"):
         features.numpy("pool5", [0])

@@ -11,6 +11,7 @@ from pipeline.settings.options import rearranged
         ("run --dataset demo", "run --dataset demo"),
         ("--dataset demo run --json", "run --json --dataset demo"),
         ("--dataset=demo -q --set a.b=1 run", "run --dataset=demo -q --set a.b=1"),
+        ("-qv status", "status -qv"),
         ("--work w runs --json diff a b", "runs diff a b --work w --json"),
         ("--dataset demo show config", "show config --dataset demo"),
         ("--json predict -- --odd.jpg", "predict --json -- --odd.jpg"),
