@@ -144,6 +144,7 @@ def _kept(world: World, keep: int | None) -> dict[str, str]:
         kept[pointer.run] = "latest"
     for folder, runs in _compared(world).items():
         kept |= dict.fromkeys(runs, f"in {folder}")
+    kept |= {run.name: run.state for run in world.runs if run.state == "under way"}
     whole = [run.name for run in world.runs if run.state != "empty"]
     kept |= {name: "one of the newest" if keep is not None else "a run" for name in whole[:keep] if name not in kept}
     there = {run.name for run in world.runs}

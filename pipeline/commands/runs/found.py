@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from pipeline.datasets import DATASETS
 from pipeline.engine.graph import Graph, inputs_of
 from pipeline.engine.task import CHECKPOINT
 from pipeline.files.inputs import Inputs
+from pipeline.files.lock import writer
 from pipeline.files.storage import Storage
 from pipeline.models import MODELS
 from schemas.command import Command
@@ -24,6 +25,7 @@ FOLDER = "runs"
 SECTIONS: tuple[SectionName, ...] = ("zsl", "gzsl", "standard")
 _STAGES = ("train", "evaluate", "report")  # those that leave their files in a run's folder
 _UNSHAPING = frozenset({"train.run"})
+_UNDONE = ("stopped", "empty")  # while nobody writes in it
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Run:
 
     Attributes:
         name: of its folder below runs/.
-        state: `finished`, `evaluated`, `trained`, `stopped` in the middle of its training, `empty`, `damaged`, or
-            `unknown` where this version cannot read its settings.
+        state: `finished`, `evaluated`, `trained`, `under way`, `stopped` in the middle of its training, `empty`,
+            `damaged`, or `unknown` where this version cannot read its settings.
         trained_at: when its training ended, ISO 8601; where it has not, when a file of it was written last.
         size_bytes: of all its files.
         images: that took part, by split.
@@ -86,12 +88,15 @@ def opened(graph: Graph, storage: Storage, name: str) -> Inputs:
 
 def all_runs(graph: Graph, storage: Storage) -> Iterator[Run]:
     """Every run, in no order. A damaged one is told as such."""
+    since = _written_since(storage)
     for name in run_names(storage):
         left = placed(graph, name)
         files = Storage(storage.shown(f"{FOLDER}/{name}"))
         size_bytes = sum(files.size_bytes(path) for path in files.files())
         try:
-            yield _run(name, left, size_bytes, storage)
+            run = _run(name, left, size_bytes, storage)
+            is_now = since is not None and run.state in _UNDONE and run.trained_at >= since
+            yield replace(run, state="under way") if is_now else run
         except IntegrityError as error:
             yield Run(name, "damaged", _written_at(storage, name), size_bytes, problem=str(error))
         except PipelineError as error:  # settings of another version, or of a package that is not here any more
@@ -118,6 +123,12 @@ def _run(name: str, left: Inputs, size_bytes: int, storage: Storage) -> Run:
         shaping(sections_of(left)),
         metrics,
     )
+
+
+def _written_since(storage: Storage) -> str | None:
+    """When the command began that writes in the work folder; None where none does, or nobody knows that it does."""
+    who = writer(storage)
+    return who.since if who is not None and who.alive else None
 
 
 def _written_at(storage: Storage, name: str) -> str:

@@ -1,6 +1,7 @@
 """Runs beside each other: which there are, what two differ by over shared images, and which becomes the latest."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,23 @@ def test_runs_are_listed_newest_first_with_what_tells_them_apart(root: Path) -> 
     lines = list(runs_lines(found))
     assert any("train.lr=0.002" in line for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_a_run_that_is_trained_now_is_no_stopped_one(root: Path) -> None:
+    (root / "runs/old/checkpoint").mkdir(parents=True)
+    (root / "runs/old/checkpoint/last.safetensors").write_bytes(b"half")
+    for path in (root / "runs/old/checkpoint/last.safetensors", root / "runs/old/checkpoint"):
+        os.utime(path, (1.0, 1.0))
+    config, storage = config_of(root.parent), Storage(str(root))
+    with writing(storage) as lease:
+        for name, file in (("now", "checkpoint/last.safetensors"), ("begun", "train.log")):
+            lease.storage.write(f"runs/{name}/{file}", b"half")
+        states = {run.name: run.state for run in flow.runs(config, root.parent).runs}
+        kept = flow.clean(config, root.parent, keep=0).kept
+    assert (states["now"], states["begun"], states["old"]) == ("under way", "under way", "stopped")
+    assert (kept["now"], kept["begun"], "old" in kept) == ("under way", "under way", False)
+    states = {run.name: run.state for run in flow.runs(config, root.parent).runs}
+    assert (states["now"], states["begun"]) == ("stopped", "empty")
 
 
 def test_a_setting_that_only_one_model_has_tells_no_runs_apart() -> None:
