@@ -17,6 +17,7 @@ from biam_pipe.known import Chosen
 from biam_pipe.order import Plan, Position, ShardOrder
 from pipeline.batches.selection import BLOCK_ROWS
 from pipeline.batches.shards import READ_THREADS
+from schemas.errors import UsageError
 from schemas.features import MapSpec
 
 _SHARDS_KEPT = 2  # whose ids stay in memory
@@ -100,7 +101,16 @@ class FeatureDataset(Dataset[dict[str, Any]]):
             seed: of the draw.
             batch_size: that of the loader.
             num_workers: those of the loader; with them each worker reads shards of its own.
+
+        Raises:
+            UsageError: a number that no loader has.
         """
+        if batch_size < 1 or num_workers < 0:
+            raise UsageError(
+                "sampler:",
+                got=f"batch_size {batch_size}, num_workers {num_workers}",
+                expected="those of the loader: at least 1, and at least 0",
+            )
         return ShardOrder(self._blocks, Plan(seed if shuffle else None, 0, num_workers), batch_size)
 
     def _maps_of(self, positions: Sequence[int], wanted: NDArray[np.int64]) -> list[Maps]:

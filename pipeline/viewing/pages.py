@@ -146,7 +146,6 @@ class Site:
         credit = self._credits(left, [image], notes).get((shard, row))
         photo = self.pictures.photo(left, image, SIDES_PX[1])
         response = None if query.map is None else self.pictures.response(left, image, query.map)
-        size = next(iter(self._sizes(left, shard)), 0)
         return self._page(
             "image.html",
             "images",
@@ -161,8 +160,8 @@ class Site:
             truths=truths,
             like=[Label(index, labels.names[index]) for index in labels.like(query.label)] if query.label else [],
             evaluated=scored is not None,
-            before=(shard, row - 1) if row else None,
-            after=(shard, row + 1) if row + 1 < size else None,
+            before=(shard, row - 1) if row else self._end(left, shard - 1),
+            after=(shard, row + 1) if row < self._rows(left, shard) - 1 else self._begin(left, shard + 1),
             retry=self._retry(image.status) if image.status in map(str, FAILURES) else None,
         )
 
@@ -318,8 +317,16 @@ class Site:
         return None if curve is None else curve.probabilities(scored.scores)
 
     @staticmethod
-    def _sizes(left: Left, shard: int) -> list[int]:
-        return [left.inputs.receipt("index", shard).rows] if left.inputs.has("index", shard) else []
+    def _rows(left: Left, shard: int) -> int:
+        return left.inputs.receipt("index", shard).rows if left.inputs.has("index", shard) else 0
+
+    def _begin(self, left: Left, shard: int) -> tuple[int, int] | None:
+        """Place of the first image of a shard; None where there is none."""
+        return (shard, 0) if self._rows(left, shard) else None
+
+    def _end(self, left: Left, shard: int) -> tuple[int, int] | None:
+        """Place of its last one."""
+        return (shard, rows - 1) if (rows := self._rows(left, shard)) else None
 
     @staticmethod
     def _failed(left: Left) -> dict[str, int]:

@@ -144,6 +144,12 @@ def test_a_damaged_shard_is_named_by_a_worker(tmp_path: Path) -> None:
         next(loader)
 
 
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"num_workers": -1}])
+def test_an_order_for_no_loader_is_refused(features: Features, wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=r"sampler: got batch_size .*expected those of the loader"):
+        features.torch_dataset().sampler(**wrong)
+
+
 def test_a_row_group_is_read_once_in_the_order_of_the_sampler(
     features: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:

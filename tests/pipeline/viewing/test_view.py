@@ -134,6 +134,18 @@ def test_filters_share_out_the_test_images(pages: Viewed) -> None:
     assert "red circle</a>" in pages("/images?label=red").text
 
 
+def test_images_lead_to_the_next_and_the_one_before_across_shards(pages: Viewed) -> None:
+    places = ["/images/0/0"]
+    while found := re.search(r'rel="next" href="([^"?]+)', pages(places[-1]).text):
+        places.append(found[1])
+    assert len(set(places)) == len(places) == 80
+    assert places[-1].split("/")[2] != "0"
+    found = re.search(r'rel="prev" href="([^"?]+)', pages("/images/1/0").text)
+    assert found is not None
+    assert found[1] == places[places.index("/images/1/0") - 1]
+    assert 'rel="prev"' not in pages("/images/0/0").text
+
+
 def test_an_image_of_the_test_has_scores_ranks_and_response_maps_of_any_label(pages: Viewed) -> None:
     place = re.search(r'href="(/images/\d+/\d+)"', pages("/images?split=test").text)
     assert place is not None
