@@ -138,7 +138,8 @@ def labels(config: FolderDataset) -> list[Label]:
     Raises:
         PipelineError: a seen label and an unseen one differ in case or blanks alone.
     """
-    return _label_space(config, _csv(config), _unseen(config))
+    csv = _csv(config)
+    return _label_space(config, csv, _unseen(config, csv))
 
 
 def records(config: FolderDataset, left_out: Counter[str]) -> Iterator[pa.Table]:
@@ -227,7 +228,7 @@ def _facts(config: FolderDataset, found: _Collection) -> dict[str, Any]:
     Raises:
         PipelineError: as `labels`.
     """
-    unseen = _unseen(config)
+    unseen = _unseen(config, found.csv)
     space = _label_space(config, found.csv, unseen)
     borne = Counter(name for image in found.images if image.said is not None for name in image.said.labels)
     return {
@@ -268,8 +269,11 @@ def _csv(config: FolderDataset) -> LabelFile | None:
     return read_labels(_file("labels", config.labels), config.image_column, config.labels_column)
 
 
-def _unseen(config: FolderDataset) -> dict[str, int]:
-    return {} if config.unseen is None else read_unseen(_file("unseen", config.unseen))
+def _unseen(config: FolderDataset, csv: LabelFile | None) -> dict[str, int]:
+    if config.unseen is None:
+        return {}
+    hashtags = {name for row in csv.rows for name in row.labels if name.startswith("#")} if csv else ()
+    return read_unseen(_file("unseen", config.unseen), hashtags)
 
 
 def _file(key: str, text: str) -> Path:

@@ -4,12 +4,13 @@ The CSV is UTF-8 (a byte order mark and CRLF are fine), separated by ',', ';', t
 quoted where needed. That line names the columns: an image (the path of a file below its folder, or an http(s) address)
 and its labels, joined by ';'; a column `split` says train, validation or test, or nothing. An image may stand in
 several lines, such as one for each label, and one without labels is known to have none. Other columns are not read.
-The list of unseen labels has one label a line; blank lines and those that begin with '#' are skipped.
+The list of unseen labels has one label a line; blank lines are skipped, and those that begin
+with '#' and are no label of an image.
 """
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -79,16 +80,21 @@ def read_labels(path: Path, image_column: str = "image", labels_column: str = "l
     return LabelFile(path, rows, unread)
 
 
-def read_unseen(path: Path) -> dict[str, int]:
+def read_unseen(path: Path, borne: Collection[str] = ()) -> dict[str, int]:
     """The unseen labels in the order of the file, each once, with the number of its first line.
+
+    Args:
+        borne: labels that images have. A line that begins with `#` is a remark, but for one of these: a hashtag that is
+            to be unseen must not be trained on.
 
     Raises:
         PipelineError: bytes that are not UTF-8 text; the text names file and line.
     """
     lines: dict[str, int] = {}
     for line, word in enumerate(io.StringIO(_text(path), newline=None), start=1):
-        if word.strip() and not word.strip().startswith("#"):
-            lines.setdefault(word.strip(), line)
+        label = word.strip()
+        if label and (label in borne or not label.startswith("#")):
+            lines.setdefault(label, line)
     return lines
 
 

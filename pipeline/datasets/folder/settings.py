@@ -28,7 +28,8 @@ class FolderDataset(DatasetSection):
     labels_column: Annotated[Content[str], Older()] = "labels"
     """Column of the CSV with the labels of an image."""
     unseen: Annotated[Content[str | None], Names.FILES] = None
-    """Text file with one unseen label a line. null: all labels are seen, unless `split.unseen_seed` draws unseen ones.
+    """Text file with one unseen label a line; one that begins with # is a remark, unless images have that label. null:
+    all labels are seen, unless `split.unseen_seed` draws unseen ones.
     """
     limit: Content[Positive | None] = None
     """Images to use, the first ones of the list. null: all."""

@@ -129,6 +129,17 @@ def test_the_label_files_are_no_images_and_are_not_counted(images: Path) -> None
     assert left_out["files that are not called as images are"] == 2  # deep/notes.txt and readme.csv
 
 
+def test_a_hashtag_that_images_have_can_be_unseen_and_is_no_remark(tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels.csv", "image,labels\na.jpg,#sunset;#sea\nb.jpg,cat\n")
+    unseen = written(tmp_path / "unseen.txt", "# held out\n#sunset\n#sky\n")
+    found = folder.labels(FolderDataset(labels=labels, unseen=unseen))
+    assert [(label.name, str(label.role)) for label in found] == [
+        ("#sea", "seen"),
+        ("cat", "seen"),
+        ("#sunset", "unseen"),
+    ]
+
+
 def test_several_folders_come_in_the_order_given_with_their_prefixes(images: Path, tmp_path: Path) -> None:
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / "a.jpg").write_bytes(b"1")
