@@ -32,6 +32,7 @@ from schemas.tables import LABEL_ROLES
 
 VERSION = 1
 
+_FEWEST_FOLDS = 2
 _SHARE = 5  # where no number is set, one label in so many is unseen
 
 
@@ -124,14 +125,21 @@ def _drawn(task: Task, config: SplitConfig, listed: list[int], names: Mapping[in
             f"unseen: cannot draw {num_unseen or 1} of the labels and leave a seen one",
             found=f"{len(taking_part)} of {len(listed)} labels with at least {config.min_label_images} images",
             expected="more",
-            hint="Label more images, draw fewer (split.num_unseen), or let rarer labels take part:",
-            run=Command(
-                "run", dataset=task.inputs.dataset, sets={"split.min_label_images": 1 + config.min_label_images // 3}
-            ),
+            hint="Label more images, draw fewer (split.num_unseen), or let rarer labels take part"
+            + (":" if (sets := _drawable(config, len(taking_part))) else ""),
+            run=Command(sets=sets) if sets else None,
         )
     in_order = _by_name(taking_part, names)
     drawn = set(random.Random(config.unseen_seed).sample(in_order, num_unseen))
     return {index: LabelRole.UNSEEN if index in drawn else LabelRole.SEEN for index in in_order}
+
+
+def _drawable(config: SplitConfig, taking_part: int) -> dict[str, int]:
+    """Settings with which something may be drawn; none where no setting helps."""
+    if taking_part > 1:
+        return {"split.num_unseen": max(1, taking_part // _SHARE)}
+    rarer = 1 + config.min_label_images // 3
+    return {"split.min_label_images": rarer} if rarer < config.min_label_images else {}
 
 
 def _hidden(task: Task, config: SplitConfig, roles: Mapping[int, str], names: Mapping[int, str]) -> dict[int, str]:
@@ -141,7 +149,8 @@ def _hidden(task: Task, config: SplitConfig, roles: Mapping[int, str], names: Ma
         raise PipelineError(
             f"unseen: cannot hide one of {config.held_out_folds} folds of {len(seen)} seen labels",
             expected="two labels a fold at least",
-            run=Command("run", dataset=task.inputs.dataset, sets={"split.held_out_folds": 2}),
+            hint="Hide larger folds:" if len(seen) >= 2 * _FEWEST_FOLDS else "Label more images",
+            run=Command(sets={"split.held_out_folds": _FEWEST_FOLDS}) if len(seen) >= 2 * _FEWEST_FOLDS else None,
         )
     folds = zip(seen, fold_of_labels(len(seen), config.held_out_folds), strict=True)
     hidden = {index: LabelRole.UNSEEN if fold == config.held_out_fold else LabelRole.SEEN for index, fold in folds}

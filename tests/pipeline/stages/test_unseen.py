@@ -80,11 +80,15 @@ def test_a_fifth_is_drawn_where_no_number_is_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("split.num_unseen=5", r"draw 5 of the labels and leave a seen one \(found 5 of 7 labels with at least 3 im"),
+        (
+            "split.num_unseen=5",
+            r"draw 5 of the labels and leave a seen one \(found 5 of 7 labels with at least 3 im.*split.num_unseen=1",
+        ),
         (
             "split.min_label_images=5",
-            r"found 1 of 7 labels with at least 5 images, expected more\).*take part: biam-pipe run .*images=2",
+            r"found 1 of 7 labels with at least 5 images, expected more\).*take part: --set split.min_label_images=2",
         ),
+        ("split.held_out_fold=0", "cannot hide one of 4 folds of 4 seen labels.*: --set split.held_out_folds=2"),
     ],
 )
 def test_too_few_labels_say_how_many_there_are_and_what_to_run(tmp_path: Path, setting: str, told: str) -> None:
