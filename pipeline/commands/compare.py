@@ -277,6 +277,7 @@ def _setting(config: Config) -> Setting:
         seeds=config.compare.seeds,
         vary=config.compare.vary,
         random_weights=is_random(config.backbone.weights),
+        standardise=config.evaluate.standardise,
     )
 
 

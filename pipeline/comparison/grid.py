@@ -9,6 +9,7 @@ from schemas.readable import rough_duration_text
 
 NONE = "–"
 _LOOSE = "~"  # before a published figure that compares loosely
+_SCALED = "less their mean over the seen labels of an image, by their deviation there"
 _BEYOND = "*"  # behind a difference whose interval has no 0
 
 
@@ -124,7 +125,9 @@ def _notes(document: Mapping[str, Any]) -> Iterator[str]:
             f"{_BEYOND} it has no 0, so that the difference is beyond the luck of the draw."
         )
     if any(figures["standardised"] for told in document["tasks"].values() for figures in told["rows"].values()):
-        yield "One scale: the same scores less their mean over the seen labels of an image, by their deviation there."
+        yield f"One scale: the same scores {_SCALED}."
+    if document["standardise"]:
+        yield f"All figures are of scores on one scale (evaluate.standardise): {_SCALED}."
     yield from _choice(document["choice"])
     yield from _sources(document)
     yield from document["warnings"]

@@ -36,6 +36,7 @@ class Setting:
         seeds: of the runs.
         vary: what the seeds are of.
         random_weights: whether the backbone's weights are random numbers.
+        standardise: whether all figures are of scores on one scale (`evaluate.standardise`).
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Setting:
     seeds: Sequence[int]
     vary: str
     random_weights: bool
+    standardise: bool = False
 
 
 def document(setting: Setting, rows: Sequence[Row]) -> dict[str, Any]:
@@ -190,6 +192,7 @@ def _published(setting: Setting, task: SectionName, row: Row) -> dict[str, Any] 
         return None
     remarks = [found.remark] if found.remark else []
     remarks += ["random weights"] if setting.random_weights else []
+    remarks += ["scores on one scale"] if setting.standardise else []
     covered = metrics["coverage"]["fraction"]
     remarks += [f"only {covered:.0%} of the test images"] if covered < 1 - _MOST_MISSING else []
     return {"figures": dict(found.figures), "source": found.source, "loose": "; ".join(remarks) or None}

@@ -1,17 +1,19 @@
 """All figures of a comparison that need its models, and what they show for other programs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.comparison.figures.points import Points, points
+from pipeline.comparison.figures.points import FEWEST, LABELS, Points, points
 from pipeline.comparison.figures.responses import Responses, responses
 from pipeline.comparison.figures.rows import FigureRow, Looking
 from pipeline.comparison.figures.side_by_side import SideBySide, side_by_side
 from pipeline.images.picture import picture
+from pipeline.models import MODELS
+from pipeline.models.contract import has_label_features, has_response_maps
 from schemas.config import Config
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def make_figures(
         pair = _pair(alike, document, config.compare.side_by_side)
         beside = side_by_side(pair, list(document["tasks"]), looking) if pair else []
         seen, placed = responses(alike, looking), points(alike, looking)
+    notes = [*notes, *nothing_to_show(alike, seen, placed)]
     if not pair:
         notes = [*notes, "No two rows are set side by side: there are none over the same images and labels."]
     shown = chain(seen.images, *(found.images for found in beside))
@@ -92,6 +95,18 @@ def _alike(rows: Sequence[FigureRow]) -> tuple[Sequence[FigureRow], list[str]]:
     alike = [row for row in rows if row.pairing == rows[0].pairing]
     others = [row.title for row in rows if row not in alike]
     return alike, [f"Over other images or labels, and not shown: {', '.join(others)}."] if others else []
+
+
+def nothing_to_show(rows: Sequence[FigureRow], seen: Responses, placed: Points | None) -> Iterator[str]:
+    """Why rows that could show something show nothing."""
+    models = [MODELS.load(row.model) for row in rows]
+    if not seen.labels and any(map(has_response_maps, models)):
+        yield "No response maps are shown: no test image bears a label that they are of."
+    if placed is None and any(map(has_label_features, models)):
+        yield (
+            f"No vectors are placed: fewer than {FEWEST} test images bear just one of the {LABELS} most frequent "
+            "labels, or all of them bear the same one."
+        )
 
 
 def _pair(rows: Sequence[FigureRow], document: Mapping[str, Any], wanted: Sequence[str]) -> list[FigureRow]:

@@ -22,9 +22,9 @@ from pipeline.models.contract import has_label_features
 if TYPE_CHECKING:
     from pipeline.inference.opened import OpenedRun
 
-_LABELS = 10
+LABELS = 10
 _IMAGES = 200  # of a label at most
-_FEWEST = 12  # points, of two labels at least; neighbours of fewer say nothing
+FEWEST = 12  # points, of two labels at least; neighbours of fewer say nothing
 _COMPONENTS = 50  # that are kept of the vectors before they are placed
 _PERPLEXITY = 30
 _NEIGHBOURS = 10
@@ -124,7 +124,7 @@ def points(rows: Sequence[FigureRow], looking: Looking) -> Points | None:
             continue
         run = looking.opened(row)
         chosen = chosen or _chosen(run, looking)
-        if len(chosen.images) < _FEWEST or len(np.unique(chosen.of_label)) < 2:
+        if len(chosen.images) < FEWEST or len(np.unique(chosen.of_label)) < 2:
             return None
         vectors = _vectors(run, chosen)
         found.append(RowPoints(row.title, _placed(vectors, looking.seed), *_apart(vectors, chosen.of_label)))
@@ -135,7 +135,7 @@ def _chosen(run: "OpenedRun", looking: Looking) -> _Chosen:
     """Images that bear just one of the labels of most test images, at most so many of each, drawn at random."""
     images, columns = borne(run, first_shown(run))
     counts = np.bincount(columns, minlength=len(run.space))
-    common = np.argsort(-counts, kind="stable")[:_LABELS]
+    common = np.argsort(-counts, kind="stable")[:LABELS]
     common = common[counts[common] > 0]
     of_common = np.isin(columns, common)
     images, columns = images[of_common], columns[of_common]

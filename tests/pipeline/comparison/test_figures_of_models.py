@@ -9,6 +9,7 @@ import torch
 from small_work import Recipe, SmallWork, image_id, make
 
 from pipeline.comparison.figures.charts import scatters
+from pipeline.comparison.figures.made import nothing_to_show
 from pipeline.comparison.figures.points import Points, points
 from pipeline.comparison.figures.responses import Responses, responses
 from pipeline.comparison.figures.rows import FigureRow, Looking
@@ -163,6 +164,10 @@ def test_where_no_test_image_bears_an_unseen_label_there_is_nothing_to_see(tmp_p
     found = [FigureRow("bare", "biam", "p", work.with_receipts(task, train.run(task)).left())]
     assert responses(found, LOOKING) == Responses((), ())
     assert points(found, LOOKING) is None
+    told = " ".join(nothing_to_show(found, Responses((), ()), None))
+    assert "No response maps" in told
+    assert "No vectors" in told
+    assert not list(nothing_to_show([FigureRow("flat", "conse", "p", found[0].inputs)], Responses((), ()), None))
     assert [len(shown.drawn) for shown in side_by_side([*found, *found], ["zsl", "gzsl"], LOOKING)] == [0, 6]
 
 

@@ -137,6 +137,8 @@ def test_scores_on_one_scale_are_a_second_line() -> None:
     told = made([row("A", [cell(0.3, standardised=dict.fromkeys(_FIGURES, 0.4))])])
     assert line(told, "A", "ZSL, one scale")["mAP"] == "40.0"
     assert "One scale" in " ".join(grid(told).notes)
+    whole = made([row("A", [cell(0.3)])], standardise=True)
+    assert "All figures are of scores on one scale" in " ".join(grid(whole).notes)
 
 
 def test_published_figures_stand_only_where_data_set_task_and_protocol_agree() -> None:
@@ -153,7 +155,11 @@ def test_published_figures_stand_only_where_data_set_task_and_protocol_agree() -
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [({"random_weights": True}, "random weights"), ({"backbone": "tiny"}, "published for features of vgg19")],
+    [
+        ({"random_weights": True}, "random weights"),
+        ({"standardise": True}, "scores on one scale"),
+        ({"backbone": "tiny"}, "published for features of vgg19"),
+    ],
 )
 def test_a_published_figure_that_compares_loosely_is_marked_and_told_why(more: dict[str, Any], said: str) -> None:
     told = made([row("BiAM", [cell(0.3)])], **more)
