@@ -143,7 +143,7 @@ def _require(config: Config, name: str, sets: Layer) -> None:
         for key, value in values.items():
             if (found := getattr(getattr(config, section), key)) != value:
                 raise UsageError(
-                    f"compare: table {name} is of {section}.{key} = {value!r},", got=repr(found), expected=repr(value)
+                    f"compare: table {name} is of {section}.{key} = {value!r};", got=repr(found), expected=repr(value)
                 )
 
 

@@ -97,7 +97,10 @@ def test_folds_of_seen_labels_are_hidden_from_further_runs_where_a_row_is_to_be_
         (['compare.models=["lesa"]', "train.epocs=3"], "unknown setting 'train.epocs'. Did you mean 'train.epochs'"),
         (['compare.models=["ridge"]', "train.epochs=3"], "no row reads the setting train.epochs"),
         (['compare.models=["lesa"]', 'compare.tasks=["zsl","standard"]'], "compare.tasks"),
-        (['compare.tables=["6"]', "dataset.task=zero-shot"], "table 6"),
+        (
+            ['compare.tables=["6"]', "dataset.task=zero-shot"],
+            "table 6 is of dataset.task = 'standard'; got 'zero-shot'",
+        ),
         (['compare.tables=["1","6"]'], "zero-shot tables"),
         (['compare.variants=[{name="a\\nb",model="biam"}]'], "compare.variants.name: .* a name on one line.*null$"),
         (['compare.variants=[{name=" ",model="biam"}]'], "a name on one line"),
