@@ -301,6 +301,29 @@ def test_another_store_is_up_to_date_once_converted_and_goes_on_where_it_stopped
     assert [path.read_bytes() for path in sorted(folder.glob("shard-*.h5"))] == [first, second]
 
 
+def test_a_work_folder_on_a_read_only_disk_is_told_of_and_converted_elsewhere(shell: Shell, tmp_path: Path) -> None:
+    work, out = shell.folder / "work", tmp_path / "out"
+    mounted = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    mounts = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, str(work)]
+    if shutil.which("unshare") is None or subprocess.run([*mounts, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a folder read-only")
+    writing = subprocess.run([*mounts, "touch", str(work / "x")], capture_output=True, text=True)
+    assert "Read-only file system" in writing.stderr
+    places = {"PYTHONPATH": str(ROOT), "BIAM_PIPE_CACHE": str(shell.folder / "cache"), "HOME": str(tmp_path)}
+    for command, told in (
+        ("status", "evaluate"),
+        ("runs", "ZSL mAP"),
+        (f"convert huggingface --out {out}", str(out)),
+    ):
+        words = [sys.executable, "-m", "cli", *command.split()]
+        ended = subprocess.run(
+            [*mounts, *words], cwd=shell.folder, env={**os.environ, **places}, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert told in ended.stdout
+    assert (out / "README.md").is_file()
+
+
 def test_what_is_damaged_is_not_taken_for_converted_and_verify_looks_at_both_stores(shell: Shell) -> None:
     folder = Path(shell.json("convert hdf5")["folder"])
     told = shell("convert hdf5 --set train.lr=0.5").stdout
