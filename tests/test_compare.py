@@ -130,6 +130,13 @@ def test_labels_hidden_from_training_name_the_row_to_take(compared: dict[str, An
     assert choice["chosen"] == max(choice["rows"], key=choice["rows"].__getitem__)
 
 
+def test_rows_cannot_be_chosen_where_no_validation_image_is(shell: Shell) -> None:
+    command = "compare --models conse --choose held_out_labels --set split.name=plain --set split.validation_fraction=0"
+    wrong = shell(f"{command} --set split.held_out_folds=2", code=2).stderr
+    assert "got 'held_out_labels', and there are no validation images" in wrong
+    assert "--set split.validation_fraction=0.1" in wrong
+
+
 def test_figures_stand_on_the_page_and_in_files_beside_it_and_are_made_once(shell: Shell) -> None:
     command = "compare --models biam,lesa,conse --set train.epochs=1 --figures"
     folder = Path(json.loads(shell(f"{command} --json").stdout)["folder"])

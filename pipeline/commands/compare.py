@@ -28,13 +28,21 @@ from pipeline.files.tables import write_table
 from pipeline.machine import stopping
 from pipeline.metrics.paired import Replicates
 from pipeline.models.contract import TASKS
+from schemas.command import Command
 from schemas.comparison import ComparisonSettings, RowSettings
 from schemas.config import Config
-from schemas.errors import HeldFolderError, IntegrityError, InterruptedRunError, PipelineError, TimeBudgetError
+from schemas.errors import (
+    HeldFolderError,
+    IntegrityError,
+    InterruptedRunError,
+    PipelineError,
+    TimeBudgetError,
+    UsageError,
+)
 from schemas.random_weights import is_random
 from schemas.receipts import Receipt
 from schemas.section import recipe
-from schemas.status import LabelRole
+from schemas.status import ImageSplit, LabelRole
 
 if TYPE_CHECKING:
     from pipeline.comparison.figures.made import Figures
@@ -203,7 +211,9 @@ def compare(
     if not todo and (standing := _standing(ledger, _evidence(runs))) is not None:
         return Compared(storage.shown(ledger.folder), standing, 0)
     for run, stage in _first_stages(todo):
-        bring_up_to_date(run.config, stage)
+        graph = bring_up_to_date(run.config, stage)
+        if run.fold is not None and stage == _SHARED[-1]:
+            _require_validation(graph)
     for number, run in enumerate(todo):
         if number:  # so that the shortest budget gets on
             stopping.heed(deadline)
@@ -232,6 +242,25 @@ def _first_stages(todo: Sequence[_Run]) -> Iterator[tuple[_Run, str]]:
     """Stages of which a failure would be one of every run, or of every run without a fold: before hours of training."""
     yield from ((run, stage) for run in todo[:1] for stage in _SHARED)
     yield from ((run, _SHARED[-1]) for run in [run for run in todo if run.fold is not None][:1])
+
+
+def _require_validation(graph: Graph) -> None:
+    """See that there are images by which rows can be chosen.
+
+    Args:
+        graph: of a run that hides a fold of labels; its stage `split` is done.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not any(receipt.counts.get(ImageSplit.VALIDATION) for receipt in graph["split"].receipts()):
+        raise UsageError(
+            "setting compare.choose:",
+            got="'held_out_labels', and there are no validation images",
+            expected="some, on which hidden labels are scored",
+            hint="Use:",
+            run=Command("compare", sets={"split.validation_fraction": 0.1}),
+        )
 
 
 def _first_line(error: PipelineError) -> str:
