@@ -17,6 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from pipeline.files.refusals import refusals_named
 from pipeline.machine.telling import counted, tell
 from pipeline.training.checkpoint import Progress
+from schemas.readable import rough_duration_text
 
 Record = Callable[[str, float, int], None]
 
@@ -124,7 +125,7 @@ class TrainingLog:
         text = (
             f"epoch {progress.epoch + 1}/{self._epochs} step {progress.step} "
             f"loss {progress.loss_sum / progress.images:.4f}, "
-            f"{rate:.0f} images/s, {images_left / rate / 60:.0f} min left"
+            f"{rate:.0f} images/s, {rough_duration_text(images_left / rate)} left"
         )
         tell(progress.step, self._total, text)
         if seconds >= _LINE_EVERY_S:
