@@ -20,7 +20,6 @@ from itertools import chain
 
 from pipeline.engine.cluster.pool import Pool, StrandedError, WorkerDiedError
 from pipeline.engine.cluster.probe import Expected, expected
-from pipeline.engine.cluster.users import loopback_of
 from pipeline.engine.graph import Frontier, Graph, Node, PendingTask, Shard, inputs_of, reader_of
 from pipeline.engine.own_process import OwnProcesses
 from pipeline.engine.progress import ProgressView
@@ -30,6 +29,7 @@ from pipeline.engine.work import Job, Told, shards_of
 from pipeline.files.inputs import shard_name
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
+from pipeline.machine.loopback import loopback_of
 from schemas.command import AGAIN
 from schemas.config import EngineConfig
 from schemas.errors import IntegrityError, PipelineError, TimeBudgetError

@@ -161,10 +161,9 @@ class Inputs:
         Raises:
             PipelineError: the stage left no such file, or it was dropped on purpose.
         """
-        path = self._stages[stage].outputs[name].at(shard) if stage in self._stages else ""
-        receipt = self.receipt(stage, shard)
-        file = next((file for file in receipt.files if file.path == path), None)
+        file = self._named(stage, name, shard)
         if file is None:
+            path = self._stages[stage].outputs[name].at(shard)
             raise PipelineError(
                 f"{self._reader}: the receipt of {stage} names no {path}",
                 expected="one of its files",
@@ -178,15 +177,24 @@ class Inputs:
             )
         return file
 
+    def _named(self, stage: str, name: str, shard: int | None) -> FileReceipt | None:
+        """The receipt of a file; None where that of its shard names no such file.
+
+        Raises:
+            PipelineError: the stage left nothing of the shard.
+        """
+        receipt = self.receipt(stage, shard)
+        path = self._stages[stage].outputs[name].at(shard)
+        return next((file for file in receipt.files if file.path == path), None)
+
     def names(self, stage: str, name: str, shard: int | None = None) -> bool:
         """Whether a stage left a file that it does not always leave."""
-        path = self._stages[stage].outputs[name].at(shard)
-        return any(file.path == path for file in self.receipt(stage, shard).files)
+        return self._named(stage, name, shard) is not None
 
     def pruned(self, stage: str, name: str, shard: int | None = None) -> bool:
         """Whether a file was dropped on purpose."""
-        path = self._stages[stage].outputs[name].at(shard)
-        return any(file.pruned for file in self.receipt(stage, shard).files if file.path == path)
+        file = self._named(stage, name, shard)
+        return file is not None and file.pruned
 
     def read(self, stage: str, name: str, shard: int | None = None) -> bytes:
         """All bytes of a file, for small ones.

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from pipeline.datasets import DATASETS
-from pipeline.engine.cluster.users import loopback_of
 from pipeline.engine.sources import Sources
 from pipeline.engine.task import Estimate, Output, Stage, Task
 from pipeline.files.inputs import shard_name
@@ -30,6 +29,7 @@ from pipeline.images.header import Header, inspect
 from pipeline.images.local import read_local, vanished
 from pipeline.images.problem import ImageProblem
 from pipeline.images.rows import download_outputs
+from pipeline.machine.loopback import loopback_of
 from pipeline.net.answer import is_placeholder
 from pipeline.net.image_shard import ImageShard, open_shard
 from schemas.command import AGAIN, Command

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from pipeline.engine.cluster import on_worker
 from pipeline.engine.cluster.embedded import require_dask
 from pipeline.engine.cluster.probe import Expected, probed
 from pipeline.machine import stopping
+from pipeline.machine.loopback import is_loopback
 from schemas.command import AGAIN
 from schemas.errors import PipelineError, UsageError
 
@@ -65,7 +65,7 @@ def require_address(address: str) -> None:
         )
     if scheme == "tls":
         _require_tls(address)
-    elif scheme == "tcp" and not _is_loopback(host[1]):
+    elif scheme == "tcp" and not is_loopback(host[1]):
         _log.warning(
             "%s is not encrypted: whoever is on that network can read what a run sends, and whoever reaches its ports "
             "runs code on its workers. docs/operations.md says how tls:// is set up",
@@ -76,19 +76,6 @@ def require_address(address: str) -> None:
 def _split(address: str) -> tuple[str, str]:
     found = _ADDRESS.fullmatch(address)
     return ("", "") if found is None else (found[1] or "tcp", found[2])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def loopback_of(addresses: Collection[str]) -> str | None:
-    """The first of some http addresses that leads nowhere on another host; None where there is none."""
-    hosts = {address: re.sub(r"^[a-z]+://|(:\d+)?(/.*)?$", "", address) for address in addresses}
-    return next((address for address, host in hosts.items() if _is_loopback(host)), None)
 
 
 def _require_tls(address: str) -> None:

@@ -20,6 +20,7 @@ from pipeline.files.inputs import OutputFile
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
+from pipeline.machine.loopback import loopback_of
 from schemas.config import EngineConfig
 from schemas.errors import PipelineError, UsageError
 
@@ -93,8 +94,8 @@ def test_words_that_travel_in_the_open_beyond_this_host_are_told(caplog: pytest.
 
 
 def test_a_base_address_that_other_hosts_cannot_reach_is_seen() -> None:
-    assert users.loopback_of(["https://a.org/x:1/", "http://127.0.0.1:81/x"]) == "http://127.0.0.1:81/x"
-    assert users.loopback_of(["http://127.0.0.1.org:81", "http://10.0.0.1/"]) is None
+    assert loopback_of(["https://a.org/x:1/", "http://127.0.0.1:81/x"]) == "http://127.0.0.1:81/x"
+    assert loopback_of(["http://127.0.0.1.org:81", "http://10.0.0.1/"]) is None
 
 
 def test_workers_that_are_not_fit_get_no_work_and_a_run_without_others_ends_naming_them(
