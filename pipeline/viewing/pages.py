@@ -125,7 +125,7 @@ class Site:
             query,
             cards=cards,
             total=found.total,
-            pages=max(1, -(-found.total // _IMAGES_A_PAGE)),
+            pages=_num_pages(found.total, _IMAGES_A_PAGE),
             problems=list(dict.fromkeys([*found.problems, *notes])),
             labels=sorted(labels.names.values()) if len(labels.names) <= _LISTED_LABELS else [],
             like=[labels.names[index] for index in like],
@@ -178,7 +178,7 @@ class Site:
             query,
             found=found,
             problems=found.problems,
-            pages=max(1, -(-found.total // _ROWS_A_PAGE)),
+            pages=_num_pages(found.total, _ROWS_A_PAGE),
             kinds=[(name, number, self._retry(name)) for name, number in counts.items()],
             every=self._retry(None) if counts else None,
         )
@@ -196,7 +196,7 @@ class Site:
             query,
             rows=rows[first : first + _ROWS_A_PAGE],
             total=len(rows),
-            pages=max(1, -(-len(rows) // _ROWS_A_PAGE)),
+            pages=_num_pages(len(rows), _ROWS_A_PAGE),
             problems=notes,
             names=names,
             better=sum(1 for row in rows if row.gain is not None and row.gain > 0),
@@ -368,6 +368,10 @@ class Site:
         }
         dataset = self.world.world.given.dataset or ""
         return _environment().get_template(template).render(dataset=dataset, root=found.root, **common, **shown)
+
+
+def _num_pages(rows: int, rows_a_page: int) -> int:
+    return max(1, -(-rows // rows_a_page))
 
 
 def _or_none(text: str, written: Mapping[str, str]) -> str | None:
