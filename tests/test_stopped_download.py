@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,22 +54,29 @@ def stop_in_flight(root: Path, server: FaultServer, number: signal.Signals) -> i
     return process.returncode
 
 
-def shards_asked(server: FaultServer, times: int) -> int:
-    """How many shards had an image that was asked for so often."""
-    return len({int(path.rpartition("/")[2]) // 2 for path, count in server.requests.items() if count >= times})
+def asked_since(server: FaultServer, before: Counter[str]) -> dict[int, int]:
+    """How often each shard that was asked for since then was asked for, by its images."""
+    asked = server.requests - before
+    before.update(asked)
+    shards = {int(path.rpartition("/")[2]) // 2 for path in asked}
+    return {n: max(count for path, count in asked.items() if int(path.rpartition("/")[2]) // 2 == n) for n in shards}
 
 
 def test_only_the_shards_in_flight_are_fetched_again(server: FaultServer, tmp_path: Path) -> None:
     folder = tmp_path / "work/folder"
-    for attempt, (number, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)), start=1):
+    before: Counter[str] = Counter()
+    for number, code, finished in ((signal.SIGINT, 130, set(range(DONE))), (signal.SIGKILL, -signal.SIGKILL, set())):
         assert stop_in_flight(tmp_path, server, number) == code
         assert [path.stem for path in sorted(folder.glob("downloads/*.parquet"))] == ["shard-00000", "shard-00001"]
-        assert shards_asked(server, attempt) == (DONE if attempt == 1 else 0) + IN_FLIGHT
+        asked = asked_since(server, before)
+        assert set(range(DONE)) & asked.keys() == finished
+        assert len(asked) == len(finished) + IN_FLIGHT
+        assert set(asked.values()) == {1}
 
     server.released.set()
     process = start(tmp_path, server, workers=1)
     told, _ = process.communicate(timeout=STARTS_S)
     assert process.returncode == 0, told
-    assert [shards_asked(server, times) for times in (1, 2, 3, 4)] == [SHARDS, IN_FLIGHT, IN_FLIGHT, 0]
+    assert asked_since(server, before) == dict.fromkeys(range(DONE, SHARDS), 1)
     statuses = [pq.read_table(path)["status"].to_pylist() for path in sorted(folder.glob("downloads/shard-*.parquet"))]
     assert statuses == [["ok", "ok"]] * SHARDS

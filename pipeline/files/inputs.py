@@ -162,8 +162,8 @@ class Inputs:
             PipelineError: the stage left no such file, or it was dropped on purpose.
         """
         file = self._named(stage, name, shard)
+        path = self._stages[stage].outputs[name].at(shard)
         if file is None:
-            path = self._stages[stage].outputs[name].at(shard)
             raise PipelineError(
                 f"{self._reader}: the receipt of {stage} names no {path}",
                 expected="one of its files",
