@@ -234,17 +234,16 @@ class Inputs:
         path = output.at(shard)
         try:
             table = parsed_table(pa.BufferReader(self._storage.read(path)))
-            difference = undeclared(table, output)
+            if (difference := undeclared(table, output)) is None:
+                return table
         except TABLE_ERRORS as error:
             difference = str(error)
-        if difference is not None:
-            raise IntegrityError(
-                f"{self._storage.shown(path)} is no table of {self._reader} ({difference})",
-                expected="one",
-                hint="Remove it and run:",
-                run=self._made_by(self._reader),
-            )
-        return table
+        raise IntegrityError(
+            f"{self._storage.shown(path)} is no table of {self._reader} ({difference})",
+            expected="one",
+            hint="Remove it and run:",
+            run=self._made_by(self._reader),
+        )
 
     def row(self, stage: str, name: str, shard: int, row: int) -> dict[str, Any]:
         """One row of a table; no more than its row group is in memory.

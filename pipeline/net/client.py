@@ -75,19 +75,20 @@ class Client:
         deadline = loop.time() + budget_s
         route = Route(address, self._networks, self.config.max_redirects)
         origin = route.target.origin
-        for attempt in range(self.config.attempts):
+        attempt = 0
+        while True:
             if (pause_s := self._pause_s(origin)) and loop.time() + pause_s < deadline:
                 await asyncio.sleep(pause_s)
             answer = await self._attempt(route, deadline, look_up=attempt > 0)
             wait_s = max(answer.retry_after_s, self.config.backoff_s * 2**attempt * random.uniform(0.5, 1.0))
             last = attempt + 1 == self.config.attempts or loop.time() + wait_s >= deadline
             if last or answer.status not in PASSING:
-                break
+                return answer
             if answer.retry_after_s:
                 self._paused_until[origin] = loop.time() + answer.retry_after_s
             await asyncio.sleep(wait_s)
             route.restart()
-        return answer
+            attempt += 1
 
     async def member(self, address: str, budget_s: float) -> Answer:
         """A file out of a tar.gz, or why there is none; see `Archives`. Never raises for what a server does.
