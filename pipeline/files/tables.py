@@ -1,6 +1,9 @@
 """Parquet tables: whole when written, parsed from bytes that were compared before, hashed by what they say.
 
 Feature shards are not written here: their layout is a store's business.
+
+Nothing is parsed by Arrow's threads: the last of them to let go of the bytes, which are Python's, asks for Python's
+lock, and aborts the process where that is ending by then.
 """
 
 import hashlib
@@ -56,8 +59,8 @@ def parsed_table(data: pa.NativeFile, columns: Sequence[str] | None = None) -> p
     Raises:
         TABLE_ERRORS: they are no Parquet table, or it lacks a column.
     """
-    with pq.ParquetFile(data, page_checksum_verification=True) as file:
-        table = file.read(columns=None if columns is None else list(columns))
+    with pq.ParquetFile(data, pre_buffer=False, page_checksum_verification=True) as file:
+        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         rows = file.metadata.num_rows
     if table.num_rows != rows:  # a flipped bit in a page's header is outside of its checksum
         raise pa.ArrowInvalid(f"{table.num_rows} rows of {rows}")
@@ -70,11 +73,11 @@ def parsed_row(data: pa.NativeFile, row: int) -> pa.Table:
     Raises:
         TABLE_ERRORS: they are no Parquet table, or it has fewer rows.
     """
-    with pq.ParquetFile(data, page_checksum_verification=True) as file:
+    with pq.ParquetFile(data, pre_buffer=False, page_checksum_verification=True) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if row < rows:
-                return file.read_row_group(group).slice(row, 1)
+                return file.read_row_group(group, use_threads=False).slice(row, 1)
             row -= rows
     raise IndexError(f"it ends {row + 1} rows before the one asked for")
 

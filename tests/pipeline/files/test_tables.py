@@ -1,6 +1,8 @@
 """Tables on disk: what is read is what was written, or it is an error; hashes tell values and nothing else."""
 
 import contextlib
+import io
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +37,26 @@ TABLE = pa.table(
 
 def parsed(data: bytes, columns: list[str] | None = None) -> pa.Table:
     return parsed_table(pa.BufferReader(data), columns)
+
+
+class Recorded(io.BytesIO):
+    """Bytes that remember which threads read them."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.readers: set[int] = set()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.readers.add(threading.get_ident())
+        return super().read(size)
+
+
+def test_no_thread_of_arrows_holds_bytes_of_a_process_that_may_be_ending(storage: Storage) -> None:
+    write_table(storage, "t.parquet", TABLE)
+    for parse in (parsed_table, lambda data: parsed_row(data, 0)):
+        data = Recorded(storage.read("t.parquet"))
+        parse(pa.PythonFile(data, mode="r"))
+        assert data.readers == {threading.get_ident()}
 
 
 @pytest.fixture
