@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from schemas.config import Config, Variant
+from schemas.section import recipe
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,15 @@ class RowSettings:
         cells: the configuration of the run of each seed; one run for all where nothing of it is drawn.
         hidden: for the same seeds, of runs without a fold of the seen labels each, to choose by; empty where nothing is
             chosen.
+        changed: settings of model and training, by dotted key, that --set or the environment gave other values than
+            the row has by itself.
     """
 
     variant: Variant
     suits: bool
     cells: Mapping[int, Config]
     hidden: Mapping[int, tuple[Config, ...]] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,9 @@ class ComparisonSettings:
 
     config: Config
     rows: tuple[RowSettings, ...]
+
+
+def shaping(config: Config) -> dict[str, Any]:
+    """What shapes the model of a row and its training, by dotted key; the seed is that of a run."""
+    settings = recipe("model", config.model) | recipe("train", config.train)
+    return {key: value for key, value in settings.items() if key != "train.seed"}

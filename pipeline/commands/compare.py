@@ -29,7 +29,7 @@ from pipeline.machine import stopping
 from pipeline.metrics.paired import Replicates
 from pipeline.models.contract import TASKS
 from schemas.command import Command
-from schemas.comparison import ComparisonSettings, RowSettings
+from schemas.comparison import ComparisonSettings, RowSettings, shaping
 from schemas.config import Config
 from schemas.errors import (
     HeldFolderError,
@@ -41,7 +41,6 @@ from schemas.errors import (
 )
 from schemas.random_weights import is_random
 from schemas.receipts import Receipt
-from schemas.section import recipe
 from schemas.status import ImageSplit, LabelRole
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ _DOCUMENT, _PER_LABEL = "compare.json", "per_label.parquet"
 _OF_LABELS = ["label_id", "name", "role", "average_precision"]
 _SHARED = ("extract", "embed")  # stages by which all that models read is there
 _STOPS = (HeldFolderError, InterruptedRunError, TimeBudgetError)  # of the whole comparison
-_VERSION = 2  # of what stands in the document
+_VERSION = 3  # of what stands in the document
 
 
 @dataclass(frozen=True)
@@ -321,7 +320,8 @@ def _row(row: RowSettings, runs: Sequence[_Run]) -> Row:
         cells={} if failure is not None else {run.seed: _cell(run.graph) for run in runs if run.fold is None},
         failure=failure,
         hidden={} if failure is not None else _hidden(runs),
-        settings=_shaping(runs[0].config) if runs else {},
+        settings=shaping(runs[0].config) if runs else {},
+        changed=row.changed,
     )
 
 
@@ -334,15 +334,6 @@ def _hidden(runs: Sequence[_Run]) -> dict[int, list[float]]:
             section = inputs_of(run.graph, "compare", receipts).json("evaluate", "metrics")["zsl"]
             found.setdefault(run.seed, []).append(section[section["headline"]])
     return found
-
-
-def _shaping(config: Config) -> dict[str, Any]:
-    """What shapes the model of a row and its training; the seed is that of a run."""
-    return {
-        key: value
-        for key, value in (recipe("model", config.model) | recipe("train", config.train)).items()
-        if key != "train.seed"
-    }
 
 
 def _cell(graph: Graph) -> Cell:

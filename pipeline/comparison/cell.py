@@ -56,6 +56,7 @@ class Row:
         failure: first line of what a run failed with; None where none did.
         hidden: by seed, fold by fold, how well runs rank labels that they never saw; empty where nothing is chosen.
         settings: of model and training by dotted key, but for the seed; empty where the model cannot do the task.
+        changed: those of them to which the user gave other values than the row has by itself.
     """
 
     title: str
@@ -66,3 +67,4 @@ class Row:
     failure: str | None = None
     hidden: Mapping[int, Sequence[float]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    changed: Sequence[str] = ()

@@ -193,6 +193,7 @@ def _published(setting: Setting, task: SectionName, row: Row) -> dict[str, Any] 
     remarks = [found.remark] if found.remark else []
     remarks += ["random weights"] if setting.random_weights else []
     remarks += ["scores on one scale"] if setting.standardise else []
+    remarks += [f"{', '.join(row.changed)} set here"] if row.changed else []
     covered = metrics["coverage"]["fraction"]
     remarks += [f"only {covered:.0%} of the test images"] if covered < 1 - _MOST_MISSING else []
     return {"figures": dict(found.figures), "source": found.source, "loose": "; ".join(remarks) or None}

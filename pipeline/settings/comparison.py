@@ -13,7 +13,7 @@ from pipeline.comparison.tables import CLOSED_FORMS, ReadyTable, ready_table
 from pipeline.models import MODELS
 from pipeline.models.contract import TASKS, has_label_features, in_vain, learns_by_steps
 from pipeline.settings.layers import Layer, Layers, checked, merged, nested
-from schemas.comparison import ComparisonSettings, RowSettings
+from schemas.comparison import ComparisonSettings, RowSettings, shaping
 from schemas.config import CompareConfig, Config, TrainConfig, Variant
 from schemas.errors import UsageError, unknown_name
 from schemas.section import is_recipe
@@ -164,7 +164,17 @@ def _row(layers: Layers, config: Config, variant: Variant) -> RowSettings:
         seed: tuple(_cell(layers, variant, merged(change, _without_fold(fold))) for fold in folds)
         for seed, change in changes.items()
     }
-    return RowSettings(variant, suits, cells, hidden if folds else {})
+    changed = next((_changed(layers, variant, changes[seed], config) for seed, config in cells.items()), ())
+    return RowSettings(variant, suits, cells, hidden if folds else {}, changed)
+
+
+def _changed(layers: Layers, variant: Variant, change: Layer, config: Config) -> tuple[str, ...]:
+    """Settings of model and training that --set or the environment gave other values than a row has by itself."""
+    typed = _only(layers.typed, {"model": set(), "train": set()})
+    if typed == layers.typed:
+        return ()
+    itself = shaping(_cell(replace(layers, typed=typed), variant, change))
+    return tuple(key for key, value in shaping(config).items() if value != itself.get(key))
 
 
 def _without_fold(fold: int) -> Layer:

@@ -167,6 +167,12 @@ def test_a_published_figure_that_compares_loosely_is_marked_and_told_why(more: d
     assert any(note.startswith("~ BiAM: ") and said in note for note in grid(told).notes)
 
 
+def test_a_published_figure_beside_a_row_with_settings_of_ones_own_is_marked() -> None:
+    told = made([row("BiAM", [cell(0.3)], changed=("train.epochs",)), row("LESA", [cell(0.2)])])
+    assert [line(told, title)["published"] for title in ("BiAM", "LESA")] == ["~26.3", "19.4"]
+    assert "~ BiAM: train.epochs set here." in grid(told).notes
+
+
 def test_what_was_published_of_unknown_settings_is_marked() -> None:
     assert line(made([row("Fast0Tag", [cell(0.3)])]), "Fast0Tag")["published"] == "~15.1"
 

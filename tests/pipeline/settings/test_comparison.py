@@ -65,6 +65,13 @@ def test_what_is_typed_holds_for_all_rows_that_read_it() -> None:
     assert [row(found, title).cells[0].train.epochs for title in ("biam", "lesa")] == [3, 3]
     assert row(found, "biam").cells[0].model.channels == 16  # type: ignore[attr-defined]
     assert row(found, "ridge: ConSE").suits
+    assert row(found, "biam").changed == ("model.channels", "train.epochs")
+    assert row(found, "lesa").changed == ("train.epochs",)
+    assert row(found, "ridge: ConSE").changed == ()
+
+    as_it_is = row(rows('compare.models=["biam"]'), "biam").cells[0].train
+    same = rows('compare.models=["biam"]', f"train.epochs={as_it_is.epochs}", "train.loader_workers=0")
+    assert row(same, "biam").changed == ()
 
 
 def test_a_table_has_the_rows_of_the_paper_and_dashes_where_the_task_does_not_suit() -> None:
