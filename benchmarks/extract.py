@@ -57,6 +57,7 @@ def settings(arguments: argparse.Namespace, photos: Path, precision: str) -> dic
         "backbone.weights": "random:0",
         "extract.device": arguments.device,
         "extract.decoder": arguments.decoder,
+        "extract.resize": arguments.resize,
         "extract.batch_images": arguments.batch,
         "extract.precision": precision,
         "extract.compile": str(arguments.compile).lower(),
@@ -134,7 +135,7 @@ def rate_alone(loaded: "Network", seconds: float) -> float:
         return sum(pool.map(lane, range(lanes)))
 
 
-def stub(photos: str, work: str, decoder: str) -> float:
+def stub(photos: str, work: str, decoder: str, resizer: str) -> float:
     """Images/s of the stage over the first shard of a work folder, a stub in the network's place."""
     from pipeline.backbones import BACKBONES
     from pipeline.engine.graph import inputs_of, resolve
@@ -148,7 +149,7 @@ def stub(photos: str, work: str, decoder: str) -> float:
     BACKBONES.ours["stub"] = "benchmarks.stub_backbone"
     storage = Storage(str(Path(work, "folder").resolve()))
     sets = [f"dataset.folders={photos}", "backbone.name=stub", "backbone.weights=random:0", "extract.device=cpu"]
-    sets.append(f"extract.decoder={decoder}")
+    sets += [f"extract.decoder={decoder}", f"extract.resize={resizer}"]
     config = configuration("folder", None, {}, sets, Path(work))
     described = [stage for stage in stages(config, Sources(storage)) if stage.name in ("index", "download", "extract")]
     graph = resolve(described, storage)
@@ -190,7 +191,8 @@ def rates(arguments: argparse.Namespace, photos: Path, folder: Path) -> None:
         print(f"    {beside}{found / alone:.3f} of the network alone", flush=True)
     if not of_vgg:
         return
-    around = inside("stub", str(photos), str(folder / f"work-{arguments.precisions[0]}"), arguments.decoder)
+    work = str(folder / f"work-{arguments.precisions[0]}")
+    around = inside("stub", str(photos), work, arguments.decoder, arguments.resize)
     print(f"  a stub in the network's place, maps of VGG-19's shapes: {around:.0f} images/s", flush=True)
 
 
@@ -215,6 +217,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="vgg19", help="the released recipe and the stub are for this one alone")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow")
+    parser.add_argument("--resize", choices=("pillow", "torch"), default="pillow")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--memory", type=int, nargs="+", help="numbers of images; measures memory and nothing else")

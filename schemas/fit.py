@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Interpolation = Literal["bilinear", "bicubic"]
+Resizer = Literal["pillow", "torch"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Fit:
         left, right = _middle(width, whole_width, self.size_px[1])
         top, bottom = _middle(height, whole_height, self.size_px[0])
         return left, top, right, bottom
+
+    def whole_box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The same, at whole pixels, one at least."""
+        left, top, right, bottom = map(round, self.box(width, height))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def _middle(length: int, whole: int, cut: int) -> tuple[float, float]:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.photographs import photographs
-from pipeline.images.decode import decode, resize
+from pipeline.images.decode import decode
+from pipeline.images.resize import resize
 from schemas.fit import Fit
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,9 @@ from safetensors.numpy import load_file
 from benchmarks.on_gpu import children
 from benchmarks.on_gpu.bench import FIT, MAX_PIXELS, ROOT, Bench
 from pipeline.backbones.network import Network
-from pipeline.images.decode import decode, resize
+from pipeline.images.decode import decode
 from pipeline.images.on_device import decode_on_device
+from pipeline.images.resize import resize
 from pipeline.machine.device import require_one_each
 from pipeline.machine.precision import require_precision
 from schemas.config import BackboneConfig, ExtractConfig

@@ -12,9 +12,10 @@ from benchmarks import train_step
 from benchmarks.extract import by_receipts, rate_alone
 from benchmarks.on_gpu.bench import FIT, MAX_PIXELS, Bench
 from pipeline.backbones.network import Network
-from pipeline.images.decode import decode, resize
+from pipeline.images.decode import decode
 from pipeline.images.local import LocalFile
 from pipeline.images.ready import ImageRow, PixelOptions
+from pipeline.images.resize import resize
 from pipeline.inference.mapping import mapped
 from pipeline.machine.device import cores
 from schemas.config import BackboneConfig, ExtractConfig

@@ -131,7 +131,7 @@ def _errors(config: Config, features: "FeatureShards", chosen: dict[int, NDArray
 
     extract = config.extract
     loaded = network(config.backbone, extract, config.engine.threads)
-    pixels = PixelOptions(extract.orientation, config.download.max_pixels, loaded.fit, extract.jpeg_device)
+    pixels = PixelOptions.of(extract, config.download.max_pixels, loaded.fit)
     places = ((position, row) for position, rows in chosen.items() for row in rows)
     image_rows = _image_rows(features, chosen)
     with mapped(image_rows, loaded, pixels, extract.decode_threads) as batches:

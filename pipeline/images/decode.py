@@ -1,22 +1,18 @@
-"""Bytes of an image file to RGB pixels, and RGB pixels to the backbone's input size. Pillow does both."""
+"""Bytes of an image file to RGB pixels, by Pillow."""
 
 from io import BytesIO
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from pipeline.files.damages import DAMAGES
 from pipeline.images.header import Opened, opened, reason
 from pipeline.images.jpeg import has_all_scans
 from pipeline.images.problem import ImageProblem
-from schemas.fit import Fit
 from schemas.status import ImageStatus
 
-# For the feature spec: whoever changes how pixels come about changes these, and with them every recipe.
-DECODER = "pillow"
-ANTIALIAS = True  # Pillow widens its filter by the scale when it shrinks; tensors of torch do so only on request
+DECODER = "pillow"  # for the feature spec: whoever changes how pixels come about changes it, and with it every recipe
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -25,7 +21,6 @@ _FILLING = b"\xaa\x55" * 32
 _WHITE = 0xFFFF
 _WHITE_IS_ZERO = 0
 _SCALED_BY_READER = ("PNG", "PPM")  # to 16 bits
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,13 +74,6 @@ def has_deep_pixels(data: bytes, max_pixels: int) -> bool:
         return False
     with opened(data, max_pixels) as file:
         return _is_deep(file.image)
-
-
-def resize(image: Image.Image, fit: Fit) -> NDArray[np.uint8]:
-    """The whole picture, or the middle of it, as [height, width, channel]."""
-    height, width = fit.size_px
-    # Not the whole picture, cut afterwards: a strip of 1 x 50,000 pixels would need a gigabyte.
-    return np.asarray(image.resize((width, height), _FILTERS[fit.interpolation], fit.box(*image.size)))
 
 
 def _loaded(file: Opened) -> Image.Image:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from pipeline.images import decode
+from pipeline.images import decode, resize
 from pipeline.images.decode import Orientation
 from pipeline.images.header import opened
 from pipeline.machine.device import first_line, is_out_of_memory
 from schemas.command import Command
 from schemas.errors import PipelineError
-from schemas.fit import Fit, Interpolation
+from schemas.fit import Fit, Interpolation, Resizer
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +36,15 @@ def decoder(device: str | None) -> str:
     )
 
 
-def interpolation(name: Interpolation, device: str | None) -> str:
-    """What resizes what `decoder` decodes, by this filter."""
-    return name if device is None else f"{name}, torch float32 (upright JPEGs)"
+def interpolation(name: Interpolation, device: str | None, by: Resizer) -> str:
+    """What resizes what `decoder` decodes, by this filter.
+
+    Args:
+        by: what resizes the images that Pillow decodes.
+    """
+    if device is None:
+        return resize.interpolation(name, by)
+    return f"{name}, torch float32 (upright JPEGs)" + (f", else {by}" if by != "pillow" else "")
 
 
 def suits_device(data: bytes, orientation: Orientation, rotation: int | None, max_pixels: int) -> bool:
@@ -118,8 +124,8 @@ def _resized(jpegs: Sequence[bytes], fit: Fit, device: str) -> NDArray[np.uint8]
 
 
 def _seen(image: "torch.Tensor", fit: Fit) -> "torch.Tensor":
-    left, top, right, bottom = map(round, fit.box(image.shape[2], image.shape[1]))
-    return image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
+    left, top, right, bottom = fit.whole_box(image.shape[2], image.shape[1])
+    return image[:, top:bottom, left:right]
 
 
 @cache

@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.images.decode import Orientation, decode, resize
+from pipeline.images.decode import Orientation, decode
 from pipeline.images.local import LocalFile
 from pipeline.images.on_device import decode_on_device, suits_device
 from pipeline.images.problem import ImageProblem
+from pipeline.images.resize import resize
 from pipeline.images.source import ImageSource
-from schemas.fit import Fit
+from schemas.config import ExtractConfig
+from schemas.fit import Fit, Resizer
 from schemas.status import ImageStatus
 
 
@@ -55,6 +57,7 @@ class PixelOptions:
     Attributes:
         fit: size of the pixels, and what brings an image to it.
         jpeg_device: where ordinary JPEGs are decoded, as `decode_on_device` does it; None: Pillow decodes all.
+        resizer: what resizes the images that Pillow decodes.
         keep_picture: whether the whole image stays beside its pixels; Pillow decodes it, whatever decodes the pixels.
     """
 
@@ -62,7 +65,13 @@ class PixelOptions:
     max_pixels: int
     fit: Fit
     jpeg_device: str | None = None
+    resizer: Resizer = "pillow"
     keep_picture: bool = False
+
+    @classmethod
+    def of(cls, extract: ExtractConfig, max_pixels: int, fit: Fit, *, keep_picture: bool = False) -> "PixelOptions":
+        """Those of settings."""
+        return cls(extract.orientation, max_pixels, fit, extract.jpeg_device, extract.resize, keep_picture)
 
 
 def ready(row: ImageRow, options: PixelOptions) -> ReadyImage:
@@ -116,4 +125,4 @@ def _by_pillow(image_id: str, data: bytes, rotation: int | None, options: PixelO
     except ImageProblem as problem:
         return ReadyImage(image_id, problem.status, str(problem), None)
     kept = picture if options.keep_picture else None
-    return ReadyImage(image_id, ImageStatus.OK, None, resize(picture, options.fit), picture=kept)
+    return ReadyImage(image_id, ImageStatus.OK, None, resize(picture, options.fit, options.resizer), picture=kept)

@@ -89,20 +89,14 @@ class Predictor:
         return ImageRow(path, ImageStatus.OK, None, LocalFile(path, self.config.download.max_bytes), None)
 
     def _pixel_options(self, *, keep_picture: bool) -> PixelOptions:
-        preprocess = self.spec.preprocess
-        if preprocess is None:
+        if self.spec.preprocess is None:
             raise PipelineError(
                 "predict: the model's features were not made here, and nobody knows how their images were prepared "
                 f"({self.spec.origin});",
                 expected="features from biam-pipe extract",
             )
-        return PixelOptions(
-            preprocess.orientation,
-            self.config.download.max_pixels,
-            describe(self.config.backbone).fit(self.config.backbone),
-            self.config.extract.jpeg_device,
-            keep_picture=keep_picture,
-        )
+        fit = describe(self.config.backbone).fit(self.config.backbone)
+        return PixelOptions.of(self.config.extract, self.config.download.max_pixels, fit, keep_picture=keep_picture)
 
     @torch.no_grad()
     def _scored(self, batch: Mapped, top: int) -> Iterator[ScoredImage]:

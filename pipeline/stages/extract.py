@@ -18,9 +18,9 @@ from pipeline.batches.feature_files import estimate, leave_spec, outputs, pages
 from pipeline.engine.cluster.gpus import require_gpu, visible_gpus
 from pipeline.engine.sources import Sources, require_unchanged
 from pipeline.engine.task import Output, Stage, Task, place_of
-from pipeline.images.decode import ANTIALIAS
 from pipeline.images.on_device import decoder, interpolation
 from pipeline.images.ready import PixelOptions
+from pipeline.images.resize import ANTIALIAS
 from pipeline.images.rows import image_rows
 from pipeline.inference.mapping import Mapped, mapped
 from pipeline.machine.device import require_device
@@ -88,14 +88,14 @@ def stage(config: Config, sources: Sources) -> Stage:
     jpeg_device, path = config.extract.jpeg_device, weights.source(backbone)
     hashes = {} if path is None else sources.hashes((path,), "backbone.weights")
     shaping = recipe("backbone", backbone) | recipe("extract", config.extract)
-    del shaping["extract.decoder"]  # told by what it stands for
+    del shaping["extract.decoder"], shaping["extract.resize"]  # told by what they stand for
     shaping |= {
         "backbone.weights": weights.label(backbone, described.published),
         "backbone.weights_file": hashes.get(path or ""),
         "backbone.layers": [one.column for one in described.maps],
         "images.decoder": decoder(jpeg_device),
         "images.resize": [
-            interpolation(described.interpolation, jpeg_device),
+            interpolation(described.interpolation, jpeg_device, config.extract.resize),
             "antialias" if ANTIALIAS else "no antialias",
         ],
     }
@@ -172,7 +172,7 @@ def spec(settings: Settings, recipe: str) -> FeatureSpec:
         orientation=settings.extract.orientation,
         resize=described.resize,
         cover=described.fit(config).cover_px,
-        interpolation=interpolation(described.interpolation, settings.extract.jpeg_device),
+        interpolation=interpolation(described.interpolation, settings.extract.jpeg_device, settings.extract.resize),
         antialias=ANTIALIAS,
         pixel_scale=None if seen.pixel_scale == PIXEL_MAX else seen.pixel_scale,
         mean=seen.mean,
@@ -242,7 +242,7 @@ def _mapped(task: Task, network: "Network") -> AbstractContextManager[Iterator[M
     """The shard's images with their maps, in order."""
     settings: Settings = task.settings
     config = settings.extract
-    pixels = PixelOptions(config.orientation, settings.download.max_pixels, network.fit, config.jpeg_device)
+    pixels = PixelOptions.of(config, settings.download.max_pixels, network.fit)
     assert task.shard is not None, "images come by shards"
     rows = image_rows(task.inputs, task.shard, only_labelled=config.only_labelled)
     return mapped(rows, network, pixels, config.decode_threads, isolated=task.isolated, deadline=task.deadline)

@@ -23,7 +23,7 @@ from pipeline.commands.console import backbone_lines
 from pipeline.datasets.demo.settings import DemoDataset
 from pipeline.engine.sources import Sources
 from pipeline.files.storage import Storage
-from pipeline.images.decode import resize
+from pipeline.images.resize import resize
 from pipeline.net.fetch import CACHE_VARIABLE
 from pipeline.stages import extract
 from schemas.config import BackboneConfig, Config, ExtractConfig

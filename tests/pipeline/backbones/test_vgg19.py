@@ -11,7 +11,7 @@ from torchvision.models import VGG, VGG19_BN_Weights, VGG19_Weights, WeightsEnum
 from pipeline.backbones import vgg19 as room
 from pipeline.backbones import vgg19_bn as room_bn
 from pipeline.backbones.network import Network, network
-from pipeline.images.decode import resize
+from pipeline.images.resize import resize
 from schemas.config import BackboneConfig, ExtractConfig
 from schemas.fit import Fit
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.images.decode import decode, resize
+from pipeline.images.decode import decode
 from pipeline.images.problem import ImageProblem
-from schemas.fit import Fit
 from schemas.status import ImageStatus
 
 LIMIT = 1_000_000
@@ -127,41 +126,6 @@ def test_changed_bytes_give_an_image_or_a_problem_and_nothing_else(kind: str) ->
 
     assert outcomes <= {"RGB", ImageStatus.NOT_AN_IMAGE, ImageStatus.DECODE_ERROR, ImageStatus.TOO_MANY_PIXELS}
     assert len(outcomes) > 1
-
-
-def test_resizing_squeezes_the_whole_picture_into_a_square_as_torchvision_does() -> None:
-    from torchvision.transforms import Resize
-
-    image = Image.effect_noise((100, 60), 90).convert("RGB")
-
-    found = resize(image, Fit((32, 32)))
-
-    assert found.shape == (32, 32, 3)
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, np.asarray(Resize((32, 32))(image)))
-
-
-@pytest.mark.parametrize(
-    ("size", "interpolation"), [((500, 375), "bilinear"), ((375, 500), "bicubic"), ((20, 23), "bicubic")]
-)
-def test_cropping_cuts_the_middle_out_as_torchvision_does(size: tuple[int, int], interpolation: str) -> None:
-    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
-
-    image = Image.effect_noise(size, 90).convert("RGB")
-    theirs = Compose([Resize(256, InterpolationMode(interpolation)), CenterCrop(224)])
-
-    found = resize(image, Fit((224, 224), interpolation, (256, 256)))
-
-    assert np.abs(found.astype(int) - np.asarray(theirs(image))).max() <= 1  # Pillow keeps a box in float32
-
-
-def test_cropping_a_long_strip_needs_no_more_memory_than_its_middle() -> None:
-    strip = Image.new("RGB", (60_000, 1), "red")
-
-    found = resize(strip, Fit((32, 32), "bicubic", (20_000, 20_000)))
-
-    assert found.shape == (32, 32, 3)
-    assert (found == [255, 0, 0]).all()
 
 
 def gradient() -> np.ndarray:

@@ -4,12 +4,15 @@ import hashlib
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.images.local import VanishedFileError
 from pipeline.images.ready import ImageRow, PixelOptions, ready
+from pipeline.images.resize import resize
 from pipeline.images.source import ImageSource
+from schemas.config import ExtractConfig
 from schemas.errors import IntegrityError
 from schemas.fit import Fit
 from schemas.status import ImageStatus
@@ -20,6 +23,13 @@ OPTIONS = PixelOptions("exif", 100_000, Fit((16, 16)))
 def jpeg() -> bytes:
     buffer = BytesIO()
     Image.radial_gradient("L").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def noise() -> bytes:
+    """A PNG in which resizers differ."""
+    buffer = BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 60, 3), dtype=np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -41,6 +51,15 @@ def test_bytes_in_memory_and_in_a_file_give_equal_pixels(tmp_path: Path) -> None
     assert from_memory.pixels is not None
     assert from_memory.pixels.shape == (16, 16, 3)
     assert (from_memory.pixels == from_file.pixels).all()
+
+
+def test_settings_say_what_resizes() -> None:
+    fit = Fit((24, 16))
+    for name in ("pillow", "torch"):
+        options = PixelOptions.of(ExtractConfig(resize=name), 100_000, fit)
+        found = ready(row(ImageSource(noise())), options).pixels
+        assert found is not None
+        assert np.array_equal(found, resize(Image.open(BytesIO(noise())), fit, name))
 
 
 def test_an_image_that_failed_before_keeps_its_status_and_error() -> None:

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.files.damages import DAMAGES
-from pipeline.images.decode import decode, resize
+from pipeline.images.decode import decode
 from pipeline.images.header import inspect
 from pipeline.images.problem import ImageProblem
 from pipeline.images.ready import ImageRow, PixelOptions, ready
+from pipeline.images.resize import resize
 from pipeline.images.source import ImageSource
 from pipeline.stages import download
 from schemas.config import DownloadConfig

@@ -30,8 +30,9 @@ from pipeline.engine.sources import Sources
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.files.storage import Storage, sha256_file
 from pipeline.files.tables import write_table
-from pipeline.images.decode import decode, resize
+from pipeline.images.decode import decode
 from pipeline.images.local import VanishedFileError
+from pipeline.images.resize import resize
 from pipeline.stages import extract
 from pipeline.stages.index import LABELLED, PLACES
 from pipeline.stores import STORES
@@ -401,6 +402,15 @@ def test_features_of_one_decoder_say_so_and_do_not_fit_those_of_another() -> Non
     assert difference == ("preprocess.decoder: torchvision on cpu (upright JPEGs), else pillow, expected pillow")
     decoded = [recipe(extract=ExtractConfig(device="cpu", decoder=name)) for name in ("torchvision", "pillow")]
     assert [settled["images.decoder"] for settled in decoded] == [difference.split(": ")[1].split(", exp")[0], "pillow"]
+
+
+def test_features_of_images_that_torch_resized_say_so_and_do_not_fit_those_of_others() -> None:
+    pillow, by_torch = settings(), settings(resize="torch")
+    difference = extract.spec(by_torch, RECIPE).difference(extract.spec(pillow, RECIPE))
+
+    assert difference == "preprocess.interpolation: bilinear, torch uint8, expected bilinear"
+    resized = [recipe(extract=ExtractConfig(resize=name))["images.resize"] for name in ("torch", "pillow")]
+    assert resized == [["bilinear, torch uint8", "antialias"], ["bilinear", "antialias"]]
 
 
 def test_numbers_beyond_the_stored_precision_are_a_status_of_that_image_alone(tmp_path: Path) -> None:
