@@ -33,11 +33,14 @@ class _Sample:
 class UndecidedError(UsageError):
     """Settings are left open, and there is nothing to choose them by.
 
-    Attributes:
+    Args:
         why: a clause.
+        told: as of every error.
     """
 
-    why: str
+    def __init__(self, what: str, *, why: str = "", **told: Any) -> None:
+        super().__init__(what, **told)
+        self.why = why
 
 
 def fit(settings: RidgeConfig, fitting: Fitting) -> Fitted:
@@ -110,28 +113,26 @@ def _folds(settings: RidgeConfig, words: Tensor) -> Int64[Tensor, "label"]:
     """
     if len(words) < settings.held_out_folds:
         why = "there is 1 seen label" if len(words) == 1 else f"there are {len(words)} seen labels"
-        error = UndecidedError(
+        raise UndecidedError(
             "setting model.held_out_folds:",
+            why=why,
             got=f"{settings.held_out_folds}, and {why}",
             expected="a label in each fold at least",
             hint="Choose by seen labels:",
             run=Command(sets={"model.choose_by": "seen_labels"}),
         )
-        error.why = why
-        raise error
     return torch.tensor(fold_of_labels(len(words), settings.held_out_folds), device=words.device)
 
 
 def _nothing_to_choose_by(settings: RidgeConfig, why: str) -> UndecidedError:
     usual = {f"model.{key}": value for key, value in settings.open_settings().items()}
-    error = UndecidedError(
+    return UndecidedError(
         f"setting {', '.join(usual)}: got null, and {why} to choose by",
+        why=why,
         expected="one value each",
         hint="Use:",
         run=Command(sets=usual),
     )
-    error.why = why
-    return error
 
 
 def _sample(fitting: Fitting, train_images: int) -> _Sample:
