@@ -68,7 +68,7 @@ class Stubs:
         script = self.folder / unit.name.replace("biam-pipe", "script")
         script.write_text(unit.text.replace(program(), shlex.quote(str(self.folder / "biam-pipe"))))
         path = {"PATH": f"{self.folder}:/usr/bin:/bin", "BIAM_PIPE_AGAIN_S": "0"}
-        return subprocess.run(["bash", script], env=path | environment, timeout=20).returncode
+        return subprocess.run(["bash", script], env=path | environment, timeout=100).returncode
 
     def calls(self, name: str) -> list[list[str]]:
         kept = self.folder / f"{name}.calls"
@@ -204,7 +204,7 @@ def test_the_container_hands_a_stop_on(folder: Path) -> None:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.terminate()
-        assert running.wait(20) == 130
+        assert running.wait(100) == 130
 
 
 def test_the_container_hands_a_stop_on_that_comes_before_its_command(folder: Path) -> None:
@@ -212,7 +212,7 @@ def test_the_container_hands_a_stop_on_that_comes_before_its_command(folder: Pat
     early = script.replace('"$@" &', 'kill -TERM $$\n"$@" &')
     assert early != script
     # 143: the command was stopped, and the shell ended by itself.
-    assert subprocess.run([*shell, early, name, "sleep", "60"], timeout=20, check=False).returncode == 143
+    assert subprocess.run([*shell, early, name, "sleep", "60"], timeout=100, check=False).returncode == 143
 
 
 LINE_ENDS = "a\x85b\u2028c\x7fd\x9be\ufefff"  # YAML folds or refuses them

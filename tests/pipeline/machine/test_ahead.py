@@ -13,7 +13,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
     def work(item: int) -> int:
         if item == 0:
-            assert late.wait(10)
+            assert late.wait(100)
         if item == 3:
             late.set()
         return item * item
@@ -49,7 +49,7 @@ def test_leaving_early_drops_what_has_not_begun() -> None:
 
     def work(item: int) -> int:
         begun.append(item)
-        assert item == 0 or go_on.wait(10)
+        assert item == 0 or go_on.wait(100)
         return item
 
     with ahead(work, range(50), threads=1, limit=20) as results:

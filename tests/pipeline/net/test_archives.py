@@ -31,7 +31,7 @@ def every_stream_ends() -> Iterator[None]:
     yield
     for thread in threading.enumerate():
         if thread.name == "biam-pipe archive":
-            thread.join(20)
+            thread.join(100)
             assert not thread.is_alive()
 
 

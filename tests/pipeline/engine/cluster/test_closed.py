@@ -11,7 +11,7 @@ from pipeline.engine.cluster.keys import run_keys
 from pipeline.engine.cluster.pool import Pool
 from schemas.config import EngineConfig
 
-_WITHIN_S = 20.0
+_WITHIN_S = 100.0
 ALERT = b"\x15"  # how a TLS record begins that says why nobody is served
 
 
