@@ -123,7 +123,7 @@ class ExtractConfig(Section):
     """What decodes JPEGs: `pillow`, or `torchvision`, which decodes upright RGB and grey ones a batch at a time on
     `extract.device`, with pixels of its own, and leaves all other files to Pillow.
     """
-    resize: Recipe[Resizer] = "pillow"
+    resize: Annotated[Recipe[Resizer], Older()] = "pillow"
     """What resizes the images that Pillow decodes: `pillow`, or `torch`, which takes half the time or less. Of an
     ordinary photograph's pixels a few in a hundred then differ, by 1 of 255.
     """

@@ -88,7 +88,8 @@ def stage(config: Config, sources: Sources) -> Stage:
     jpeg_device, path = config.extract.jpeg_device, weights.source(backbone)
     hashes = {} if path is None else sources.hashes((path,), "backbone.weights")
     shaping = recipe("backbone", backbone) | recipe("extract", config.extract)
-    del shaping["extract.decoder"], shaping["extract.resize"]  # told by what they stand for
+    for name in ("decoder", "resize"):
+        shaping.pop(f"extract.{name}", None)  # told by what it stands for
     shaping |= {
         "backbone.weights": weights.label(backbone, described.published),
         "backbone.weights_file": hashes.get(path or ""),
