@@ -42,6 +42,7 @@ class Receipt(BaseModel):
     started_at: float  # unix time
     seconds: float
     versions: dict[str, str]
+    lease: str | None = None  # id of the run that wrote it, as the lease of the work folder has it
 
     @property
     def pruned(self) -> bool:

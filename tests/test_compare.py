@@ -31,7 +31,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, warm: Runner) -> Shell:
 
     def run(command: str, code: int = 0, **variables: str) -> Ended:
         ended = warm(shlex.split(command), {"BIAM_PIPE_CACHE": str(folder / "cache"), **variables}, folder=folder)
-        assert ended.code == code, (ended.stdout, ended.stderr)
+        assert ended.code == code, f"{command}\n{ended.stdout}\n{ended.stderr}"
         return ended
 
     run.folder = folder  # type: ignore[attr-defined]

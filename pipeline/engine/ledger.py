@@ -280,6 +280,7 @@ def seal(task: Task, output: Output, started_at: float, seconds: float) -> Recei
         started_at=round(started_at, 3),
         seconds=round(seconds, 3),
         versions=library_versions(),
+        lease=task.storage.lease_id(),
     )
 
 

@@ -48,13 +48,23 @@ class Job:
     record: str
     preload: tuple[str, ...] = ()
 
+    @property
+    def _ledger(self) -> Ledger:
+        return Ledger(self.task.storage, self.task.stage, self.task.folder, self.record)
+
     @contextmanager
     def attempted(self) -> Iterator["Job"]:
         """The same work, as an attempt that commits nothing once another has begun, wherever that is."""
         task = self.task
-        name = Ledger(task.storage, task.stage, task.folder, self.record).stem(task.shard)
-        with task.storage.attempt(task.folder, name) as storage:
+        with task.storage.attempt(task.folder, self._ledger.stem(task.shard)) as storage:
             yield replace(self, task=replace(task, storage=storage))
+
+    def is_done(self) -> bool:
+        """Whether this very run has done the work: its last receipt stands, and may be in the stage record by now."""
+        last = self._ledger.read(self.task.shard)
+        if last is None or last.lease is None:
+            return False
+        return (last.lease, last.fingerprint) == (self.task.storage.lease_id(), self.task.fingerprint)
 
     def execute(self, hear: Hear) -> list[Receipt]:
         """Do the work, then write the receipts: first the shards', last the one without shard.
@@ -63,8 +73,7 @@ class Job:
             hear: takes what the work tells of how far it is, every half second at most. Must not raise.
         """
         quiet.heed()
-        task = self.task
-        ledger = Ledger(task.storage, task.stage, task.folder, self.record)
+        task, ledger = self.task, self._ledger
         ledger.forget(task.shard)
         started_at, started = time.time(), time.perf_counter()
         with (

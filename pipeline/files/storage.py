@@ -131,6 +131,10 @@ class Storage:
         """The file in which stands who may change this folder, as far as that is guarded."""
         return self.local(self.guards[0].path) if self.guards else None
 
+    def lease_id(self) -> str | None:
+        """Id of the run that may change this folder, as far as that is guarded."""
+        return self.guards[0].text if self.guards else None
+
     def write(self, path: str, data: bytes) -> None:
         """Commit these bytes."""
         with self.commit(path) as temporary:

@@ -42,9 +42,13 @@ def do(job: bytes, run: str) -> None:
 
 
 def _attempt(made: Job, worker: "Worker", run: str) -> None:
-    """Do it as an attempt of its own: Dask begins another where it takes this worker for dead, though it is not."""
+    """Do it as an attempt of its own: Dask begins another where it takes this worker for dead, though it is not.
+
+    So it does where a worker goes that has done it, before the client has said that it knows: nothing is left to do.
+    """
     with made.attempted() as attempt:
-        attempt.execute(lambda told: worker.log_event(run, tuple(told)))
+        if not attempt.is_done():
+            attempt.execute(lambda told: worker.log_event(run, tuple(told)))
 
 
 def stop(run: str) -> int:

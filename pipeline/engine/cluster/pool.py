@@ -181,11 +181,14 @@ class Pool:
         self._client.loop.add_callback(self._client.cancel, futures)
 
     def _done(self, name: str, ended: Ended, future: "Future") -> None:
-        """Hand on how a task ended. Of what has ended the client knows the error; nothing is fetched for that."""
+        """Hand on how a task ended. Of what has ended the client knows the error; nothing is fetched for that.
+
+        One is lost that has ended on a worker that is gone by now. What it came to lies in the work folder.
+        """
         key = str(future.key)
         self._pending.pop(key, None)
         self._futures.pop(key, None)
-        if future.status == "finished":
+        if future.status in ("finished", "lost"):
             ended(lambda: None)
             return
         if key in self._stranded:

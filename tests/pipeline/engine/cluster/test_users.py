@@ -1,8 +1,11 @@
 """A user's cluster: which workers get work, when, and what becomes of it when the run ends."""
 
 import logging
+import pickle
+import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +14,15 @@ import pytest
 from distributed import Client, LocalCluster
 from numbers_stage import listing
 
-from pipeline.engine.cluster import users
+from pipeline.engine.cluster import on_worker, users
+from pipeline.engine.cluster.pool import Pool
+from pipeline.engine.cluster.probe import expected
 from pipeline.engine.engine import Engine
 from pipeline.engine.graph import resolve
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.task import Output, Stage, Task
-from pipeline.files.inputs import OutputFile
+from pipeline.engine.work import Job
+from pipeline.files.inputs import Inputs, OutputFile
 from pipeline.files.lock import writing
 from pipeline.files.storage import Storage
 from pipeline.machine import stopping
@@ -44,6 +50,16 @@ def one_fails_and_the_other_goes_on(task: Task) -> list[Output]:
     while stopping.reason(None) is None:
         time.sleep(0.01)
     return copy(task)
+
+
+def write_when_it_began(task: Task) -> list[Output]:
+    task.storage.write(task.path("copy"), str(time.time_ns()).encode())
+    return [Output(("copy",), rows=1)]
+
+
+def task(storage: Storage) -> Task:
+    outputs = {"copy": OutputFile("copies/{shard}.txt")}
+    return Task("copy", 0, storage, "copies", "0" * 64, "1" * 64, None, Inputs(storage, "copy", {}), outputs)
 
 
 def engine(root: Path, scheduler: str, wait_s: float = 30.0, **stage: object) -> Engine:
@@ -166,3 +182,53 @@ def test_what_a_worker_that_was_given_up_had_is_done_by_one_that_comes_later_and
         (tmp_path / "over").touch()
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "copies").iterdir()} == written
     assert all(node.complete for node in made.graph.values())
+
+
+def test_what_is_done_is_not_done_again_where_its_worker_goes_before_the_client_has_let_go_of_it(
+    tmp_path: Path,
+) -> None:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, **THREADS) as theirs,
+        Client(theirs, set_as_default=False) as client,
+        writing(Storage(str(tmp_path))) as lease,
+    ):
+        job = Job(write_when_it_began, task(lease.storage), "stage")
+        call = {"job": pickle.dumps(job), "run": client.id}
+        held = client.submit(eval, on_worker.DO, call, key="held", pure=False)
+        held.result()
+        written = {path.name: path.read_bytes() for path in (tmp_path / "copies").iterdir()}
+        known = theirs.scheduler.tasks["held"]
+        (first,) = known.who_has
+        theirs.sync(theirs.scheduler.remove_worker, first.address, stimulus_id="test", close=False)
+        while known.state != "memory":  # it was begun again
+            time.sleep(0.01)
+    assert written.keys() == {"shard-00000.txt", "shard-00000.json"}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "copies").iterdir()} == written
+
+
+def test_a_task_that_has_ended_on_a_worker_that_is_gone_has_ended(tmp_path: Path) -> None:
+    let_go, ended = threading.Event(), queue.SimpleQueue[Callable[[], None]]()
+
+    def hold(result: Callable[[], None]) -> None:
+        ended.put(result)
+        let_go.wait()
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, **THREADS) as theirs:
+        wanted = expected([], None, (), None)
+        with Pool(theirs.scheduler_address, EngineConfig(), ["io"], lambda told: None, wanted=lambda: wanted) as pool:
+            for shard, take in enumerate((hold, ended.put)):
+                job = Job(write_when_it_began, replace(task(Storage(str(tmp_path))), shard=shard), "stage")
+                pool.submit("io", f"copy {shard}", job, take)
+            ended.get()()
+            while not (tmp_path / "copies/shard-00001.json").exists():
+                time.sleep(0.01)
+            states = pool.open().futures
+            (key,) = (key for key in states if key.startswith("copy 1"))
+            while states[key].status != "finished":
+                time.sleep(0.01)
+            (only,) = theirs.scheduler.workers
+            theirs.sync(theirs.scheduler.remove_worker, only, stimulus_id="test", close=False)
+            while states[key].status == "finished":
+                time.sleep(0.01)
+            let_go.set()
+            ended.get()()
