@@ -60,11 +60,18 @@ class Job:
             yield replace(self, task=replace(task, storage=storage))
 
     def is_done(self) -> bool:
-        """Whether this very run has done the work: its last receipt stands, and may be in the stage record by now."""
-        last = self._ledger.read(self.task.shard)
+        """Whether this very run has done the work, and nobody has dropped or lost it since.
+
+        The last receipt of the work may be in the stage record by then.
+        """
+        last, storage = self._ledger.read(self.task.shard), self.task.storage
         if last is None or last.lease is None:
             return False
-        return (last.lease, last.fingerprint) == (self.task.storage.lease_id(), self.task.fingerprint)
+        ours = (last.lease, last.fingerprint) == (storage.lease_id(), self.task.fingerprint)
+        return ours and all(
+            not file.pruned and storage.exists(file.path) and storage.size_bytes(file.path) == file.size_bytes
+            for file in last.files
+        )
 
     def execute(self, hear: Hear) -> list[Receipt]:
         """Do the work, then write the receipts: first the shards', last the one without shard.

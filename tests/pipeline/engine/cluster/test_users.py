@@ -19,6 +19,7 @@ from pipeline.engine.cluster.pool import Pool
 from pipeline.engine.cluster.probe import expected
 from pipeline.engine.engine import Engine
 from pipeline.engine.graph import resolve
+from pipeline.engine.ledger import Ledger
 from pipeline.engine.progress import ProgressView
 from pipeline.engine.task import Output, Stage, Task
 from pipeline.engine.work import Job
@@ -204,6 +205,23 @@ def test_what_is_done_is_not_done_again_where_its_worker_goes_before_the_client_
             time.sleep(0.01)
     assert written.keys() == {"shard-00000.txt", "shard-00000.json"}
     assert {path.name: path.read_bytes() for path in (tmp_path / "copies").iterdir()} == written
+
+
+def test_what_this_run_has_done_and_somebody_dropped_or_lost_is_done_again(tmp_path: Path) -> None:
+    with writing(Storage(str(tmp_path))) as lease:
+        job = Job(write_when_it_began, task(lease.storage), "stage")
+        (receipt,) = job.execute(lambda told: None)
+        assert job.is_done()
+        ledger = Ledger(lease.storage, "copy", "copies", "stage")
+        (file,) = receipt.files
+        ledger.write(receipt.model_copy(update={"files": (file.model_copy(update={"pruned": True}),)}))
+        assert not job.is_done()
+        ledger.write(receipt.model_copy(update={"lease": "of a run before"}))
+        assert not job.is_done()
+        ledger.write(receipt)
+        assert job.is_done()
+        (tmp_path / file.path).unlink()
+        assert not job.is_done()
 
 
 def test_a_task_that_has_ended_on_a_worker_that_is_gone_has_ended(tmp_path: Path) -> None:
