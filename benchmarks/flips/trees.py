@@ -16,9 +16,9 @@ _TIMES = re.compile(
     r'("\w*(?:seconds|_s|at)": )[\d.]+|\b\d[\d,.]*\s?(?:ms|s|min|h|[kMG]?B|images/s)\b(?: \d+ (?:s|min|h)\b)*'
 )
 # What a file says of its own bytes (`hash`) covers the times in it; features may be converted or extracted again, and
-# images read in processes of their own, once a worker has died.
+# images read in processes of their own, once a worker has died. Each run has a lease of its own.
 _UNCOMPARED_KEYS = re.compile(
-    r"seconds\w*|started_at|\w+_per_s|modified_ns|changed_ns|inode|(biam_pipe\.)?hash|converted_from|isolated"
+    r"seconds\w*|started_at|\w+_per_s|modified_ns|changed_ns|inode|(biam_pipe\.)?hash|converted_from|isolated|lease"
 )
 _WORK_DONE = re.compile(r'\bran \d+|\bup to date\b|"ran": \d+|\bkept \d+|"made": \d+|\d+ made')
 
