@@ -21,6 +21,13 @@ from schemas.status import ImageSplit
 
 _DEFAULT = "default"  # preset of closed forms
 _CHOICE = {"name", "preset"}  # of a model: that of the command `train`
+# What each row has of its own, and what says it; typed for all rows it would be lost, or make one run of all.
+_OF_A_ROW = {"model.name": "--models NAME", "model.preset": "--models NAME:PRESET", "train.run": None}
+_OF_A_SEED = {
+    "training": ("train.seed",),
+    "split": ("train.seed", "split.seed"),
+    "labels": ("split.unseen_seed",),
+}
 
 
 def comparison(layers: Layers) -> ComparisonSettings:
@@ -37,6 +44,7 @@ def comparison(layers: Layers) -> ComparisonSettings:
     layers, shared = layers.below_typed(between), shared.below_typed(between)
     config = checked(shared)
     _require_choice(config)
+    _refuse_own(layers, config)
     for name, table in zip(config.compare.tables, tables, strict=True):
         _require(config, name, table.sets)
     variants = [_parsed(text) for text in config.compare.models]
@@ -232,6 +240,20 @@ def _only(layer: Layer, keys: Mapping[str, Collection[str]]) -> Layer:
         section: {key: value for key, value in values.items() if section not in keys or key in keys[section]}
         for section, values in layer.items()
     }
+
+
+def _refuse_own(layers: Layers, config: Config) -> None:
+    """Refuse a setting of --set or the environment that is no setting of all rows.
+
+    Raises:
+        UsageError: there is one.
+    """
+    own = _OF_A_ROW | dict.fromkeys(_OF_A_SEED[config.compare.vary], "--seeds N,...")
+    for key, option in own.items():
+        section, _, name = key.partition(".")
+        if name in layers.typed.get(section, {}):
+            hint = f"Remove it from --set and the environment{f', and use {option}' if option else ''}"
+            raise UsageError(f"compare: {key} holds for one run alone, and each row has its own", hint=hint)
 
 
 def _refuse_unread(layers: Layers, rows: Sequence[RowSettings]) -> None:

@@ -74,6 +74,11 @@ def test_what_is_typed_holds_for_all_rows_that_read_it() -> None:
     assert row(same, "biam").changed == ()
 
 
+def test_a_seed_that_typed_settings_give_holds_where_the_seeds_are_of_something_else() -> None:
+    found = rows('compare.models=["lesa"]', "compare.vary=labels", "train.seed=5", "split.min_label_images=1")
+    assert row(found, "lesa").cells[0].train.seed == 5
+
+
 def test_a_table_has_the_rows_of_the_paper_and_dashes_where_the_task_does_not_suit() -> None:
     found = rows('compare.tables=["3"]')
     assert [row.variant.title for row in found.rows[:4]] == ["standard features", "RCB alone", "SCB alone", "BiAM"]
@@ -103,6 +108,13 @@ def test_folds_of_seen_labels_are_hidden_from_further_runs_where_a_row_is_to_be_
         (['compare.variants=[{modl="biam"}]'], "compare.variants"),
         (['compare.models=["lesa"]', "train.epocs=3"], "unknown setting 'train.epocs'. Did you mean 'train.epochs'"),
         (['compare.models=["ridge"]', "train.epochs=3"], "no row reads the setting train.epochs"),
+        (['compare.models=["lesa"]', "train.run=mine"], "compare: train.run holds for one run alone"),
+        (['compare.models=["lesa"]', "model.preset=demo"], "model.preset .* use --models NAME:PRESET"),
+        (['compare.models=["lesa"]', "train.seed=5"], "train.seed .* use --seeds"),
+        (
+            ['compare.models=["lesa"]', "compare.vary=labels", "split.unseen_seed=5"],
+            "split.unseen_seed .* use --seeds",
+        ),
         (['compare.models=["lesa"]', 'compare.tasks=["zsl","standard"]'], "compare.tasks"),
         (
             ['compare.tables=["6"]', "dataset.task=zero-shot"],
