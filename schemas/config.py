@@ -124,8 +124,10 @@ class ExtractConfig(Section):
     `extract.device`, with pixels of its own, and leaves all other files to Pillow.
     """
     resize: Annotated[Recipe[Resizer], Older()] = "pillow"
-    """What resizes the images that Pillow decodes: `pillow`, or `torch`, which takes half the time or less. Of an
-    ordinary photograph's pixels a few in a hundred then differ, by 1 of 255.
+    """What resizes the images that Pillow decodes: `pillow`, or `torch`, which takes half the time or less. Of the
+    numbers of an ordinary photograph less than one in a hundred then differs, of a tall one's up to one in five, by 1
+    of 255. With `backbone.fit` = `crop` most differ, and by more: the middle that torch cuts out begins and ends at
+    whole pixels of the image, as that of the decoder `torchvision` does.
     """
     only_labelled: Annotated[Recipe[bool], Older()] = False
     """Whether images without labels are left out, with the status unlabelled. They are no failures, and follow once
@@ -435,7 +437,7 @@ class CompareConfig(Section):
     """
     variants: Steers[tuple[Variant, ...]] = ()
     """Models with settings of their own, such as {name = "regions alone", model = "biam", set = {"model.blocks" =
-    ["region"]}}.
+    []}}.
     """
     tasks: Steers[tuple[SectionName, ...]] = ()
     """Tasks whose figures are shown. An empty list shows all that the data set's task has."""
