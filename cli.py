@@ -85,7 +85,7 @@ UnitsOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, help="Seed by which --reextract draws its images.")
 ]
-ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, or a form; see below.")]
+ConvertArgument = Annotated[str, typer.Argument(metavar="TO", help="A store, or a form for other programs.")]
 FormOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files of a form.")]
 FromOption = Annotated[list[str] | None, typer.Option("--from", metavar="FILE", help="A file to take in; repeatable.")]
 ImagesArgument = Annotated[
@@ -120,8 +120,12 @@ ModelsOption = Annotated[str | None, typer.Option("--models", metavar="NAME[:PRE
 TableOption = Annotated[str | None, typer.Option("--table", metavar="N,...", help="Rows of the paper's tables.")]
 TasksOption = Annotated[str | None, typer.Option("--tasks", metavar="TASK,...", help="zsl, gzsl or standard.")]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N,...", help="Each row is trained with each.")]
-VaryOption = Annotated[str | None, typer.Option("--vary", metavar="WHAT", help="What the seeds are of; see below.")]
-ChooseOption = Annotated[str | None, typer.Option("--choose", metavar="BY", help="Name the row to take; see below.")]
+VaryOption = Annotated[
+    str | None, typer.Option("--vary", metavar="WHAT", help="What the seeds are of: training, split or labels.")
+]
+ChooseOption = Annotated[
+    str | None, typer.Option("--choose", metavar="BY", help="Name the row to take: held_out_labels.")
+]
 FiguresOption = Annotated[bool, typer.Option("--figures", help="Show what models say of test images, too: minutes.")]
 PlanOption = Annotated[bool, typer.Option("--plan", help="Tell what each run waits for, and run nothing.")]
 
