@@ -590,6 +590,7 @@ def test_predicting_takes_any_words_with_vectors_and_names_those_without(shell: 
     assert "left out, since nobody knows their words: 'xyzzy'" in shell("predict red.png --labels red,xyzzy").stdout
     done = shell("predict red.png --labels xyzzy,plugh", code=2).stderr
     assert "no word of 'xyzzy', 'plugh' has a vector in demo:vectors.txt, expected one at least" in done
+    assert done.endswith("Name other words by --labels\n")  # no setting: others are of another run
     (shell.folder / "broken.jpg").write_bytes(b"no picture")
     done = shell("predict broken.jpg", code=1)
     assert "broken.jpg: not_an_image" in done.stdout

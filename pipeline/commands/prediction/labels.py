@@ -67,7 +67,7 @@ def asked_labels(
     if not known:
         raise UsageError(
             f"predict: no word of {', '.join(map(repr, unknown))} has a vector in {config.embed.vectors}, expected one "
-            "at least. Name other words: --labels, or --set embed.overrides.NAME=WORDS"
+            "at least. Name other words by --labels"  # embed.overrides is of the settings that a run was trained with
         )
     found = {name: space.vectors[column] for name, column in column_of.items() if name in known}
     found |= {name: vector for name, one in others.items() if one is not None for vector in [one[0]]}
