@@ -195,16 +195,31 @@ def container() -> list[str]:
     return command[:-1]
 
 
-def test_the_container_hands_a_stop_on(folder: Path) -> None:
-    child = (
-        "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); print('ready', flush=True); "
-        "signal.sigwait({signal.SIGTERM}); sys.exit(130)"
-    )
-    with subprocess.Popen([*container(), sys.executable, "-c", child], stdout=subprocess.PIPE, text=True) as running:
+STOPPED = (
+    "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); print('ready', flush=True); "
+    "signal.sigwait({signal.SIGTERM}); sys.exit(130)"
+)
+
+
+def stopped(command: list[str]) -> int:
+    """The exit code of a command of the container that is stopped once its program runs."""
+    with subprocess.Popen([*command, sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.terminate()
-        assert running.wait(100) == 130
+        return running.wait(100)
+
+
+def test_the_container_hands_a_stop_on(folder: Path) -> None:
+    assert stopped(container()) == 130
+
+
+def test_the_container_ends_as_its_command_does_that_ends_while_the_stop_is_handed_on(folder: Path) -> None:
+    *shell, script, name = container()
+    handed_on = 'kill -TERM "$child"; while kill -0 "$child" 2>/dev/null; do sleep 0.01; done'
+    slow = script.replace('kill -TERM "$child"', handed_on, 1)
+    assert slow != script
+    assert stopped([*shell, slow, name]) == 130
 
 
 def test_the_container_hands_a_stop_on_that_comes_before_its_command(folder: Path) -> None:
