@@ -146,11 +146,12 @@ def _hidden(task: Task, config: SplitConfig, roles: Mapping[int, str], names: Ma
     """The same labels: of the seen ones those of one fold as unseen, and the unseen ones left out."""
     seen = _by_name([index for index, role in roles.items() if role == LabelRole.SEEN], names)
     if len(seen) < 2 * config.held_out_folds:
+        larger = len(seen) >= 2 * _FEWEST_FOLDS
         raise PipelineError(
             f"unseen: cannot hide one of {config.held_out_folds} folds of {len(seen)} seen labels",
             expected="two labels a fold at least",
-            hint="Hide larger folds:" if len(seen) >= 2 * _FEWEST_FOLDS else "Label more images",
-            run=Command(sets={"split.held_out_folds": _FEWEST_FOLDS}) if len(seen) >= 2 * _FEWEST_FOLDS else None,
+            hint="Hide larger folds:" if larger else "Label more images",
+            run=Command(sets={"split.held_out_folds": _FEWEST_FOLDS}) if larger else None,
         )
     folds = zip(seen, fold_of_labels(len(seen), config.held_out_folds), strict=True)
     hidden = {index: LabelRole.UNSEEN if fold == config.held_out_fold else LabelRole.SEEN for index, fold in folds}

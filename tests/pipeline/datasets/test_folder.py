@@ -41,6 +41,11 @@ def written(path: Path, data: str | bytes) -> str:
     return str(path)
 
 
+def roles(labels: str, unseen: str) -> list[tuple[str, str]]:
+    """Name and role of each label, in order."""
+    return [(label.name, str(label.role)) for label in folder.labels(FolderDataset(labels=labels, unseen=unseen))]
+
+
 def test_images_are_known_by_their_suffixes_and_the_rest_is_counted(images: Path) -> None:
     for name in ("Thumbs.db", "film.mp4", "labels.csv", "data.json", "no-suffix", "jpg"):
         (images / name).write_bytes(b"1")
@@ -132,8 +137,7 @@ def test_the_label_files_are_no_images_and_are_not_counted(images: Path) -> None
 def test_a_hashtag_that_images_have_can_be_unseen_and_is_no_remark(tmp_path: Path) -> None:
     labels = written(tmp_path / "labels.csv", "image,labels\na.jpg,#sunset;#sea\nb.jpg,cat\n")
     unseen = written(tmp_path / "unseen.txt", "# held out\n#sunset\n#sky\n")
-    found = folder.labels(FolderDataset(labels=labels, unseen=unseen))
-    assert [(label.name, str(label.role)) for label in found] == [
+    assert roles(labels, unseen) == [
         ("#sea", "seen"),
         ("cat", "seen"),
         ("#sunset", "unseen"),
@@ -243,9 +247,7 @@ def test_seen_labels_are_sorted_and_unseen_ones_keep_the_order_of_their_file(tmp
     labels = written(tmp_path / "l.csv", "image,labels\nx,dog;ant\ny,cat;bee\n")
     unseen = written(tmp_path / "u.txt", "# held out\r\n\r\n zebra \ncat\nzebra\n")
 
-    found = folder.labels(FolderDataset(labels=labels, unseen=unseen))
-
-    assert [(label.name, str(label.role)) for label in found] == [
+    assert roles(labels, unseen) == [
         ("ant", "seen"),
         ("bee", "seen"),
         ("dog", "seen"),
